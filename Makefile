@@ -1,0 +1,77 @@
+# `make demo` and `make test` do all set-up first, and skip it when it is up to date.
+# Set-up lives in .venv; nothing outside this folder changes.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.ready
+DEMO  := demo_output
+
+# Pinned, because the results in the README were measured with it, and installed first and on its
+# own, because the build for processors is a tenth of the size of the one for graphics cards that
+# pip would choose on Linux. On a machine with a card: make TORCH=torch==2.13.0
+TORCH     := torch==2.13.0+cpu
+TORCH_CPU := https://download.pytorch.org/whl/cpu
+
+# Two processes with a thread each are faster here than threads that wait for each other.
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export MPLBACKEND = Agg
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-slow bench emulator clean
+
+help:
+	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
+	@echo "make test      set up, check style and types, run the tests"
+	@echo "make test-slow the tests that take minutes"
+	@echo "make bench     speed and accuracy of the simulation beside published figures"
+	@echo "make emulator  rebuild the emulator from full radiative transfer (many hours)"
+	@echo "make clean     remove what these made, .venv included"
+
+setup: $(STAMP)
+
+# The interpreter is tried, not only found: a version manager's shim may point nowhere.
+$(BIN)/python:
+	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3 /usr/bin/python3; do \
+	    if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	        >/dev/null 2>&1; then \
+	        echo "set-up: $$($$python -V) in $(VENV)"; \
+	        $$python -m venv --clear $(VENV) && exit 0; \
+	    fi; \
+	done; \
+	echo "No Python 3.11 or later with venv was found; name one: make PYTHON=/path/to/python" >&2; \
+	exit 1
+
+# Each step is tried again after a pause, and what is installed already is not fetched again.
+$(STAMP): pyproject.toml | $(BIN)/python
+	@try() { "$$@" || { echo "trying again in 10 s" >&2; sleep 10; "$$@"; }; }; \
+	pip() { $(BIN)/python -m pip install --quiet --retries 10 "$$@"; }; set -e; \
+	echo "set-up: installing (some minutes the first time)"; \
+	pip "$(TORCH)" 2>/dev/null || try pip --index-url $(TORCH_CPU) "$(firstword $(subst +, ,$(TORCH)))"; \
+	try pip hatchling; \
+	try pip --no-build-isolation -e ".[build,dev]"
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/sifnet fit data/demo/*_radiance.hdr -o $(DEMO)
+	$(BIN)/sifnet evaluate $(DEMO)/*_sif.nc --truth data/demo/truth.nc --baselines
+	@echo "The map is $(DEMO)/*_sif.png, the numbers $(DEMO)/*_sif.nc, the story $(DEMO)/report.html"
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/pytest -m slow
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+# Every state is a file, so this may be interrupted and started again at any time.
+emulator: $(STAMP)
+	$(BIN)/sifnet build-emulator emulator_database -o data --states 2000 --workers $$(nproc) --resume
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,336 @@
+"""The command line: every command is a few lines over the functions of the same name."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+from typer.core import TyperGroup
+
+from sifnet import __version__
+from sifnet.errors import SifnetError
+
+# Libraries that take seconds to load are imported in the commands that use them, so that
+# `--help` and `sifnet inspect` answer at once.
+if TYPE_CHECKING:
+    import pandas as pd
+
+out, err = Console(), Console(stderr=True)
+
+
+class _Commands(TyperGroup):
+    """Bad input is one line and exit code 2, an interruption a sentence and exit code 130."""
+
+    def invoke(self, ctx: Any) -> object:
+        try:
+            return super().invoke(ctx)
+        except SifnetError as error:
+            _complain(error)
+            raise typer.Exit(2) from error
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # Lightning turns an interruption into an exit of its own.
+            if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
+                raise
+            err.print(
+                "\ninterrupted: every file that is there is whole. A fit keeps its finished "
+                "epochs, a database its finished states; the same command goes on from them.",
+                soft_wrap=True,
+            )
+            raise typer.Exit(130) from stop
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Radiance in, map of sun-induced fluorescence out.\n\n"
+    "Try it on a simulated flight line:\n\n"
+    "    sifnet simulate --sensor hyplant -o sim\n\n"
+    "    sifnet fit sim/*_radiance.hdr -o out\n\n"
+    "    sifnet evaluate out/*_sif.nc --truth sim/truth.nc --baselines",
+)
+
+ScenePaths = Annotated[
+    list[Path],
+    typer.Argument(metavar="SCENE...", help="ENVI header (HyPlant); CSV, npz or folder (FloX)."),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder, made if need be.")]
+Sensor = Annotated[
+    str | None, typer.Option(help="hyplant or flox; recognised from the files by default.")
+]
+Air = Annotated[
+    Path | None,
+    typer.Option(
+        help="atmosphere.nc: surface_pressure, aot_550, ... of the scene, each with *_uncertainty."
+    ),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"sifnet {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+) -> None:
+    level = logging.INFO if verbose else logging.WARNING
+    handler = RichHandler(console=err, show_path=False, show_time=False)
+    logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
+    for library in ("lightning.pytorch", "lightning.fabric", "rasterio"):
+        logging.getLogger(library).setLevel(logging.WARNING if verbose else logging.ERROR)
+
+
+@app.command()
+def fit(
+    scenes: ScenePaths,
+    output: Output,
+    sensor: Sensor = None,
+    atmosphere: Air = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Checkpoint to start from: quicker than from nothing.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings, YAML; see README.")] = None,
+) -> None:
+    """Fit a model to scenes of one sensor, and map them.
+
+    Writes `model.ckpt`, and for every scene `<scene>_sif.nc` and `<scene>_sif.png`, and
+    `report.html`. An interrupted fit goes on from its last epoch when called again.
+
+    Example: `sifnet fit 20200625-OEN-1132-0600-L1-S-FLUO_radiance.hdr -o out`
+    """
+    from sifnet import training
+    from sifnet.batch import map_scene, read_atmosphere, source_of
+    from sifnet.config import Config, read_config
+    from sifnet.product import Provenance
+    from sifnet.readers import open_scene
+    from sifnet.report import write_report
+
+    settings = read_config(config) if config else Config()
+    air = read_atmosphere(atmosphere)
+    opened = [open_scene(path, sensor=sensor) for path in scenes]
+    fitted = training.fit(
+        opened,
+        output,
+        config=settings.training,
+        start_model=model,
+        atmosphere=air,
+        progress=err.is_terminal,
+    )
+    provenance = Provenance(
+        command=_command(),
+        model_file=output / "model.ckpt",
+        configuration=settings.plain(),
+        seed=settings.training.seed,
+        atmosphere_source=source_of(atmosphere),
+    )
+    made = []
+    for scene in opened:
+        product, picture = map_scene(
+            scene, fitted, output, air, provenance, progress=err.is_terminal
+        )
+        made.append((product, picture))
+        _say(f"map: {picture.with_suffix('.nc')}\npicture: {picture}")
+    report = write_report(made, output / "report.html", log=output / "log" / "metrics.csv")
+    _say(f"report: {report}")
+
+
+@app.command()
+def retrieve(
+    scenes: ScenePaths,
+    model: Annotated[Path, typer.Option("--model", "-m", help="Checkpoint of `sifnet fit`.")],
+    output: Output,
+    sensor: Sensor = None,
+    atmosphere: Air = None,
+    workers: Annotated[int, typer.Option(min=1, help="Scenes at the same time.")] = 1,
+    overwrite: Annotated[bool, typer.Option(help="Also what is there already.")] = False,
+    cog: Annotated[bool, typer.Option(help="Also a cloud-optimised GeoTIFF.")] = False,
+) -> None:
+    """Map scenes with a fitted model; what is there already is skipped.
+
+    A scene that is refused does not stop the others.
+
+    Example: `sifnet retrieve line2.hdr line3.hdr -m out/model.ckpt -o maps --workers 2`
+    """
+    from sifnet.batch import Job, run
+
+    job = Job(model, output, sensor, atmosphere, _command(), overwrite=overwrite, cog=cog)
+    refused = 0
+    for outcome in run(job, scenes, workers, progress=err.is_terminal):
+        if isinstance(outcome, SifnetError):
+            _complain(outcome)
+            refused += 1
+        else:
+            _say(outcome)
+    if refused:
+        raise typer.Exit(2)
+
+
+@app.command()
+def simulate(
+    sensor: Annotated[str, typer.Option(help="hyplant or flox.")],
+    output: Output,
+    lines: Annotated[int, typer.Option(min=1, help="Lines, or measurements of FloX.")] = 96,
+    samples: Annotated[int, typer.Option(min=1, help="Pixels across track.")] = 96,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same scene.")] = 0,
+) -> None:
+    """Simulate a scene in its sensor's own format, by full radiative transfer, with `truth.nc`.
+
+    Needs the extra: `pip install 'sifnet[build]'`.
+
+    Example: `sifnet simulate --sensor hyplant -o sim --lines 64 --samples 64 --seed 3`
+    """
+    with _build_extra():
+        from sifnet import simulation
+
+        scene = simulation.simulate(sensor, output, lines=lines, samples=samples, seed=seed)
+    _say(f"scene: {scene}\ntruth: {output / 'truth.nc'}")
+
+
+@app.command()
+def evaluate(
+    product: Annotated[Path, typer.Argument(metavar="PRODUCT.nc", help="`<scene>_sif.nc`")],
+    truth: Annotated[Path, typer.Option(help="`truth.nc` with sif_760, on the same grid.")],
+    baselines: Annotated[bool, typer.Option(help="Also score 3FLD on the same pixels.")] = False,
+) -> None:
+    """Score a product against the truth: bias, RMSE, r2, bare soil, calibration.
+
+    Writes `<product>_evaluation.csv` and `.png` beside the product.
+
+    Example: `sifnet evaluate out/line_sif.nc --truth sim/truth.nc --baselines`
+    """
+    from sifnet.evaluation import compare
+
+    comparison = compare(product, truth, baselines=baselines)
+    _print_evaluation(comparison.table())
+    for path in comparison.save(product):
+        _say(str(path))
+
+
+@app.command()
+def inspect(
+    scene: Annotated[Path, typer.Argument(metavar="SCENE", help="As for `sifnet fit`.")],
+    sensor: Sensor = None,
+) -> None:
+    """Show what the reader understood, and what it had to assume.
+
+    Example: `sifnet inspect 20200625-OEN-1132-0600-L1-S-FLUO_radiance.hdr`
+    """
+    from sifnet.readers import open_scene
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for label, value in open_scene(scene, sensor=sensor).describe():
+        table.add_row(label, value)
+    out.print(table, highlight=False)
+
+
+@app.command()
+def build_emulator(
+    database: Annotated[Path, typer.Argument(help="Folder of full radiative transfer runs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the emulators.")],
+    states: Annotated[int, typer.Option(min=100, help="Atmospheres; about 5 s each.")] = 2000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of the sequence of states.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on with the states that are there.")] = False,
+) -> None:
+    """Rebuild the emulators from full radiative transfer.
+
+    Needs the extra: `pip install 'sifnet[build]'`. Kill it at any time: with --resume it goes on.
+
+    Example: `sifnet build-emulator database -o data --states 2000 --workers 8 --resume`
+    """
+    from sifnet.outputs import whole, writable
+    from sifnet.physics import database as runs
+    from sifnet.physics.emulator import SHIPPED
+    from sifnet.physics.emulator_fit import FitSettings, fit_emulator
+
+    if not resume and any(database.glob("state_*.npz")):
+        raise SifnetError(
+            "the database is there already",
+            found=f"{sum(1 for _ in database.glob('state_*.npz'))} states",
+            expected="an empty folder",
+            remedy="Go on with --resume, or choose another folder.",
+            file=database,
+        )
+    writable(output)
+    with _build_extra():
+        runs.build(database, states, workers, seed)
+    settings = FitSettings(held_out=min(FitSettings().held_out, states // 4), seed=seed)
+    for space, name in SHIPPED.items():
+        with Progress(console=err, transient=True) as bar:
+            task = bar.add_task(name)
+
+            def show(epoch: int, epochs: int, _: float) -> None:
+                bar.update(task, completed=epoch, total=epochs)  # noqa: B023 - called in this turn
+
+            emulator, report = fit_emulator(database, space=space, settings=settings, progress=show)
+        with whole(output / name) as partial:
+            emulator.save(partial)
+        _say(f"{output / name}: error {report}")
+
+
+def main() -> None:
+    """Entry point of the ``sifnet`` command."""
+    app()
+
+
+def _complain(error: SifnetError) -> None:
+    err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+
+
+def _say(text: str) -> None:
+    """On one line however narrow the terminal is, so that paths can be copied."""
+    out.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def _print_evaluation(table: pd.DataFrame) -> None:
+    shown = Table(title="SIF at 760 nm against truth, mW m-2 nm-1 sr-1", title_justify="left")
+    shown.add_column("method")
+    for name in table.columns:
+        shown.add_column(name.replace("_", " "), justify="right")
+    for method, row in table.iterrows():
+        cells = [f"{v:.0f}" if n == "n" else f"{v:.3f}" for n, v in row.items()]
+        shown.add_row(str(method), *("" if cell == "nan" else cell for cell in cells))
+    out.print(shown)
+
+
+@contextmanager
+def _build_extra() -> Iterator[None]:
+    """Turn a missing library of the build extra into the sentence that helps."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ("sasktran2", "joseki"):
+            raise
+        raise SifnetError(
+            "full radiative transfer is not installed",
+            found=f"no {error.name}",
+            expected="the libraries of the extra `build`",
+            remedy="Install them: pip install 'sifnet[build]'",
+        ) from error
+
+
+def _command() -> str:
+    return shlex.join(["sifnet", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

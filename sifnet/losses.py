@@ -1,0 +1,233 @@
+"""What the fit punishes: every term a pure function, all in units of negative log likelihood.
+
+The residual is a mean over pixels and bands. Terms that concern a whole patch are divided by the
+number of independent pixels and of bands, so that a prior weighs against the spectra as in Bayes'
+rule; a weight of 1 is then that rule, and other weights are departures from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sifnet.physics.state import Atmosphere, State
+from sifnet.pixels import Pixels
+
+# What a change of the surface weighs in the consistency term: about a pixel's posterior sd.
+SURFACE_SCALE = {
+    "reflectance_740": 0.01,
+    "reflectance_slope": 5e-4,
+    "reflectance_slope_ratio": 0.5,
+    "sif_760": 0.3,
+}
+BARE_SD = 0.05  # mW m-2 nm-1 sr-1, how nearly zero the mean fluorescence of bare ground is
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms, and what they need to know.
+
+    Attributes:
+        bare_ndvi: NDVI of radiances at or below which ground is bare.
+        model_error: of the simulation, relative to radiance, added to the noise in quadrature.
+        independent_pixels: of a patch. Errors of the simulation are common to all its pixels, so
+            1,000 pixels do not know the atmosphere 30 times better than one: with noise of 1 %
+            and a common error of 0.15 %, they count as (1 / 0.15)^2 = 44.
+        neighbour_sd: difference of atmosphere between adjacent patches, in prior sd.
+    """
+
+    residual: float = 1.0
+    spectral: float = 1.0
+    ndvi: float = 1.0
+    prior: float = 1.0
+    border: float = 1.0
+    smoothness: float = 1.0
+    perturbation: float = 0.1
+    bare_ndvi: float = 0.12
+    model_error: float = 1e-3
+    independent_pixels: float = 50.0
+    neighbour_sd: float = 0.3
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What the simulation makes of a state, each ``patch, line, sample, band``.
+
+    Attributes:
+        radiance: at the sensor.
+        held: the same numbers, whose gradient does not reach reflectance_740.
+        sif: the part of the radiance that fluorescence contributes, without gradient.
+    """
+
+    radiance: Tensor
+    held: Tensor
+    sif: Tensor
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """The state found when radiance of a known extra fluorescence is added to the pixels.
+
+    Attributes:
+        state: found with it.
+        added: mW m-2 nm-1 sr-1 at 760 nm, ``patch, line, sample``.
+    """
+
+    state: State
+    added: Tensor
+
+
+def terms(
+    pixels: Pixels,
+    simulated: Simulated,
+    state: State,
+    perturbed: Perturbed | None = None,
+    weights: LossWeights = LossWeights(),
+) -> dict[str, Tensor]:
+    """All weighted terms by name; their sum is the loss."""
+    w = weights
+    sigma = total_sd(pixels, w.model_error)
+    share = 1.0 / (min(w.independent_pixels, pixels.usable[0].numel()) * sigma.shape[-1])
+    found = {
+        "residual": w.residual * residual(pixels, simulated.radiance, sigma),
+        "spectral": w.spectral * spectral(pixels, simulated, sigma),
+        "ndvi": w.ndvi * share * ndvi(pixels, state, w.bare_ndvi),
+        "prior": w.prior * share * prior(pixels, state.atmosphere),
+        "border": w.border * share * border(pixels, state.atmosphere),
+        "smoothness": w.smoothness
+        * share
+        * smoothness(pixels, state.atmosphere, w.neighbour_sd),
+    }
+    if perturbed is not None:
+        found["perturbation"] = w.perturbation * perturbation(pixels, state, perturbed)
+    return found
+
+
+def total_sd(pixels: Pixels, model_error: float) -> Tensor:
+    """sqrt(noise^2 + (model_error L)^2), ``patch, line, sample, band``."""
+    return torch.sqrt(pixels.noise**2 + (model_error * pixels.radiance) ** 2)
+
+
+def residual(pixels: Pixels, radiance: Tensor, sigma: Tensor) -> Tensor:
+    """1/2 mean [(L - L_sim) / sigma]^2 over usable pixels and bands.
+
+    Not the plain mean square: noise is shot noise, so bright pixels and the bright bands outside
+    the absorption would rule, and fluorescence shows in the dark bands inside.
+    """
+    misfit = ((pixels.radiance - radiance) / sigma) ** 2
+    return 0.5 * _mean(misfit.mean(-1), pixels.usable)
+
+
+def spectral(pixels: Pixels, simulated: Simulated, sigma: Tensor) -> Tensor:
+    """1/2 sum_bands w [(L - L_sim) / sigma]^2, w = <L_F^2> / sigma^2 normalised to 1.
+
+    L_F is the fluorescence seen at the sensor: the misfit counts where fluorescence shows above
+    the noise. The gradient does not reach reflectance_740, which would otherwise be bent to
+    serve the few bands of the band's core.
+    """
+    signal = _mean_over_pixels((simulated.sif / sigma) ** 2, pixels.usable)
+    weight = signal + 1e-3 * signal.mean() + 1e-12
+    weight = (weight / weight.sum()).detach()
+    misfit = ((pixels.radiance - simulated.held) / sigma) ** 2
+    return 0.5 * _mean((weight * misfit).sum(-1), pixels.usable)
+
+
+def ndvi(pixels: Pixels, state: State, bare_ndvi: float) -> Tensor:
+    """1/2 mean over patches of [mean F of bare ground / BARE_SD]^2: bare ground does not glow.
+
+    The mean, not every pixel: noise of single pixels over soil is rightly positive and negative,
+    and a pixel head made to hide it would have learned to read greenness. Zero where no NDVI or
+    no bare ground is seen.
+    """
+    bare = pixels.usable & (torch.nan_to_num(pixels.ndvi, nan=1.0) <= bare_ndvi)
+    count = bare.sum((1, 2))
+    mean = (state.surface.sif_760 * bare).sum((1, 2)) / count.clamp(min=1)
+    return 0.5 * _mean((mean / BARE_SD) ** 2, count > 0)
+
+
+def prior(pixels: Pixels, atmosphere: Atmosphere) -> Tensor:
+    """1/2 mean over patches of sum_k [(x_k - prior mean_k) / prior sd_k]^2."""
+    total = sum(
+        ((x - mean) / sd) ** 2
+        for (_, x), (_, mean), (_, sd) in zip(
+            atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True
+        )
+    )
+    return 0.5 * _mean(torch.as_tensor(total).flatten(), _seen(pixels))
+
+
+def border(pixels: Pixels, atmosphere: Atmosphere, reach: float = 3.0) -> Tensor:
+    """100 mean of sum_k ReLU(|x_k - prior mean_k| / prior sd_k - reach)^2: no far excursions."""
+    total = sum(
+        torch.relu(((x - mean) / sd).abs() - reach) ** 2
+        for (_, x), (_, mean), (_, sd) in zip(
+            atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True
+        )
+    )
+    return 100.0 * _mean(torch.as_tensor(total).flatten(), _seen(pixels))
+
+
+def smoothness(pixels: Pixels, atmosphere: Atmosphere, neighbour_sd: float) -> Tensor:
+    """1/2 mean over pairs of sum_k [(x_k,i - x_k,j) / (neighbour_sd sd_k)]^2 w_ij.
+
+    w_ij = exp(1 - d_ij) of patches of one line at distance d, in patches: 1 for neighbours.
+    Deviations from the prior are compared, so that terrain does not count as roughness. Zero for
+    fewer than two patches.
+    """
+    if pixels.patches < 2:
+        return pixels.radiance.new_zeros(())
+    distance = torch.cdist(pixels.position.to(pixels.radiance), pixels.position.to(pixels.radiance))
+    together = pixels.line_id[:, None] == pixels.line_id
+    weight = torch.exp(1.0 - distance.clamp(min=1.0)) * together
+    weight = torch.triu(weight, diagonal=1)
+    deviation = torch.stack([
+        ((x - mean) / (neighbour_sd * sd)).flatten()
+        for (_, x), (_, mean), (_, sd) in zip(
+            atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True
+        )
+    ], dim=-1)
+    difference = ((deviation[:, None] - deviation) ** 2).sum(-1)
+    return 0.5 * (weight * difference).sum() / weight.sum().clamp(min=1e-6)
+
+
+def perturbation(pixels: Pixels, state: State, perturbed: Perturbed) -> Tensor:
+    """1/2 mean {[(F' - F - added) / scale]^2 + sum_k [(x_k' - x_k) / scale_k]^2}.
+
+    Fluorescence must follow what was added to the radiance, and everything else stay: what
+    absorbs added fluorescence into reflectance, or reads it from greenness, is punished.
+    """
+    expected = {name: getattr(state.surface, name) for name in SURFACE_SCALE}
+    expected["sif_760"] = expected["sif_760"] + perturbed.added
+    surface = sum(
+        ((getattr(perturbed.state.surface, name) - value) / SURFACE_SCALE[name]) ** 2
+        for name, value in expected.items()
+    )
+    atmosphere = sum(
+        ((moved - x) / sd) ** 2
+        for (_, moved), (_, x), (_, sd) in zip(
+            perturbed.state.atmosphere.items(),
+            state.atmosphere.items(),
+            pixels.prior.sd.items(),
+            strict=True,
+        )
+    )
+    return 0.5 * _mean(torch.as_tensor(surface + atmosphere), pixels.usable)
+
+
+def _mean(value: Tensor, where: Tensor) -> Tensor:
+    """Mean where true, 0 if nowhere; what is left out carries no gradient and no NaN."""
+    chosen = torch.where(where, value, torch.zeros_like(value))
+    return chosen.sum() / where.sum().clamp(min=1)
+
+
+def _mean_over_pixels(value: Tensor, usable: Tensor) -> Tensor:
+    """``band``: mean over usable pixels."""
+    chosen = value * usable[..., None]
+    return chosen.flatten(0, -2).sum(0) / usable.sum().clamp(min=1)
+
+
+def _seen(pixels: Pixels) -> Tensor:
+    """``patch``: whether any pixel is usable."""
+    return pixels.usable.flatten(1).any(1)

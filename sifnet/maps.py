@@ -1,0 +1,301 @@
+"""Retrieve: a scene and a model to maps, strip by strip, so that memory does not grow with lines.
+
+First the whole scene is read for what pixels share: the atmosphere of every patch and the sensor
+state of every column. Then it is read again for the surface of every pixel, with the atmosphere
+interpolated bilinearly between patch centres, so that no patch edge shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from rich.progress import Progress
+from torch import Tensor
+
+from sifnet.encoder import ATMOSPHERE, SENSOR
+from sifnet.information import SIF, from_polynomial, surface_gain, to_polynomial
+from sifnet.losses import total_sd
+from sifnet.physics.state import Atmosphere, SensorState, State
+from sifnet.pixels import Pixels, patch_shape, strips
+from sifnet.refinement import SurfaceFit, blocks_of, refine_atmosphere, refine_surface
+from sifnet.retrieval import Retrieval
+from sifnet.scene import Flag, Scene
+
+BLOCK = 8  # lines over which the interpolated atmosphere is taken constant
+STRIP = 64  # lines read at once
+SCAN_LINES = 8  # of a patch, from which its atmosphere is found
+POOR_FIT = 4.0  # reduced chi-square: a residual twice what noise explains
+EDGE = 1e-3  # share of a parameter's range that counts as its bound
+MAPS = (
+    "sif_760",
+    "sif_740",
+    "sif_760_uncertainty",
+    "reflectance_740",
+    "reflectance_slope",
+    "aot_550",
+    "surface_pressure",
+    "wavelength_shift",
+    "fwhm_shift",
+    "ndvi_radiance",
+    "residual_rms",
+    "chi2_reduced",
+)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the pixels of a scene share.
+
+    Attributes:
+        deviation: ``row, column, 6``, atmosphere of every patch from its prior, in prior sd.
+        covariance: ``row, column, 6, 6``, of the deviation.
+        sensor: ``sample, 2``, wavelength and width shift, nm.
+        patch: lines and samples of a patch.
+    """
+
+    deviation: Tensor
+    covariance: Tensor
+    sensor: Tensor
+    patch: tuple[int, int]
+
+
+@torch.no_grad()
+def retrieve(
+    scene: Scene,
+    model: Retrieval,
+    *,
+    atmosphere: xr.Dataset | None = None,
+    refine: bool = True,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Maps of MAPS and ``quality_flag`` on (line, sample); pixels that are not usable are NaN.
+
+    Args:
+        atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
+        refine: finish the encoder's states by Gauss-Newton steps.
+        progress: show a progress bar.
+
+    Raises:
+        SifnetError: the model was not made for this sensor or these bands.
+    """
+    model.made_for.refuse_other(scene)
+    model = model.eval()
+    lines, samples, _ = scene.shape
+    maps = {name: np.full((lines, samples), np.nan, np.float32) for name in MAPS}
+    flags = np.zeros((lines, samples), np.uint16)
+    with Progress(transient=True, disable=not progress) as bar:
+        task = bar.add_task(f"retrieve {scene.name}", total=2 * lines)
+        patch = patch_shape(scene, model.made_for.patch)
+        seen = []
+        for window, pixels in _strips(scene, model, patch, atmosphere, strip=patch[0]):
+            seen.append(_scan(model, pixels, refine))
+            bar.advance(task, window.stop - window.start)
+        shared = _combine(seen, scene, patch)
+        block = (min(BLOCK, patch[0]), samples)
+        for window, pixels in _strips(scene, model, block, atmosphere, strip=STRIP):
+            found, flagged = _solve(model, pixels, shared, window.start, refine)
+            height = window.stop - window.start
+            for name, values in found.items():
+                maps[name][window] = values.flatten(0, 1)[:height].numpy()
+            flags[window] = flagged.flatten(0, 1)[:height].numpy().astype(np.uint16)
+            bar.advance(task, height)
+    variables = {name: (("line", "sample"), values) for name, values in maps.items()}
+    return xr.Dataset({**variables, "quality_flag": (("line", "sample"), flags)})
+
+
+def _strips(
+    scene: Scene,
+    model: Retrieval,
+    shape: tuple[int, int],
+    atmosphere: xr.Dataset | None,
+    strip: int,
+) -> Iterator[tuple[slice, Pixels]]:
+    return strips(
+        scene,
+        shape,
+        strip=strip,
+        ranges=model.emulator.ranges,
+        window=model.made_for.window,
+        atmosphere=atmosphere,
+        line_id=model.line_id(scene),
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one row of patches says: see Shared; ``weight``: usable pixels ``patch, sample``."""
+
+    deviation: Tensor
+    covariance: Tensor
+    sensor: Tensor
+    weight: Tensor
+
+
+def _scan(model: Retrieval, pixels: Pixels, refine: bool) -> Row:
+    """Atmosphere and sensor of a row of patches, from SCAN_LINES of its lines."""
+    height = pixels.radiance.shape[1]
+    chosen = torch.linspace(0, height - 1, min(SCAN_LINES, height)).round().long()
+    pixels = pixels.lines(chosen)
+    state, weights = model.encoder(pixels), model.made_for.weights
+    sigma = total_sd(pixels, weights.model_error)
+    through = (model.emulator, model.instrument)
+    if refine:
+        state = refine_surface(pixels, sigma, state, *through).state
+    state, covariance = refine_atmosphere(
+        pixels,
+        sigma,
+        state,
+        *through,
+        independent_pixels=weights.independent_pixels,
+        bare_ndvi=weights.bare_ndvi,
+        steps=2 if refine else 0,
+    )
+    mean, sd = pixels.prior.mean, pixels.prior.sd
+    deviation = [
+        ((getattr(state.atmosphere, n) - getattr(mean, n)) / getattr(sd, n)).flatten()
+        for n in ATMOSPHERE
+    ]
+    sensor = [getattr(state.sensor, n)[:, 0].expand(pixels.column.shape) for n in SENSOR]
+    columns = torch.stack(sensor, -1)
+    return Row(torch.stack(deviation, -1), covariance, columns, pixels.usable.sum(1))
+
+
+def _combine(seen: list[Row], scene: Scene, patch: tuple[int, int]) -> Shared:
+    """Patches without a usable pixel take the mean of the others; columns average all patches."""
+    deviation = torch.stack([row.deviation for row in seen])
+    covariance = torch.stack([row.covariance for row in seen])
+    count = torch.stack([row.weight.sum(1) for row in seen])
+    mean = (deviation * count[..., None]).sum((0, 1)) / count.sum().clamp(min=1)
+    deviation = torch.where(count[..., None] > 0, deviation, mean)
+    weight = torch.stack([row.weight.flatten() for row in seen])[..., None]
+    sensor = torch.stack([row.sensor.flatten(0, 1) for row in seen])
+    typical = (sensor * weight).sum((0, 1)) / weight.sum().clamp(min=1)
+    column = (sensor * weight).sum(0) / weight.sum(0).clamp(min=1)
+    column = torch.where(weight.sum(0) > 0, column, typical)
+    return Shared(deviation, covariance, column[: scene.shape[1]], patch)
+
+
+def interpolated(field: Tensor, patch: tuple[int, int], line: Tensor, sample: Tensor) -> Tensor:
+    """``line, sample, ...`` of a field ``row, column, ...`` given at the centres of patches.
+
+    Bilinear, which is to blend patches with triangular weights; constant beyond the outermost
+    centres. Places are given in pixels.
+    """
+    tail = (None,) * (field.dim() - 2)
+
+    def neighbours(at: Tensor, length: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        position = (at / length - 0.5).clamp(0, count - 1)
+        low = position.floor().long().clamp(max=max(count - 2, 0))
+        return low, (low + 1).clamp(max=count - 1), position - low
+
+    top, bottom, down = neighbours(line, patch[0], field.shape[0])
+    left, right, across = neighbours(sample, patch[1], field.shape[1])
+    along = field[:, left] + (field[:, right] - field[:, left]) * across[(None, slice(None), *tail)]
+    return along[top] + (along[bottom] - along[top]) * down[(slice(None), None, *tail)]
+
+
+def _solve(
+    model: Retrieval, pixels: Pixels, shared: Shared, start: int, refine: bool
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Maps ``block, line, sample`` and flags of a strip of full-width blocks."""
+    blocks, height, samples = pixels.usable.shape
+    line, sample = start + (torch.arange(blocks) + 0.5) * height, torch.arange(samples) + 0.5
+    deviation = interpolated(shared.deviation, shared.patch, line, sample)[:, None]
+    prior, ranges = pixels.prior, model.encoder.ranges
+    atmosphere = Atmosphere(**{
+        name: (getattr(prior.mean, name) + getattr(prior.sd, name) * deviation[..., i]).clamp(
+            *ranges[name]
+        )
+        for i, name in enumerate(ATMOSPHERE)
+    })
+    sensor = SensorState(*(shared.sensor[:, i].expand(blocks, 1, samples) for i in range(2)))
+    latent = model.encoder.latent(pixels)
+    state = State(atmosphere, model.encoder.surface(latent, pixels, atmosphere, sensor), sensor)
+    sigma = total_sd(pixels, model.made_for.weights.model_error)
+    fit = refine_surface(
+        pixels, sigma, state, model.emulator, model.instrument, steps=2 if refine else 0
+    )
+    covariance = interpolated(shared.covariance, shared.patch, line, sample)[:, None]
+    # What the noise model leaves unexplained is counted as noise too.
+    own = fit.own_variance * fit.chi2.clamp(min=1)
+    variance = own + _carried_variance(model, pixels, sigma, fit.state, covariance)
+    return _maps(pixels, fit, torch.sqrt(variance)), _flags(model, pixels, fit)
+
+
+def _carried_variance(
+    model: Retrieval, pixels: Pixels, sigma: Tensor, state: State, covariance: Tensor
+) -> Tensor:
+    """Variance of sif_760 from the uncertain atmosphere, ``block, line, sample``.
+
+    The sensitivity of fluorescence to the atmosphere is computed for the mean pixel of every
+    column of a block and scaled by reflectance, to which it is proportional: the error is a
+    share of the light that the ground reflects.
+    """
+    weight = pixels.usable.to(sigma)
+    total = weight.sum(1, keepdim=True).clamp(min=1)
+
+    def mean(value: Tensor) -> Tensor:
+        w, n = (weight, total) if value.dim() == 3 else (weight[..., None], total[..., None])
+        return (torch.nan_to_num(value) * w).sum(1, keepdim=True) / n
+
+    average = Pixels(
+        radiance=mean(pixels.radiance),
+        noise=mean(pixels.noise),
+        irradiance=None if pixels.irradiance is None else mean(pixels.irradiance),
+        geometry=pixels.geometry,
+        prior=pixels.prior,
+        usable=pixels.usable.any(1, keepdim=True),
+        flags=pixels.flags[:, :1],
+        ndvi=pixels.ndvi[:, :1],
+        column=pixels.column,
+        line_id=pixels.line_id,
+        position=pixels.position,
+    )
+    level = to_polynomial(state.surface)
+    surface = from_polynomial(torch.stack([mean(x) for x in level.unbind(-1)], -1))
+    middle = State(state.atmosphere, surface, state.sensor)
+    blocks = blocks_of(average, mean(sigma).clamp(min=1e-3), middle, model.emulator,
+                       model.instrument)  # fmt: skip
+    row = surface_gain(blocks)[..., SIF, : covariance.shape[-1]].to(sigma)
+    at_mean = (row[..., None, :] @ covariance @ row[..., None])[..., 0, 0]
+    reflectance, typical = level[..., 0], mean(level[..., 0])
+    return at_mean.clamp(min=0) * (reflectance / typical.clamp(min=1e-3)) ** 2
+
+
+def _maps(pixels: Pixels, fit: SurfaceFit, uncertainty: Tensor) -> dict[str, Tensor]:
+    surface, atmosphere, sensor = fit.state.surface, fit.state.atmosphere, fit.state.sensor
+    found = {
+        "sif_760": surface.sif_760,
+        "sif_740": surface.sif_740,
+        "sif_760_uncertainty": uncertainty,
+        "reflectance_740": surface.reflectance_740,
+        "reflectance_slope": surface.reflectance_slope,
+        "aot_550": atmosphere.aot_550,
+        "surface_pressure": atmosphere.surface_pressure,
+        "wavelength_shift": sensor.wavelength_shift,
+        "fwhm_shift": sensor.fwhm_shift,
+        "residual_rms": fit.rms,
+        "chi2_reduced": fit.chi2,
+    }
+    shape, hidden = pixels.usable.shape, ~pixels.usable
+    masked = {n: v.expand(shape).masked_fill(hidden, torch.nan) for n, v in found.items()}
+    return {**masked, "ndvi_radiance": pixels.ndvi}
+
+
+def _flags(model: Retrieval, pixels: Pixels, fit: SurfaceFit) -> Tensor:
+    """Flags of the reading, and of the result: poor fit, parameter at its bound."""
+    flags = pixels.flags.clone()
+    flags[pixels.usable & (fit.chi2 > POOR_FIT)] |= int(Flag.POOR_FIT)
+    ranges = model.encoder.ranges
+    for name, value in (*fit.state.surface.items(), *fit.state.sensor.items()):
+        if name == "reflectance_slope_ratio":  # undetermined over ground without a slope
+            continue
+        low, high = ranges[name]
+        edge = EDGE * (high - low)
+        beyond = ((value <= low + edge) | (value >= high - edge)).expand(flags.shape)
+        flags[pixels.usable & beyond] |= int(Flag.AT_BOUND)
+    return flags

@@ -1,0 +1,283 @@
+"""Fitting the emulator to a database of full radiative transfer.
+
+1. Every product is compressed to its mean and leading principal components, in a metric that
+   counts errors relative to the radiance they end in.
+2. A small network is fitted to the coefficients through the radiances they make: the loss is the
+   relative error of band radiance over grounds of all reflectances.
+
+Whole atmospheres are held out, never single samples of one, and the error on them is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+from torch import Tensor
+
+from sifnet.physics import database
+from sifnet.physics.emulator import SUNLIT, CoefficientNetwork, Emulator, state_features
+from sifnet.physics.emulator_errors import emulator_errors
+from sifnet.physics.instrument import gaussian_response
+from sifnet.physics.samples import Samples
+from sifnet.physics.state import RANGES
+from sifnet.physics.transfer import PRODUCTS
+
+_Array = NDArray[np.floating]
+
+LOSS_BANDS = np.arange(745.0, 777.0, 0.2)  # nm
+LOSS_FWHM = 0.25  # nm, of the sharpest imaging sensor
+MEAN_REFLECTANCE = 0.3  # of the radiance that errors are counted relative to
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How an emulator is fitted; the defaults are what the shipped ones were fitted with.
+
+    Attributes:
+        components: of each product, the mean included.
+        width: of the network.
+        blocks: hidden layers after the first.
+        epochs: passes over the samples.
+        batch: samples a step.
+        learning_rate: at its highest; it rises for 5 % of the steps, then falls to zero.
+        fine_weight: of the error on the fine grid beside that of band radiance.
+        held_out: atmospheres that are measured on, not fitted.
+        seed: of network, order and held-out atmospheres.
+    """
+
+    components: int = 24
+    width: int = 192
+    blocks: int = 3
+    epochs: int = 400
+    batch: int = 256
+    learning_rate: float = 2e-3
+    fine_weight: float = 0.1
+    held_out: int = 120
+    seed: int = 0
+
+
+Progress = Callable[[int, int, float], None]
+"""Told after each epoch: epoch, epochs, rms relative error of radiance in that epoch."""
+
+
+def fit_emulator(
+    folder: Path,
+    *,
+    space: bool,
+    settings: FitSettings | None = None,
+    progress: Progress | None = None,
+) -> tuple[Emulator, dict[str, Any]]:
+    """Fit an emulator on a database and measure it on atmospheres it never saw.
+
+    The same seed and number of threads give the same emulator.
+
+    Returns:
+        The emulator, and the report that is also its ``metadata["measured_error"]``.
+
+    Raises:
+        SifnetError: there is no database, or too few atmospheres to hold some out.
+    """
+    settings = settings or FitSettings()
+    samples = Samples.read(folder, space=space)
+    seen, unseen = samples.split(settings.held_out, settings.seed)
+    with torch.random.fork_rng():
+        emulator = fit_samples(seen, settings, progress)
+    report = emulator_errors(emulator, unseen)
+    emulator.metadata["measured_error"] = report
+    emulator.metadata["held_out"] = {"samples": len(unseen), "atmospheres": unseen.atmospheres}
+    return emulator, report
+
+
+def fit_samples(
+    samples: Samples, settings: FitSettings, progress: Progress | None = None
+) -> Emulator:
+    """Fit an emulator to samples; its metadata tells ranges, counts, settings and versions."""
+    torch.manual_seed(settings.seed)
+    space = bool(np.isinf(samples.state[0, -1]))
+    basis, coefficients = compress(samples, settings.components)
+    features = state_features(samples.atmosphere(), samples.geometry(), space=space)
+    target = torch.as_tensor(coefficients).flatten(1)
+    size = {
+        "features": features.shape[1],
+        "coefficients": target.shape[1],
+        "width": settings.width,
+        "blocks": settings.blocks,
+    }
+    network = CoefficientNetwork(**size).standardise(features, target)
+    train(network, features.float(), target.float(), samples, basis, settings, progress)
+    metadata = {
+        "space": space,
+        "presmoothing_fwhm": database.PRESMOOTHING_FWHM,
+        "network": size,
+        "ranges": covered_ranges(samples),
+        "fitted": {"samples": len(samples), "atmospheres": samples.atmospheres},
+        "settings": asdict(settings),
+        "versions": {name: version(name) for name in ("torch", "numpy")},
+    }
+    return Emulator(
+        torch.as_tensor(database.GRID), torch.as_tensor(basis).float(), network.eval(), metadata
+    )
+
+
+def compress(samples: Samples, components: int) -> tuple[_Array, _Array]:
+    """Principal components of every product.
+
+    Errors are weighted by wavelength with 1 / mean radiance (smoothed to 0.25 nm, because no
+    sensor sees a single line core) and by sample with 1 / its continuum. In that metric the
+    components are orthonormal, and the sum of squared errors of coefficients is that of spectra.
+
+    Returns:
+        Basis ``product, component, wavelength``, whose component 0 is the mean spectrum, and
+        coefficients ``sample, product, component - 1``.
+    """
+    weight, sample_weight = _metric(samples)
+    basis, coefficients = [], []
+    for i, cos_sza in enumerate(_sunlit_divisors(samples)):
+        spectra = samples.products[:, i] / cos_sza[:, None]
+        mean = spectra.mean(axis=0, dtype=np.float64)
+        weighted = (spectra - mean) * weight
+        scaled = weighted * sample_weight[:, None]
+        last = scaled.shape[1] - 1
+        _, vectors = eigh(scaled.T @ scaled, subset_by_index=[last - components + 2, last])
+        leading = vectors[:, ::-1]
+        basis.append(np.vstack([mean, leading.T / weight]))
+        coefficients.append(weighted @ leading)
+    return np.array(basis), np.stack(coefficients, axis=1)
+
+
+def _sunlit_divisors(samples: Samples) -> list[_Array]:
+    """What each product is divided by before compression: cos(SZA) if sunlit, else 1."""
+    ones = np.ones(len(samples))
+    return [samples.cos_sza if i < SUNLIT else ones for i in range(len(PRODUCTS))]
+
+
+def _metric(samples: Samples) -> tuple[_Array, _Array]:
+    """Weights ``wavelength`` and ``sample`` that make an error relative to radiance / cos(SZA)."""
+    path, ground, bounce = (samples.products[:, i] for i in range(SUNLIT))
+    radiance = path + MEAN_REFLECTANCE * (ground + MEAN_REFLECTANCE * bounce)
+    radiance = radiance / samples.cos_sza[:, None]
+    step = database.GRID[1] - database.GRID[0]
+    offset = np.arange(-25, 26) * step
+    kernel = gaussian_response(offset, np.zeros(1), np.full(1, LOSS_FWHM))[0]
+    mean = radiance.mean(axis=0, dtype=np.float64)
+    smooth = np.convolve(np.pad(mean, 25, mode="edge"), kernel, mode="valid")
+    continuum = np.quantile(radiance[:, ::20], 0.9, axis=1)
+    return 1.0 / smooth, continuum.mean() / continuum
+
+
+def train(
+    network: CoefficientNetwork,
+    features: Tensor,
+    target: Tensor,
+    samples: Samples,
+    basis: _Array,
+    settings: FitSettings,
+    progress: Progress | None,
+) -> None:
+    """Fit the network in place: Adam, one cycle of the learning rate, mini-batches."""
+    loss_of = _Loss(samples, basis, target, settings.fine_weight)
+    steps = settings.epochs * math.ceil(len(features) / settings.batch)
+    optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        settings.learning_rate,
+        total_steps=steps,
+        pct_start=0.05,
+        cycle_momentum=False,
+        final_div_factor=1e4,
+    )
+    for epoch in range(settings.epochs):
+        total = 0.0
+        for batch in torch.randperm(len(features)).split(settings.batch):
+            loss, radiance_error = loss_of(network(features[batch]), batch)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            total += radiance_error * len(batch)
+        if progress:
+            progress(epoch + 1, settings.epochs, math.sqrt(total / len(features)))
+
+
+class _Loss:
+    """Mean squared relative error of radiance, for predicted coefficients of a batch."""
+
+    def __init__(self, samples: Samples, basis: _Array, target: Tensor, fine_weight: float) -> None:
+        response = gaussian_response(database.GRID, LOSS_BANDS, np.full(len(LOSS_BANDS), LOSS_FWHM))
+        divisors = np.stack(_sunlit_divisors(samples), axis=1)
+        exact = samples.products @ response.T.astype(np.float32) / divisors[..., None]
+        self.exact = torch.as_tensor(exact, dtype=torch.float32)
+        self.basis = torch.as_tensor(basis @ response.T, dtype=torch.float32)
+        self.target, self.fine_weight = target, fine_weight
+        weight, sample_weight = _metric(samples)
+        self.sample_weight = torch.as_tensor(sample_weight, dtype=torch.float32)
+        self.wavelengths = len(weight)
+
+    def __call__(self, coefficients: Tensor, batch: Tensor) -> tuple[Tensor, float]:
+        products = self.basis.shape[0]
+        parts = coefficients.unflatten(-1, (products, -1))
+        predicted = self.basis[:, 0] + torch.einsum("spc,pcb->spb", parts, self.basis[:, 1:])
+        exact = self.exact[batch]
+        # Any ground may be met; emission of 3 % of the light of the continuum makes errors of
+        # up and up_bounce count as strongly as fluorescence does.
+        reflectance = 0.02 + 0.68 * torch.rand(len(batch), 1)
+        radiance, derivatives = _linearised_radiance(exact, reflectance, sif=10.0)
+        error = ((predicted - exact) * derivatives).sum(1) / radiance
+        relative = error.square().mean()
+        fine = (coefficients - self.target[batch]) * self.sample_weight[batch, None]
+        fine_error = fine.square().sum() / (len(batch) * products * self.wavelengths)
+        return relative + self.fine_weight * fine_error, float(relative.detach())
+
+
+def _linearised_radiance(
+    products: Tensor, reflectance: Tensor, sif: float
+) -> tuple[Tensor, Tensor]:
+    """Radiance ``sample, band`` and its derivatives by the products ``sample, 5, band``.
+
+    With x = 1 / (1 - R s), dL/d(ground) = R x^2 (1 - 2 R s) and dL/d(ground_bounce) = R^2 x^2. A
+    loss in these is quadratic in the coefficients; the closed form itself has poles where an
+    unfinished fit predicts no ground signal at all.
+    """
+    path, ground, ground_bounce, up, up_bounce = products.unbind(1)
+    sunlit, emitted = reflectance * ground_bounce / ground, reflectance * up_bounce / up
+    x, y = 1.0 / (1.0 - sunlit), 1.0 / (1.0 - emitted)
+    radiance = path + reflectance * ground * x + sif * up * y
+    derivatives = torch.stack(
+        [
+            torch.ones_like(path),
+            reflectance * x**2 * (1.0 - 2.0 * sunlit),
+            reflectance**2 * x**2,
+            sif * y**2 * (1.0 - 2.0 * emitted),
+            sif * reflectance * y**2,
+        ],
+        dim=1,
+    )
+    return radiance, derivatives
+
+
+def covered_ranges(samples: Samples) -> dict[str, tuple[float, float]]:
+    """Range of each parameter: the intended one where samples cover it to 3 % of its span.
+
+    Where they do not, the range of the samples. Space has no range of height.
+    """
+    ranges = {"sun_earth_distance": RANGES["sun_earth_distance"]}
+    for name, values in zip(database.STATE, samples.state.T, strict=True):
+        if np.isinf(values).any():
+            continue
+        low, high = RANGES[name]
+        margin = 0.03 * (high - low)
+        found_low, found_high = float(values.min()), float(values.max())
+        ranges[name] = (
+            low if found_low <= low + margin else found_low,
+            high if found_high >= high - margin else found_high,
+        )
+    return ranges

@@ -1,0 +1,306 @@
+"""How a sensor turns a fine spectrum into bands: centres, responses, shift, width change.
+
+The emulator's basis is convolved with every band's response once, at Chebyshev nodes of
+wavelength shift and width change; afterwards a sensor is one small matrix product, differentiable
+in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.polynomial import chebyshev
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from sifnet.errors import SifnetError
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.state import SensorState
+from sifnet.physics.transfer import PRODUCTS, TransferFunctions
+
+_Array = NDArray[np.floating]
+Response = Sequence[tuple[_Array, _Array]]
+
+FIT_WINDOW = (750.0, 770.0)  # nm, the bands of the published retrievals
+SIMULATED_WINDOW = (748.0, 775.0)  # nm, where the spectroscopy needs no water vapour
+_SIGMA_PER_FWHM = 1.0 / np.sqrt(8.0 * np.log(2.0))
+_REACH = 1.8  # FWHM on either side over which a response is summed: 4.2 sigma, 2e-5 of its area
+_NODES = ((5, 3), (7, 4), (9, 5), (11, 6), (14, 8))  # of shift and width change
+_WANTED, _ALLOWED = 1e-4, 1e-3  # relative error of radiance by the interpolation
+
+
+@dataclass(frozen=True)
+class Nominal:
+    """What is usual for a sensor, used where a scene does not say better; nm.
+
+    Attributes:
+        sampling: distance of band centres.
+        fwhm: full width at half maximum of the response.
+        shift_range: lowest and highest wavelength shift worth looking for.
+        fwhm_range: lowest and highest change of width.
+    """
+
+    sampling: float
+    fwhm: float
+    shift_range: tuple[float, float]
+    fwhm_range: tuple[float, float]
+
+    def centres(self, window: tuple[float, float] = FIT_WINDOW) -> _Array:
+        """Band centres within a window, nm."""
+        return np.arange(window[0], window[1] + 1e-6, self.sampling)
+
+
+INSTRUMENTS: dict[str, Nominal] = {
+    "hyplant": Nominal(0.11, 0.25, (-0.12, 0.12), (-0.06, 0.06)),
+    "flox": Nominal(0.153, 0.31, (-0.12, 0.12), (-0.06, 0.06)),
+    "desis": Nominal(2.55, 3.5, (-1.75, 1.25), (-0.30, 0.30)),
+}
+"""Sampling and widths: Siegmann et al. 2019 (HyPlant FLUO), the FloX spectra themselves,
+Krutz et al. 2019 (DESIS); ranges: the published simulations for HyPlant (widened) and DESIS."""
+
+
+class Instrument(nn.Module):
+    """Applies the band responses of a sensor to transfer functions in components.
+
+    Attributes:
+        wavelength: nominal centres, nm, ``band``.
+        fwhm: nominal widths, nm, ``band``.
+        interpolation_error: largest relative error of radiance, at reflectance 0.3, that the
+            interpolation in shift and width makes, measured when it is built.
+    """
+
+    wavelength: Tensor
+    fwhm: Tensor
+    matrices: Tensor
+
+    def __init__(
+        self,
+        centre: ArrayLike,
+        fwhm: ArrayLike,
+        emulator: Emulator,
+        *,
+        response: Response | None = None,
+        shift_range: tuple[float, float] = INSTRUMENTS["hyplant"].shift_range,
+        fwhm_range: tuple[float, float] = INSTRUMENTS["hyplant"].fwhm_range,
+    ) -> None:
+        """Build the matrices of a sensor.
+
+        Args:
+            centre: band centres, nm in vacuum, ``band``.
+            fwhm: full widths at half maximum, nm, ``band`` or one for all.
+            emulator: whose basis is convolved.
+            response: measured responses, one pair (wavelength nm, response) a band; Gaussians
+                when absent.
+            shift_range: lowest and highest wavelength shift, nm.
+            fwhm_range: lowest and highest change of FWHM, nm.
+
+        Raises:
+            SifnetError: widths not above the emulator's smoothing, bands that reach beyond its
+                grid, or ranges too wide for the interpolation.
+        """
+        super().__init__()
+        centres = np.atleast_1d(np.asarray(centre, dtype=float))
+        widths = np.broadcast_to(np.asarray(fwhm, dtype=float), centres.shape).copy()
+        self.shift_range, self.fwhm_range = shift_range, fwhm_range
+        bands = _Bands(
+            emulator.grid.double().cpu().numpy(),
+            emulator.presmoothing_fwhm,
+            centres,
+            widths,
+            response,
+        )
+        bands.refuse_impossible(shift_range, fwhm_range)
+        basis = emulator.basis.double().cpu().numpy()
+        for nodes in _NODES:
+            fitted = _chebyshev_matrices(bands, basis, shift_range, fwhm_range, nodes)
+            error = _interpolation_error(bands, basis, fitted, shift_range, fwhm_range)
+            if error <= _WANTED:
+                break
+        # Measured responses with sharp edges end between the two.
+        if error > _ALLOWED:
+            raise SifnetError(
+                "the instrument's shift and width ranges are too wide to interpolate",
+                found=f"relative error {error:.1e} with {nodes} nodes",
+                expected=f"at most {_ALLOWED:.0e}",
+                remedy="Narrow shift_range or fwhm_range.",
+            )
+        self.nodes, self.interpolation_error = nodes, error
+        like = emulator.basis
+        self.register_buffer("wavelength", torch.as_tensor(centres).to(like))
+        self.register_buffer("fwhm", torch.as_tensor(widths).to(like))
+        # (product, component * node, band): one matrix product serves components and nodes.
+        merged = torch.as_tensor(fitted).permute(2, 3, 0, 1, 4).flatten(1, 3)
+        self.register_buffer("matrices", merged.contiguous().to(like))
+
+    @classmethod
+    def nominal(cls, sensor: str, emulator: Emulator) -> Instrument:
+        """The nominal instrument of a sensor over the fit window.
+
+        Raises:
+            SifnetError: the sensor is not known.
+        """
+        if sensor not in INSTRUMENTS:
+            raise SifnetError(
+                "unknown sensor",
+                found=repr(sensor),
+                expected=f"one of {', '.join(INSTRUMENTS)}",
+                remedy="Give centres and widths to Instrument for any other sensor.",
+            )
+        usual = INSTRUMENTS[sensor]
+        return cls(
+            usual.centres(),
+            usual.fwhm,
+            emulator,
+            shift_range=usual.shift_range,
+            fwhm_range=usual.fwhm_range,
+        )
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Ranges of the sensor state within which the interpolation holds."""
+        return {"wavelength_shift": self.shift_range, "fwhm_shift": self.fwhm_range}
+
+    def forward(self, transfer: TransferFunctions, sensor: SensorState) -> TransferFunctions:
+        """Transfer functions ``..., component`` to ``..., band`` under a sensor state ``...``."""
+        t_shift = _polynomials(sensor.wavelength_shift, self.shift_range, self.nodes[0])
+        t_width = _polynomials(sensor.fwhm_shift, self.fwhm_range, self.nodes[1])
+        weights = (t_shift[..., :, None] * t_width[..., None, :]).flatten(-2)
+        on_bands = {
+            name: (getattr(transfer, name)[..., :, None] * weights[..., None, :]).flatten(-2)
+            @ self.matrices[i]
+            for i, name in enumerate(PRODUCTS)
+        }
+        return TransferFunctions(**on_bands)
+
+
+def gaussian_response(grid: _Array, centre: _Array, fwhm: _Array) -> _Array:
+    """Gaussian responses ``band, wavelength`` that sum to one on the grid; widths are FWHM."""
+    x = (grid - centre[:, None]) / (fwhm[:, None] * _SIGMA_PER_FWHM)
+    weights = np.exp(-0.5 * x**2)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class _Bands:
+    """Nominal bands on the emulator's grid, before shift and width change."""
+
+    grid: _Array
+    presmoothing: float
+    centre: _Array
+    fwhm: _Array
+    response: Response | None
+
+    def matrix(self, shift: float, width: float) -> _Array:
+        """Responses ``band, wavelength`` with shift and width change (nm) applied.
+
+        The grid is smoothed already, so that a response of FWHM w becomes one of
+        sqrt(w^2 - presmoothing^2): exact for Gaussians; measured responses are stretched about
+        their centre by the same factor.
+        """
+        narrowed = np.sqrt((self.fwhm + width) ** 2 - self.presmoothing**2)
+        if self.response is None:
+            return gaussian_response(self.grid, self.centre + shift, narrowed)
+        offset = self.grid - (self.centre[:, None] + shift)
+        nominal = self.centre[:, None] + offset * (self.fwhm / narrowed)[:, None]
+        pairs = zip(nominal, self.response, strict=True)
+        weights = np.array([np.interp(x, *band, left=0.0, right=0.0) for x, band in pairs])
+        return weights / weights.sum(axis=1, keepdims=True)
+
+    def refuse_impossible(
+        self, shift_range: tuple[float, float], fwhm_range: tuple[float, float]
+    ) -> None:
+        """Raise SifnetError for bands narrower than the grid's smoothing or beyond its ends."""
+        narrowest = self.fwhm.min() + fwhm_range[0]
+        if not narrowest > self.presmoothing * 1.2:
+            raise SifnetError(
+                "a band is too narrow for the emulator",
+                found=f"FWHM down to {narrowest:.3g} nm",
+                expected=f"above {1.2 * self.presmoothing:.3g} nm",
+                remedy="Check that widths are in nm, or narrow fwhm_range.",
+            )
+        reach = _REACH * (self.fwhm + fwhm_range[1])
+        low = (self.centre - reach + shift_range[0]).min()
+        high = (self.centre + reach + shift_range[1]).max()
+        if low < self.grid[0] or high > self.grid[-1]:
+            raise SifnetError(
+                "bands reach beyond the emulator's wavelengths",
+                found=f"{low:.2f} to {high:.2f} nm with their wings",
+                expected=f"within {self.grid[0]:.1f} to {self.grid[-1]:.1f} nm (vacuum)",
+                remedy=f"Keep bands within {SIMULATED_WINDOW[0]:g}-{SIMULATED_WINDOW[1]:g} nm.",
+            )
+
+
+def _polynomials(value: Tensor, limits: tuple[float, float], count: int) -> Tensor:
+    """Chebyshev polynomials T_0..T_(count-1), ``..., count``, of a value scaled to -1..1.
+
+    By the recurrence T_k = 2 x T_(k-1) - T_(k-2), whose gradient is finite at the ends too.
+    """
+    x = (2.0 * value - (limits[0] + limits[1])) / (limits[1] - limits[0])
+    terms = [torch.ones_like(x), x]
+    for _ in range(count - 2):
+        terms.append(2.0 * x * terms[-1] - terms[-2])
+    return torch.stack(terms, dim=-1)
+
+
+def _chebyshev_matrices(
+    bands: _Bands,
+    basis: _Array,
+    shift_range: tuple[float, float],
+    fwhm_range: tuple[float, float],
+    nodes: tuple[int, int],
+) -> _Array:
+    """Chebyshev coefficients ``shift, width, product, component, band`` of the convolved basis."""
+    samples = np.stack(
+        [
+            np.stack(
+                [
+                    np.tensordot(basis, bands.matrix(shift, width), axes=([2], [1]))
+                    for width in _points(fwhm_range, nodes[1])
+                ]
+            )
+            for shift in _points(shift_range, nodes[0])
+        ]
+    )
+    return np.einsum("is,jw,sw...->ij...", _transform(nodes[0]), _transform(nodes[1]), samples)
+
+
+def _points(limits: tuple[float, float], count: int) -> _Array:
+    """Chebyshev points of the first kind within limits."""
+    middle, half = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 2
+    return middle + half * chebyshev.chebpts1(count)
+
+
+def _transform(count: int) -> _Array:
+    """Matrix from values at the Chebyshev points to coefficients of the polynomials."""
+    return np.linalg.inv(chebyshev.chebvander(chebyshev.chebpts1(count), count - 1))
+
+
+def _interpolation_error(
+    bands: _Bands,
+    basis: _Array,
+    fitted: _Array,
+    shift_range: tuple[float, float],
+    fwhm_range: tuple[float, float],
+) -> float:
+    """Largest relative error of the mean radiance at reflectance 0.3, midway between the nodes.
+
+    The corners of the ranges, where interpolation is worst, are among the points.
+    """
+    mean = basis[:, 0]
+    radiance = mean[0] + 0.3 * mean[1]
+    worst = 0.0
+    for x in np.linspace(-1.0, 1.0, 8):
+        for y in (-1.0, -0.4, 0.3, 1.0):
+            shift = np.mean(shift_range) + x * np.ptp(shift_range) / 2
+            width = np.mean(fwhm_range) + y * np.ptp(fwhm_range) / 2
+            weights = np.outer(
+                chebyshev.chebvander(x, fitted.shape[0] - 1),
+                chebyshev.chebvander(y, fitted.shape[1] - 1),
+            )
+            got = np.tensordot(weights, fitted[:, :, :2, 0], axes=2)
+            exact = bands.matrix(float(shift), float(width)) @ radiance
+            worst = max(worst, float(np.abs((got[0] + 0.3 * got[1]) / exact - 1).max()))
+    return worst

@@ -1,0 +1,76 @@
+"""The ground: reflectance quadratic in wavelength, and fluorescence of one measured-like shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sifnet.physics.fields import TensorFields
+from sifnet.tables import data_file
+
+REFLECTANCE_SPAN = 40.0  # nm, 740 to 780, over which the slope ratio is defined
+
+
+@dataclass(frozen=True)
+class Surface(TensorFields):
+    """Lambertian ground that reflects and fluoresces; every field ``...``.
+
+    Attributes:
+        reflectance_740: at 740 nm.
+        reflectance_slope: nm-1, at 740 nm.
+        reflectance_slope_ratio: slope at 780 nm over slope at 740 nm.
+        sif_760: mW m-2 nm-1 sr-1, emission at the surface at 760 nm.
+    """
+
+    reflectance_740: Tensor
+    reflectance_slope: Tensor
+    reflectance_slope_ratio: Tensor
+    sif_760: Tensor
+
+    def spectra(self, wavelength: Tensor) -> tuple[Tensor, Tensor]:
+        """Reflectance and fluorescence (mW m-2 nm-1 sr-1), each ``..., band``.
+
+        rho(x) = rho740 + s (x - 740) + (e - 1) s (x - 740)^2 / 80: the slope runs linearly from
+        s at 740 nm to e s at 780 nm (Scharr et al. 2021-24, the published HyPlant retrieval).
+
+        Args:
+            wavelength: ``band`` or ``..., band``, nm.
+        """
+        x = wavelength - 740.0
+        slope = self.reflectance_slope
+        curvature = slope * (self.reflectance_slope_ratio - 1.0) / (2.0 * REFLECTANCE_SPAN)
+        reflectance = self.reflectance_740[..., None] + x * (
+            slope[..., None] + curvature[..., None] * x
+        )
+        return reflectance, self.sif_760[..., None] * sif_shape(wavelength)
+
+    @property
+    def sif_740(self) -> Tensor:
+        """Emission at 740 nm, mW m-2 nm-1 sr-1, ``...``, by the fixed shape."""
+        at_740 = torch.tensor([740.0], dtype=self.sif_760.dtype, device=self.sif_760.device)
+        return self.sif_760 * sif_shape(at_740)[0]
+
+
+def sif_shape(wavelength: Tensor) -> Tensor:
+    """Emission relative to 760 nm, same shape as ``wavelength`` (nm); differentiable.
+
+    The mean of 100 SCOPE canopies (``data/sif_shape.csv``), linear between its 1 nm nodes, which
+    is within 0.05 % of a smooth curve.
+    """
+    start, table = _shape_table()
+    table = table.to(wavelength)
+    position = wavelength - start
+    index = position.detach().floor().long().clamp(0, len(table) - 2)
+    return table[index] + (position - index) * (table[index + 1] - table[index])
+
+
+@cache
+def _shape_table() -> tuple[float, Tensor]:
+    """First wavelength (nm) and values, at 1 nm steps, of emission relative to 760 nm."""
+    table = np.loadtxt(data_file("sif_shape.csv"), delimiter=",", comments="#")
+    wavelength, mean = table[:, 0], table[:, 1]
+    return float(wavelength[0]), torch.as_tensor(mean / np.interp(760.0, wavelength, mean))

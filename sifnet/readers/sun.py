@@ -1,0 +1,68 @@
+"""Where the sun stood: the one place where readers turn time and place into solar angles."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from pvlib import solarposition
+
+from sifnet.errors import SifnetError
+
+
+def sun_angles(
+    times_utc: ArrayLike, latitude: ArrayLike, longitude: ArrayLike, elevation_km: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Solar zenith and azimuth (clockwise from north), degrees, for each time (time,).
+
+    The zenith is the true one, without refraction, as plane-parallel radiative transfer takes it
+    (the apparent sun stands 0.05 degrees higher at 75 degrees). NREL's SPA through pvlib.
+    """
+    index = pd.DatetimeIndex(np.atleast_1d(np.asarray(times_utc, "datetime64[ns]")), tz="UTC")
+    position = solarposition.get_solarposition(
+        index, latitude, longitude, altitude=elevation_km * 1e3
+    )
+    return position["zenith"].to_numpy(float), position["azimuth"].to_numpy(float)
+
+
+def solar_course(
+    day: datetime, count: int, latitude: float, longitude: float, lowest_elevation: float = 20.0
+) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+    """Times (UTC, whole seconds) and solar zenith angles, evenly over the sunlit part of a day.
+
+    Raises:
+        SifnetError: the sun does not rise ``lowest_elevation`` degrees above the horizon.
+    """
+    # The solar day begins at local midnight, so that it is not cut in two far from Greenwich.
+    midnight = np.datetime64(f"{day:%Y-%m-%d}", "s") - np.timedelta64(round(longitude * 240), "s")
+    minutes = midnight + np.arange(0, 86400, 60).astype("timedelta64[s]")
+    zenith, _ = sun_angles(minutes, latitude, longitude)
+    lit = minutes[zenith <= 90.0 - lowest_elevation]
+    if lit.size == 0:
+        raise SifnetError(
+            "the sun stays too low on that day",
+            found=f"solar zenith angle {zenith.min():.1f} at noon",
+            expected=f"{90.0 - lowest_elevation:g} or less",
+            remedy="Choose another day or place.",
+        )
+    span = (lit[-1] - lit[0]) / np.timedelta64(1, "s")
+    offsets = np.round(np.linspace(0.0, span, count)).astype("timedelta64[s]")
+    times = lit[0] + offsets
+    return times, sun_angles(times, latitude, longitude)[0]
+
+
+def sun_earth_distance(time_utc: datetime | np.datetime64) -> float:
+    """Distance of sun and earth, AU."""
+    index = pd.DatetimeIndex([np.datetime64(time_utc).astype("datetime64[ns]")], tz="UTC")
+    return float(solarposition.nrel_earthsun_distance(index).iloc[0])
+
+
+def relative_azimuth(
+    azimuth_to_sensor: ArrayLike, azimuth_to_sun: ArrayLike
+) -> NDArray[np.float64]:
+    """Degrees; 0 = sensor and sun on the same side as seen from the ground, 180 = opposite."""
+    difference = np.asarray(azimuth_to_sensor, float) - np.asarray(azimuth_to_sun, float)
+    folded: NDArray[np.float64] = np.abs((difference + 180.0) % 360.0 - 180.0)
+    return folded

@@ -1,0 +1,121 @@
+"""Small scenes whose state is known in every pixel, simulated with a given emulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.forward import simulate, transfer_on_bands
+from sifnet.physics.instrument import Instrument
+from sifnet.physics.noise import noise_sd
+from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
+from sifnet.physics.surface import Surface
+from sifnet.scene import Scene
+
+
+@dataclass(frozen=True)
+class KnownScene:
+    """A scene and the state it was made from; ``truth`` has (line, sample) variables."""
+
+    scene: Scene
+    truth: xr.Dataset
+
+
+def known_scene(
+    emulator: Emulator,
+    *,
+    lines: int = 24,
+    samples: int = 16,
+    sensor: str = "hyplant",
+    step: float = 0.22,
+    measured_irradiance: bool = False,
+    pressure_offset: float = 4.0,
+    aot: float = 0.2,
+    seed: int = 1,
+    name: str = "fake",
+) -> KnownScene:
+    """Stripes of vegetation and bare soil, fluorescence independent of reflectance, a smile."""
+    rng = torch.Generator().manual_seed(seed)
+    wavelength = np.arange(750.0, 770.0, step)
+    fwhm = np.full(wavelength.shape, 0.26)
+    instrument = Instrument(wavelength, fwhm, emulator)
+    shape = (lines, samples)
+    bare = ((torch.arange(lines)[:, None] // 3 + torch.arange(samples) // 4) % 3 == 0)
+    uniform = lambda: torch.rand(shape, generator=rng)  # noqa: E731
+    sif = torch.where(bare, torch.zeros(shape), 0.2 + 3.0 * uniform())
+    surface = Surface(
+        reflectance_740=torch.where(bare, 0.15 + 0.1 * uniform(), 0.25 + 0.2 * uniform()),
+        reflectance_slope=torch.where(bare, 0.0005 + 0.0005 * uniform(), 0.003 + 0.002 * uniform()),
+        reflectance_slope_ratio=0.2 + 0.6 * uniform(),
+        sif_760=sif,
+    )
+    drift = torch.linspace(0, 1, lines)[:, None]
+    full = torch.ones(lines, 1)
+    atmosphere = Atmosphere(
+        surface_pressure=(1013.25 + pressure_offset) * full,
+        temperature_offset=2.0 * full,
+        aot_550=aot + 0.03 * drift,
+        aerosol_height=1.5 * full,
+        aerosol_type=0.3 * full,
+        o2_scale=1.0 * full,
+    )
+    smile = torch.linspace(-1, 1, samples)[None]
+    bent = SensorState(wavelength_shift=0.03 + 0.02 * smile**2, fwhm_shift=0.01 + 0.005 * smile)
+    geometry = {
+        "solar_zenith_angle": 40.0,
+        "view_zenith_angle": (("sample",), np.abs(np.linspace(-10, 10, samples))),
+        "relative_azimuth_angle": 90.0,
+        "sensor_height": 0.002 if measured_irradiance else 1.0,
+        "sun_earth_distance": 1.0,
+        "ground_elevation": 0.0,
+    }
+    angles = {
+        n: torch.as_tensor(np.asarray(v[1] if isinstance(v, tuple) else v), dtype=torch.float32)
+        for n, v in geometry.items()
+        if n in Geometry.__dataclass_fields__
+    }
+    seen = Geometry(**{n: v.expand(1, samples) for n, v in angles.items()})
+    state = State(atmosphere, surface, bent)
+    extra = {}
+    with torch.no_grad():
+        irradiance = None
+        if measured_irradiance:
+            t = transfer_on_bands(atmosphere, bent, seen, emulator, instrument)
+            irradiance = (torch.pi * t.ground / t.up * (0.9 + 0.1 * uniform()[..., None]))
+            extra["irradiance"] = (("line", "sample", "band"), irradiance.numpy())
+        radiance = simulate(state, seen, emulator, instrument, irradiance)
+        noise = noise_sd(radiance, sensor)
+        radiance = radiance + noise * torch.randn(radiance.shape, generator=rng)
+    red = torch.where(bare, radiance[..., 0] * 0.9, radiance[..., 0] * 0.15)
+    bands = np.concatenate([[660.0, 670.0], wavelength, [772.0, 775.0]])
+    tail = radiance[..., :1]
+    cube = torch.cat([red[..., None], red[..., None], radiance, tail, tail], dim=-1).numpy()
+    if "irradiance" in extra:
+        light = extra["irradiance"][1]
+        edge = [light[..., :1]]
+        extra["irradiance"] = (
+            ("line", "sample", "band"), np.concatenate([*edge * 2, light, *edge * 2], axis=-1)
+        )  # fmt: skip
+    scene = Scene.from_arrays(
+        cube.astype(np.float32),
+        bands,
+        np.full(bands.shape, 0.26),
+        geometry=geometry,
+        sensor=sensor,
+        name=name,
+        acquisition_time="2020-06-25T09:32:00",
+        extra=extra,
+    )
+    return KnownScene(scene, _truth(state, shape))
+
+
+def _truth(state: State, shape: tuple[int, int]) -> xr.Dataset:
+    def plane(value: torch.Tensor) -> tuple[tuple[str, str], NDArray[np.float32]]:
+        return ("line", "sample"), value.expand(shape).numpy()
+
+    return xr.Dataset({name: plane(value) for name, value in state.items()})

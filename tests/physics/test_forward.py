@@ -1,0 +1,153 @@
+"""The whole simulation: its parts in order, its limits, its gradient, measured irradiance."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fakes.database import GRID, fake_products
+from fakes.samples import fitted_emulator
+
+from sifnet.physics.forward import simulate
+from sifnet.physics.instrument import Instrument, gaussian_response
+from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
+from sifnet.physics.surface import Surface
+from sifnet.physics.transfer import TransferFunctions, at_sensor_radiance
+
+CENTRES = np.arange(755.0, 769.0, 0.5)
+ATMOSPHERE = Atmosphere.of(
+    surface_pressure=980.0,
+    temperature_offset=2.0,
+    aot_550=0.15,
+    aerosol_height=2.0,
+    aerosol_type=0.3,
+    o2_scale=1.0,
+)
+GEOMETRY = Geometry.of(
+    solar_zenith_angle=40.0,
+    view_zenith_angle=5.0,
+    relative_azimuth_angle=60.0,
+    sensor_height=0.7,
+    sun_earth_distance=1.01,
+)
+SURFACE = Surface.of(
+    reflectance_740=0.3, reflectance_slope=0.004, reflectance_slope_ratio=0.5, sif_760=1.5
+)
+STATE = State(ATMOSPHERE, SURFACE, SensorState.of(wavelength_shift=0.02, fwhm_shift=-0.01))
+
+
+@pytest.fixture(scope="module")
+def instrument():
+    return Instrument(CENTRES, 0.3, fitted_emulator())
+
+
+def without(surface: Surface, **values: float) -> State:
+    changed = {name: torch.tensor(value) for name, value in values.items()}
+    return replace(STATE, surface=replace(surface, **changed))
+
+
+def test_black_ground_without_emission_is_path_radiance(instrument):
+    state = without(SURFACE, reflectance_740=0.0, reflectance_slope=0.0, sif_760=0.0)
+    path = instrument(fitted_emulator()(ATMOSPHERE, GEOMETRY), STATE.sensor).path
+    assert torch.equal(simulate(state, GEOMETRY, fitted_emulator(), instrument), path)
+
+
+def test_emission_fills_the_band_in(instrument):
+    emulator = fitted_emulator()
+    bright = simulate(STATE, GEOMETRY, emulator, instrument)
+    dark = simulate(without(SURFACE, sif_760=0.0), GEOMETRY, emulator, instrument)
+    added = (bright - dark) / dark
+    assert (added > 0).all()
+    deepest, clear = dark.argmin(), dark.argmax()
+    assert added[deepest] > 2 * added[clear]
+
+
+def test_batches_broadcast(instrument):
+    """An atmosphere a patch, a sensor a column, a surface a pixel: (patch, line, sample)."""
+    state = State(
+        ATMOSPHERE.map(lambda t: t.expand(2, 1, 1)),
+        SURFACE.map(lambda t: t.expand(2, 3, 4)),
+        STATE.sensor.map(lambda t: t.expand(2, 1, 4)),
+    )
+    radiance = simulate(state, GEOMETRY, fitted_emulator(), instrument)
+    assert radiance.shape == (2, 3, 4, len(CENTRES))
+    alone = simulate(STATE, GEOMETRY, fitted_emulator(), instrument)
+    assert torch.allclose(radiance, alone.expand_as(radiance), rtol=1e-5)
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_gradient_in_every_element_of_the_state(measured):
+    emulator = fitted_emulator().double()
+    instrument = Instrument([757.0, 760.6, 764.0], 0.3, emulator).double()
+    state = STATE.map(torch.Tensor.double)
+    geometry = GEOMETRY.map(torch.Tensor.double)
+    irradiance = torch.tensor([1100.0, 200.0, 500.0], dtype=torch.float64) if measured else None
+    values = [t.clone().requires_grad_() for _, t in state.items()]
+
+    def radiance(*v):
+        state = State(Atmosphere(*v[:6]), Surface(*v[6:10]), SensorState(*v[10:]))
+        return simulate(state, geometry, emulator, instrument, irradiance)
+
+    try:
+        assert torch.autograd.gradcheck(radiance, values, atol=1e-4, rtol=1e-4)
+    finally:
+        emulator.float()
+
+
+def toy(height: float) -> TransferFunctions:
+    """Exact toy products at one height, in bands of 0.3 nm."""
+    atmosphere = [float(value) for _, value in ATMOSPHERE.items()]
+    state = np.array([[*atmosphere, 40.0, 5.0, 60.0, height]])
+    matrix = gaussian_response(GRID, CENTRES, np.full(len(CENTRES), 0.294))
+    on_bands = fake_products(state)[0].astype(float) @ matrix.T
+    return TransferFunctions(*map(torch.as_tensor, on_bands))
+
+
+class ExactToy(torch.nn.Module):
+    """Stands in for the emulator: the toy itself, already on bands."""
+
+    def forward(self, atmosphere: Atmosphere, geometry: Geometry) -> TransferFunctions:
+        return toy(float(geometry.sensor_height))
+
+
+class OnBands(torch.nn.Module):
+    """Stands in for the instrument, when spectra are on bands already."""
+
+    wavelength = torch.as_tensor(CENTRES)
+
+    def forward(self, transfer: TransferFunctions, sensor: SensorState) -> TransferFunctions:
+        return transfer
+
+
+@pytest.mark.parametrize(("height", "tolerance"), [(0.002, 5e-5), (0.02, 5e-4), (0.05, 1e-3)])
+def test_measured_irradiance_replaces_the_modelled_one(height, tolerance):
+    """Light measured at the sensor equals light at the ground, but for the air in between.
+
+    The toy's irradiance at the ground, times the Beer's law of its own lines back up to the
+    sensor, is what a FloX would measure; the simulation must find its way to the same radiance.
+    """
+    geometry = replace(GEOMETRY, sensor_height=torch.tensor(height))
+    nominal = replace(STATE, sensor=STATE.sensor.map(torch.zeros_like))
+    on_ground, at_sensor = toy(0.0), toy(height)
+    reflectance, sif = SURFACE.spectra(torch.as_tensor(CENTRES))
+    exact = at_sensor_radiance(reflectance, sif, at_sensor)
+    bounced = on_ground.ground / (1 - reflectance * on_ground.ground_bounce / on_ground.ground)
+    mu, mu0 = np.cos(np.radians(5.0)), np.cos(np.radians(40.0))
+    downward = (at_sensor.ground / on_ground.ground) ** (mu / mu0)
+    irradiance = np.pi * bounced / downward
+    got = simulate(nominal, geometry, ExactToy(), OnBands(), irradiance)
+    relative = (got / exact - 1).abs()
+    # The toy's emission also bounces off the air above the sensor, which measured light lacks.
+    assert relative.max() < tolerance + 2e-3
+
+
+def test_clouds_are_in_measured_irradiance(instrument):
+    """Half the light, half the reflected radiance; emission stays."""
+    emulator, geometry = fitted_emulator(), replace(GEOMETRY, sensor_height=torch.tensor(0.003))
+    state = without(SURFACE, sif_760=0.0)
+    light = torch.full((len(CENTRES),), 1000.0)
+    full = simulate(state, geometry, emulator, instrument, light)
+    half = simulate(state, geometry, emulator, instrument, light / 2)
+    path = simulate(state, geometry, emulator, instrument, light * 0)
+    assert torch.allclose(full - path, 2 * (half - path), rtol=1e-4)
+    assert path.abs().max() < 1e-2 * full.min()

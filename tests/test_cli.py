@@ -1,0 +1,266 @@
+"""The real commands on small scenes, from file to file; the emulator is a toy fitted in a second."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from conftest import PROJECT
+from fakes.emulator import fake_emulator
+from fakes.fitted import QUICK, quick_fit, write_known
+from sifnet import __version__, cli, outputs, simulation, training
+from sifnet.errors import SifnetError
+from sifnet.physics.emulator import Emulator
+
+CONFIG = {
+    "training": {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(QUICK).items()
+        if isinstance(value, (int, float, tuple)) and name != "window"
+    }
+}
+
+
+@pytest.fixture(autouse=True)
+def _toy_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Emulator, "load", classmethod(lambda *_, **__: fake_emulator()))
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    known, _ = quick_fit()
+    return write_known(tmp_path_factory.mktemp("scene"), known)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "quick.yaml"
+    path.write_text(yaml.safe_dump(CONFIG))
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(scene: Path, config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder that `sifnet fit` filled."""
+    folder = tmp_path_factory.mktemp("fitted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Emulator, "load", classmethod(lambda *_, **__: fake_emulator()))
+        result = _run("fit", scene, "-o", folder, "--config", config)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def test_fit_leaves_model_map_picture_and_report(fitted: Path) -> None:
+    left = {path.name for path in fitted.iterdir() if path.is_file()}
+    assert left == {"model.ckpt", "line_FLUO_radiance_sif.nc", "line_FLUO_radiance_sif.png", "report.html"}
+    product = outputs.read(fitted / "line_FLUO_radiance_sif.nc")
+    assert product.attrs["model_sha256"] == outputs.sha256(fitted / "model.ckpt")
+    assert '"epochs": 1' in product.attrs["configuration"]
+    assert "data:image/png;base64" in (fitted / "report.html").read_text()
+
+
+def test_retrieve_maps_the_same_and_skips_what_is_there(
+    scene: Path, fitted: Path, tmp_path: Path
+) -> None:
+    arguments = ("retrieve", scene, "-m", fitted / "model.ckpt", "-o", tmp_path)
+    first = _run(*arguments, "--cog")
+    assert first.exit_code == 0, first.output
+    assert {p.suffix for p in tmp_path.iterdir()} == {".nc", ".png", ".tif"}
+    made, before = outputs.read(tmp_path / "line_FLUO_radiance_sif.nc"), outputs.read(fitted / "line_FLUO_radiance_sif.nc")
+    np.testing.assert_allclose(made["sif_760"], before["sif_760"], atol=1e-4)
+    written = (tmp_path / "line_FLUO_radiance_sif.nc").stat().st_mtime_ns
+    assert "there already" in _run(*arguments).output
+    assert (tmp_path / "line_FLUO_radiance_sif.nc").stat().st_mtime_ns == written
+    assert "map:" in _run(*arguments, "--overwrite").output
+    assert (tmp_path / "line_FLUO_radiance_sif.nc").stat().st_mtime_ns > written
+
+
+def test_a_refused_scene_does_not_stop_the_others(
+    scene: Path, fitted: Path, tmp_path: Path
+) -> None:
+    result = _run(
+        "retrieve", tmp_path / "none.hdr", scene, "-m", fitted / "model.ckpt", "-o", tmp_path
+    )
+    assert result.exit_code == 2
+    assert "none.hdr: no such file" in result.stderr
+    assert (tmp_path / "line_FLUO_radiance_sif.nc").exists()
+
+
+def test_two_workers_map_two_scenes(scene: Path, fitted: Path, tmp_path: Path) -> None:
+    other = write_known(tmp_path / "in", quick_fit()[0], name="other_FLUO_radiance")
+    result = _run(
+        *("retrieve", scene, other, "-m", fitted / "model.ckpt", "-o", tmp_path / "out"),
+        *("--workers", 2),
+    )
+    assert result.exit_code == 0, result.output
+    assert {p.name for p in (tmp_path / "out").glob("*.nc")} == {"line_FLUO_radiance_sif.nc", "other_FLUO_radiance_sif.nc"}
+
+
+def test_evaluate_prints_and_saves(scene: Path, fitted: Path) -> None:
+    product = outputs.read(fitted / "line_FLUO_radiance_sif.nc")
+    product["quality_flag"][:] = 0  # a model of two steps fits poorly; here only figures count
+    path = outputs.write(product, scene.parent / "good_sif.nc")
+    result = _run("evaluate", path, "--truth", scene.parent / "truth.nc")
+    assert result.exit_code == 0, result.output
+    assert "rmse" in result.output
+    assert path.with_name("good_sif_evaluation.csv").exists()
+    assert path.with_name("good_sif_evaluation.png").exists()
+
+
+def test_inspect_says_what_was_understood(scene: Path) -> None:
+    result = _run("inspect", scene)
+    assert result.exit_code == 0, result.output
+    assert "24 lines x 16 samples" in result.output
+
+
+def test_simulate_hands_its_arguments_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: dict[str, object] = {}
+
+    def simulate(sensor: str, output: Path, **options: int) -> Path:
+        seen.update(sensor=sensor, **options)
+        return output / "scene.hdr"
+
+    monkeypatch.setattr(simulation, "simulate", simulate)
+    result = _run("simulate", "--sensor", "hyplant", "-o", tmp_path, "--lines", 8, "--seed", 3)
+    assert result.exit_code == 0, result.output
+    assert seen == {"sensor": "hyplant", "lines": 8, "samples": 96, "seed": 3}
+    assert "scene.hdr" in result.output
+
+
+def test_without_the_extra_the_sentence_that_helps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "sasktran2", None)
+    result = _run("simulate", "--sensor", "hyplant", "-o", tmp_path, "--lines", 2, "--samples", 2)
+    assert result.exit_code == 2
+    assert "pip install 'sifnet[build]'" in result.stderr
+
+
+def test_a_database_is_not_mixed_by_accident(tmp_path: Path) -> None:
+    (tmp_path / "state_00000.npz").touch()
+    result = _run("build-emulator", tmp_path, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "Go on with --resume" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("inspect", "nowhere.hdr"), "nowhere.hdr: no such file or folder"),
+        (("fit", "nowhere.hdr", "-o", "out"), "nowhere.hdr: no such file or folder"),
+        (("fit", "x.hdr", "-o", "out", "--config", "none.yaml"), "the settings cannot be read"),
+        (("fit", "x.hdr", "-o", "o", "--atmosphere", "none.nc"), "not a readable NetCDF-4 file"),
+        (("retrieve", "x.hdr", "-m", "none.ckpt", "-o", "out"), "not a readable model"),
+        (("evaluate", "none.nc", "--truth", "none.nc"), "not a readable NetCDF-4 file"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(arguments: tuple[str, ...], message: str) -> None:
+    result = _run(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_output_that_cannot_be_written_is_refused(scene: Path, config: Path) -> None:
+    result = _run("fit", scene, "-o", scene / "folder", "--config", config)
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+
+
+def test_an_interruption_says_what_was_kept(
+    monkeypatch: pytest.MonkeyPatch, scene: Path, config: Path, tmp_path: Path
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", interrupted)
+    result = _run("fit", scene, "-o", tmp_path, "--config", config)
+    assert result.exit_code == 130
+    assert "goes on from them" in result.stderr
+    assert not list(tmp_path.glob("*.nc"))
+
+
+def test_an_interruption_that_lightning_caught_is_still_one(
+    monkeypatch: pytest.MonkeyPatch, scene: Path, config: Path, tmp_path: Path
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    monkeypatch.setattr(training, "fit", interrupted)
+    assert _run("fit", scene, "-o", tmp_path, "--config", config).exit_code == 130
+
+
+def test_a_mistake_of_ours_is_not_hidden(
+    monkeypatch: pytest.MonkeyPatch, scene: Path, config: Path, tmp_path: Path
+) -> None:
+    def wrong(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(training, "fit", wrong)
+    result = _run("fit", scene, "-o", tmp_path, "--config", config)
+    assert isinstance(result.exception, RuntimeError)
+    assert not isinstance(result.exception, SifnetError)
+
+
+def test_ctrl_c_on_the_real_process(tmp_path: Path) -> None:
+    """The shell sees 130 and a sentence, not a traceback."""
+    waiting = (
+        "import time, sifnet.cli as cli, sifnet.readers as readers\n"
+        "def wait(*_, **__):\n"
+        "    print('ready', flush=True); time.sleep(60)\n"
+        "readers.open_scene = wait\n"
+        "cli.app(['inspect', 'x'])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", waiting],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted" in told
+    assert "Traceback" not in told
+
+
+def test_help_teaches_and_is_quick() -> None:
+    """No library that takes seconds is loaded to show the help."""
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from sifnet import cli\n"
+        "text = CliRunner().invoke(cli.app, ['--help']).output\n"
+        "assert 'sifnet fit' in text and 'build-emulator' in text, text\n"
+        "heavy = {'torch', 'lightning', 'xarray', 'rasterio', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
+    for command in ("fit", "retrieve", "simulate", "evaluate", "inspect", "build-emulator"):
+        text = _run(command, "--help").output
+        assert "Example:" in text
+        assert f"sifnet {command}" in " ".join(text.split())
+
+
+def test_version() -> None:
+    assert __version__ in _run("--version").output

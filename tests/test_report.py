@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from fakes.products import fake_maps, fake_scene
+from sifnet import plots, product
+from sifnet.errors import SifnetError
+from sifnet.report import write_report
+
+
+def _made(folder: Path) -> tuple:
+    made = product.finish(fake_maps(), fake_scene())
+    plots.quicklook(made, folder / "q.png")
+    return made, folder / "q.png"
+
+
+def test_the_page_holds_everything_it_shows(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.csv"
+    log.write_text("epoch,step,loss,residual\n0,1,5.0,4.0\n1,2,2.0,1.5\n2,3,1.0,0.8\n")
+    page = write_report([_made(tmp_path)], tmp_path / "r.html", log=log).read_text()
+    assert page.count("data:image/png;base64") == 2
+    for text in ("sif_760", "mW m-2 nm-1 sr-1", "dead 3.33 %", "an assumption", "1 scene"):
+        assert text in page
+    assert "water_vapour" not in page
+    assert "http" not in page.replace("https://", "").split("</style>")[1]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.csv", "q.png", "r.html"]
+
+
+def test_without_a_log_there_is_no_curve(tmp_path: Path) -> None:
+    made = _made(tmp_path)
+    page = write_report([made, made], tmp_path / "r.html", log=tmp_path / "none.csv").read_text()
+    assert page.count("data:image/png;base64") == 2
+    assert "2 scenes" in page
+
+
+def test_text_from_files_is_escaped(tmp_path: Path) -> None:
+    made, picture = _made(tmp_path)
+    made.attrs["reader_notes"] = "<script>alert(1)</script>"
+    page = write_report([(made, picture)], tmp_path / "r.html").read_text()
+    assert "<script>" not in page
+
+
+def test_a_page_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    made = _made(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(SifnetError, match="the output cannot be written"):
+        write_report([made], tmp_path / "file" / "r.html")
