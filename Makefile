@@ -67,7 +67,7 @@ test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python tests/benchmarks/forward.py
 
 # Every state is a file, so this may be interrupted and started again at any time.
 emulator: $(STAMP)

@@ -100,7 +100,7 @@ def _one(job: Job, path: Path, *, progress: bool = False) -> str | SifnetError:
         provenance = Provenance(
             command=job.command,
             model_file=job.model,
-            configuration=asdict(model.setup),
+            configuration=asdict(model.made_for),
             atmosphere_source=source_of(job.atmosphere),
         )
         air = read_atmosphere(job.atmosphere)

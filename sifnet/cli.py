@@ -246,7 +246,9 @@ def inspect(
 def build_emulator(
     database: Annotated[Path, typer.Argument(help="Folder of full radiative transfer runs.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the emulators.")],
-    states: Annotated[int, typer.Option(min=100, help="Atmospheres; about 5 s each.")] = 2000,
+    states: Annotated[
+        int, typer.Option(min=16, help="Atmospheres of the fit; about 1 s each.")
+    ] = 2000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: Annotated[int, typer.Option(help="Of the sequence of states.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with the states that are there.")] = False,
@@ -261,11 +263,12 @@ def build_emulator(
     from sifnet.physics import database as runs
     from sifnet.physics.emulator import SHIPPED
     from sifnet.physics.emulator_fit import FitSettings, fit_emulator
+    from sifnet.physics.samples import Samples
 
-    if not resume and any(database.glob("state_*.npz")):
+    if not resume and any(database.glob("*.npz")):
         raise SifnetError(
             "the database is there already",
-            found=f"{sum(1 for _ in database.glob('state_*.npz'))} states",
+            found=f"{sum(1 for _ in database.glob('*.npz'))} files",
             expected="an empty folder",
             remedy="Go on with --resume, or choose another folder.",
             file=database,
@@ -273,15 +276,15 @@ def build_emulator(
     writable(output)
     with _build_extra():
         runs.build(database, states, workers, seed)
-    settings = FitSettings(held_out=min(FitSettings().held_out, states // 4), seed=seed)
     for space, name in SHIPPED.items():
+        seen, unseen = (Samples.read(database, space=space, full=f) for f in (False, True))
         with Progress(console=err, transient=True) as bar:
             task = bar.add_task(name)
 
             def show(epoch: int, epochs: int, _: float) -> None:
                 bar.update(task, completed=epoch, total=epochs)  # noqa: B023 - called in this turn
 
-            emulator, report = fit_emulator(database, space=space, settings=settings, progress=show)
+            emulator, report = fit_emulator(seen, unseen, FitSettings(seed=seed), show)
         with whole(output / name) as partial:
             emulator.save(partial)
         _say(f"{output / name}: error {report}")
@@ -302,14 +305,18 @@ def _say(text: str) -> None:
 
 
 def _print_evaluation(table: pd.DataFrame) -> None:
+    """A row a figure, so that it fits a narrow terminal however many methods there are."""
+    from sifnet.evaluation import COLUMNS
+
     shown = Table(title="SIF at 760 nm against truth, mW m-2 nm-1 sr-1", title_justify="left")
-    shown.add_column("method")
-    for name in table.columns:
-        shown.add_column(name.replace("_", " "), justify="right")
-    for method, row in table.iterrows():
-        cells = [f"{v:.0f}" if n == "n" else f"{v:.3f}" for n, v in row.items()]
-        shown.add_row(str(method), *("" if cell == "nan" else cell for cell in cells))
-    out.print(shown)
+    shown.add_column("")
+    for method in table.index:
+        shown.add_column(str(method), justify="right")
+    shown.add_column("", style="dim")
+    for name, meaning in COLUMNS.items():
+        values = [f"{v:.0f}" if name == "n" else f"{v:.3f}" for v in table[name]]
+        shown.add_row(name, *("" if v == "nan" else v for v in values), meaning)
+    out.print(shown, highlight=False)
 
 
 @contextmanager

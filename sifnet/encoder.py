@@ -66,9 +66,9 @@ def _blocks(
     width_in: int, widths: tuple[int, ...], repeats: tuple[int, ...], dropout: tuple[float, ...]
 ) -> nn.Sequential:
     sizes = (width_in, *widths[:-1])
-    return nn.Sequential(*(
-        ResidualBlock(*sizes_) for sizes_ in zip(sizes, widths, repeats, dropout, strict=True)
-    ))
+    return nn.Sequential(
+        *(ResidualBlock(*sizes_) for sizes_ in zip(sizes, widths, repeats, dropout, strict=True))
+    )
 
 
 class Head(nn.Module):
@@ -182,15 +182,17 @@ class Encoder(nn.Module):
         known = geometry_features(pixels.geometry).mean((1, 2), keepdim=True)
         prior = _stack(pixels.prior.mean, ATMOSPHERE, self.ranges)
         step = self.patch_head(torch.cat([mean, known, prior], dim=-1))
-        return Atmosphere(**{
-            name: around_prior(
-                step[..., i],
-                getattr(pixels.prior.mean, name),
-                getattr(pixels.prior.sd, name),
-                self.ranges[name],
-            )
-            for i, name in enumerate(ATMOSPHERE)
-        })
+        return Atmosphere(
+            **{
+                name: around_prior(
+                    step[..., i],
+                    getattr(pixels.prior.mean, name),
+                    getattr(pixels.prior.sd, name),
+                    self.ranges[name],
+                )
+                for i, name in enumerate(ATMOSPHERE)
+            }
+        )
 
     def sensor(self, latent: Tensor, pixels: Pixels) -> SensorState:
         """Across-track head: ``patch, 1, sample``.
@@ -207,9 +209,9 @@ class Encoder(nn.Module):
 
     def bound_sensor(self, unbounded: Tensor) -> SensorState:
         """``..., 2`` to a sensor state ``...`` within bounds."""
-        return SensorState(**{
-            name: bounded(unbounded[..., i], self.ranges[name]) for i, name in enumerate(SENSOR)
-        })
+        return SensorState(
+            **{name: bounded(unbounded[..., i], self.ranges[name]) for i, name in enumerate(SENSOR)}
+        )
 
     def column_estimate(self, latent: Tensor, pixels: Pixels) -> Tensor:
         """Unbounded sensor state ``patch, 1, sample, 2`` from the mean latent of a column."""
@@ -225,11 +227,14 @@ class Encoder(nn.Module):
         multiplied by the level of the radiance.
         """
         shape = pixels.usable.shape
-        shared = torch.cat([
-            geometry_features(pixels.geometry).expand(-1, 1, shape[2], -1),
-            _stack(atmosphere, ATMOSPHERE, self.ranges).expand(-1, 1, shape[2], -1),
-            _stack(sensor, SENSOR, self.ranges).expand(-1, 1, shape[2], -1),
-        ], dim=-1)
+        shared = torch.cat(
+            [
+                geometry_features(pixels.geometry).expand(-1, 1, shape[2], -1),
+                _stack(atmosphere, ATMOSPHERE, self.ranges).expand(-1, 1, shape[2], -1),
+                _stack(sensor, SENSOR, self.ranges).expand(-1, 1, shape[2], -1),
+            ],
+            dim=-1,
+        )
         inputs = torch.cat([latent, shared.expand(-1, shape[1], -1, -1)], dim=-1)
         raw = inputs.new_zeros(*shape, len(SURFACE) + 1)
         if pixels.usable.any():
@@ -237,10 +242,12 @@ class Encoder(nn.Module):
         level = pixels.radiance.mean(-1) / 50.0
         sif = raw[..., 3] + raw[..., 4] * level
         unbounded = (*raw[..., :3].unbind(-1), sif)
-        return Surface(**{
-            name: bounded(value, self.ranges[name])
-            for name, value in zip(SURFACE, unbounded, strict=True)
-        })
+        return Surface(
+            **{
+                name: bounded(value, self.ranges[name])
+                for name, value in zip(SURFACE, unbounded, strict=True)
+            }
+        )
 
     @torch.no_grad()
     def add_lines(self, unbounded: Tensor) -> None:

@@ -118,9 +118,7 @@ def normal_blocks(
     )
 
 
-def linearise(
-    surface: Tensor, wavelength: Tensor, t: TransferFunctions
-) -> tuple[Tensor, Tensor]:
+def linearise(surface: Tensor, wavelength: Tensor, t: TransferFunctions) -> tuple[Tensor, Tensor]:
     """Radiance ``..., band`` and its derivatives to the surface ``..., band, 4``, closed form.
 
     With m = 1 / (1 - r s): dL/dr = ground m^2 + f up_bounce m'^2, dL/df = up m'.
@@ -257,8 +255,12 @@ def _shift_of_surface(
 ) -> Tensor:
     """Derivative to the shift through reflectance and emission sampled at shifted bands."""
     slope = (surface[..., 1:2] + 2 * surface[..., 2:3] * (wavelength - CENTRE) / SCALE) / SCALE
+    shape_slope = sif_shape(wavelength + 0.5) - sif_shape(wavelength - 0.5)  # nm-1
+    emission = surface[..., SIF : SIF + 1] * shape_slope / sif_shape(wavelength)
     change = torch.zeros_like(torch.as_tensor(like))
-    change[..., SHARED.index("wavelength_shift")] = to_surface[..., 0] * slope
+    change[..., SHARED.index("wavelength_shift")] = (
+        to_surface[..., 0] * slope + to_surface[..., SIF] * emission
+    )
     return change
 
 

@@ -96,9 +96,7 @@ def terms(
         "ndvi": w.ndvi * share * ndvi(pixels, state, w.bare_ndvi),
         "prior": w.prior * share * prior(pixels, state.atmosphere),
         "border": w.border * share * border(pixels, state.atmosphere),
-        "smoothness": w.smoothness
-        * share
-        * smoothness(pixels, state.atmosphere, w.neighbour_sd),
+        "smoothness": w.smoothness * share * smoothness(pixels, state.atmosphere, w.neighbour_sd),
     }
     if perturbed is not None:
         found["perturbation"] = w.perturbation * perturbation(pixels, state, perturbed)
@@ -182,12 +180,15 @@ def smoothness(pixels: Pixels, atmosphere: Atmosphere, neighbour_sd: float) -> T
     together = pixels.line_id[:, None] == pixels.line_id
     weight = torch.exp(1.0 - distance.clamp(min=1.0)) * together
     weight = torch.triu(weight, diagonal=1)
-    deviation = torch.stack([
-        ((x - mean) / (neighbour_sd * sd)).flatten()
-        for (_, x), (_, mean), (_, sd) in zip(
-            atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True
-        )
-    ], dim=-1)
+    deviation = torch.stack(
+        [
+            ((x - mean) / (neighbour_sd * sd)).flatten()
+            for (_, x), (_, mean), (_, sd) in zip(
+                atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True
+            )
+        ],
+        dim=-1,
+    )
     difference = ((deviation[:, None] - deviation) ** 2).sum(-1)
     return 0.5 * (weight * difference).sum() / weight.sum().clamp(min=1e-6)
 

@@ -206,12 +206,14 @@ def _solve(
     line, sample = start + (torch.arange(blocks) + 0.5) * height, torch.arange(samples) + 0.5
     deviation = interpolated(shared.deviation, shared.patch, line, sample)[:, None]
     prior, ranges = pixels.prior, model.encoder.ranges
-    atmosphere = Atmosphere(**{
-        name: (getattr(prior.mean, name) + getattr(prior.sd, name) * deviation[..., i]).clamp(
-            *ranges[name]
-        )
-        for i, name in enumerate(ATMOSPHERE)
-    })
+    atmosphere = Atmosphere(
+        **{
+            name: (getattr(prior.mean, name) + getattr(prior.sd, name) * deviation[..., i]).clamp(
+                *ranges[name]
+            )
+            for i, name in enumerate(ATMOSPHERE)
+        }
+    )
     sensor = SensorState(*(shared.sensor[:, i].expand(blocks, 1, samples) for i in range(2)))
     latent = model.encoder.latent(pixels)
     state = State(atmosphere, model.encoder.surface(latent, pixels, atmosphere, sensor), sensor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ import rasterio
 import xarray as xr
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
 
 from sifnet.errors import SifnetError
@@ -170,11 +171,13 @@ def to_cog(product: xr.Dataset, path: str | Path) -> Path:
         profile["crs"] = CRS.from_wkt(reference["crs_wkt"])
         geo = [float(value) for value in reference["GeoTransform"].split()]
         profile["transform"] = Affine.from_gdal(*geo)
-    with whole(path) as partial, rasterio.open(partial, "w", **profile) as file:
-        for band, name in enumerate(names, start=1):
-            file.write(product[name].values.astype(np.float32), band)
-            file.set_band_description(band, name)
-            file.set_band_unit(band, str(product[name].attrs.get("units", "")))
+    with whole(path) as partial, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # flight lines are not, often
+        with rasterio.open(partial, "w", **profile) as file:
+            for band, name in enumerate(names, start=1):
+                file.write(product[name].values.astype(np.float32), band)
+                file.set_band_description(band, name)
+                file.set_band_unit(band, str(product[name].attrs.get("units", "")))
     return path
 
 

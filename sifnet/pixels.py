@@ -31,6 +31,7 @@ UNUSABLE = Flag.DEAD | Flag.SATURATED | Flag.OUT_OF_RANGE | Flag.CLOUD_OR_DARK
 DARK, BRIGHT = 0.02, 0.75  # continuum reflectance of water or shadow, and of cloud
 RED, INFRARED = (650.0, 680.0), (770.0, 810.0)  # nm, the bands of the NDVI of radiances
 
+
 @dataclass(frozen=True)
 class Pixels:
     """Pixels of one or more patches, ready for encoder and simulation.
@@ -182,10 +183,12 @@ def read(
         radiance=filled,
         noise=noise_sd(filled.clamp(min=0.1), scene.sensor),
         irradiance=measured,
-        geometry=Geometry(**{
-            name: _inside(name, cut(plane).mean(1, keepdim=True), ranges)
-            for name, plane in geometry.items()
-        }),
+        geometry=Geometry(
+            **{
+                name: _inside(name, cut(plane).mean(1, keepdim=True), ranges)
+                for name, plane in geometry.items()
+            }
+        ),
         prior=prior.map(lambda plane: _cut(plane, shape).mean((1, 2), keepdim=True)),
         usable=usable,
         flags=flagged,

@@ -223,6 +223,6 @@ def estimate_columns(model: Retrieval, pixels: Pixels, lines: int, columns: int)
         count.index_put_(where, weight, accumulate=True)
     mean = total.sum(1, keepdim=True) / count.sum(1, keepdim=True).clamp(min=1)
     values = torch.where(count > 0, total / count.clamp(min=1), mean)
-    return torch.stack([
-        unbounded(values[..., i], encoder.ranges[name]) for i, name in enumerate(SENSOR)
-    ], dim=-1)
+    return torch.stack(
+        [unbounded(values[..., i], encoder.ranges[name]) for i, name in enumerate(SENSOR)], dim=-1
+    )

@@ -170,9 +170,7 @@ def _bare_ground(blocks: Blocks, pixels: Pixels, state: State, bare_ndvi: float)
 
 def _deviation(atmosphere: Atmosphere, pixels: Pixels) -> Tensor:
     """``patch, 6``: from the prior's mean, in its sd."""
-    rows = zip(
-        atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True
-    )
+    rows = zip(atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True)
     return torch.stack([((x - m) / sd).flatten() for (_, x), (_, m), (_, sd) in rows], dim=-1)
 
 

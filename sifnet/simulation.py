@@ -22,6 +22,7 @@ from sifnet.errors import SifnetError
 from sifnet.landscape import Ground, smooth_pattern
 from sifnet.physics import database
 from sifnet.physics.radiative_transfer import Observer
+from sifnet.physics.spectral_grids import SpectralGrids
 from sifnet.physics.state import Atmosphere
 from sifnet.readers import flox, hyplant, sun
 from sifnet.units import standard_pressure
@@ -196,7 +197,8 @@ def _simulate_hyplant(
         ground_elevation=settings.ground_elevation,
         sensor_height=settings.sensor_height,
         acquisition_time=NOON,
-        **PLACE,
+        latitude=PLACE["latitude"],
+        longitude=PLACE["longitude"],
     )
     dims = ("line", "sample")
     _write_truth(
@@ -317,8 +319,8 @@ def _responses(centre: Array, fwhm: Array) -> Array:
 
 
 @cache
-def _grids() -> database.SpectralGrids:
-    return database.SpectralGrids()
+def _grids() -> SpectralGrids:
+    return SpectralGrids()
 
 
 def _products(

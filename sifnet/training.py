@@ -50,13 +50,13 @@ class Training:
         device, precision: of Lightning's Trainer.
     """
 
-    epochs: int = 12
+    epochs: int = 8
     steps_per_epoch: int = 25
     batch: int = 12
     lines_per_step: int = 8
     learning_rate: float = 5e-4
     patience: int = 4
-    pretrain_steps: int = 700
+    pretrain_steps: int = 300
     pretrain_learning_rate: float = 4e-3
     most_patches: int = 400
     seed: int = 0
@@ -257,9 +257,7 @@ def _adapt(
 ) -> None:
     patches = Patches(pixels, config.lines_per_step)
     batch = min(config.batch, len(patches))
-    sampler = RandomSampler(
-        patches, replacement=True, num_samples=config.steps_per_epoch * batch
-    )
+    sampler = RandomSampler(patches, replacement=True, num_samples=config.steps_per_epoch * batch)
     loader: DataLoader[Any] = DataLoader(
         patches, batch_size=batch, sampler=sampler, collate_fn=_already
     )

@@ -1,4 +1,4 @@
-"""The real commands on small scenes, from file to file; the emulator is a toy fitted in a second."""
+"""The real commands, from file to file; the emulator is a toy fitted in a second."""
 
 import os
 import signal
@@ -19,6 +19,7 @@ from sifnet import __version__, cli, outputs, simulation, training
 from sifnet.errors import SifnetError
 from sifnet.physics.emulator import Emulator
 
+PRODUCT = "line_FLUO_radiance_sif.nc"
 CONFIG = {
     "training": {
         name: list(value) if isinstance(value, tuple) else value
@@ -63,8 +64,13 @@ def _run(*arguments: object) -> Result:
 
 def test_fit_leaves_model_map_picture_and_report(fitted: Path) -> None:
     left = {path.name for path in fitted.iterdir() if path.is_file()}
-    assert left == {"model.ckpt", "line_FLUO_radiance_sif.nc", "line_FLUO_radiance_sif.png", "report.html"}
-    product = outputs.read(fitted / "line_FLUO_radiance_sif.nc")
+    assert left == {
+        "model.ckpt",
+        PRODUCT,
+        PRODUCT.replace(".nc", ".png"),
+        "report.html",
+    }
+    product = outputs.read(fitted / PRODUCT)
     assert product.attrs["model_sha256"] == outputs.sha256(fitted / "model.ckpt")
     assert '"epochs": 1' in product.attrs["configuration"]
     assert "data:image/png;base64" in (fitted / "report.html").read_text()
@@ -77,13 +83,16 @@ def test_retrieve_maps_the_same_and_skips_what_is_there(
     first = _run(*arguments, "--cog")
     assert first.exit_code == 0, first.output
     assert {p.suffix for p in tmp_path.iterdir()} == {".nc", ".png", ".tif"}
-    made, before = outputs.read(tmp_path / "line_FLUO_radiance_sif.nc"), outputs.read(fitted / "line_FLUO_radiance_sif.nc")
+    made, before = (
+        outputs.read(tmp_path / PRODUCT),
+        outputs.read(fitted / PRODUCT),
+    )
     np.testing.assert_allclose(made["sif_760"], before["sif_760"], atol=1e-4)
-    written = (tmp_path / "line_FLUO_radiance_sif.nc").stat().st_mtime_ns
+    written = (tmp_path / PRODUCT).stat().st_mtime_ns
     assert "there already" in _run(*arguments).output
-    assert (tmp_path / "line_FLUO_radiance_sif.nc").stat().st_mtime_ns == written
+    assert (tmp_path / PRODUCT).stat().st_mtime_ns == written
     assert "map:" in _run(*arguments, "--overwrite").output
-    assert (tmp_path / "line_FLUO_radiance_sif.nc").stat().st_mtime_ns > written
+    assert (tmp_path / PRODUCT).stat().st_mtime_ns > written
 
 
 def test_a_refused_scene_does_not_stop_the_others(
@@ -94,7 +103,7 @@ def test_a_refused_scene_does_not_stop_the_others(
     )
     assert result.exit_code == 2
     assert "none.hdr: no such file" in result.stderr
-    assert (tmp_path / "line_FLUO_radiance_sif.nc").exists()
+    assert (tmp_path / PRODUCT).exists()
 
 
 def test_two_workers_map_two_scenes(scene: Path, fitted: Path, tmp_path: Path) -> None:
@@ -104,11 +113,14 @@ def test_two_workers_map_two_scenes(scene: Path, fitted: Path, tmp_path: Path) -
         *("--workers", 2),
     )
     assert result.exit_code == 0, result.output
-    assert {p.name for p in (tmp_path / "out").glob("*.nc")} == {"line_FLUO_radiance_sif.nc", "other_FLUO_radiance_sif.nc"}
+    assert {p.name for p in (tmp_path / "out").glob("*.nc")} == {
+        PRODUCT,
+        PRODUCT.replace("line", "other"),
+    }
 
 
 def test_evaluate_prints_and_saves(scene: Path, fitted: Path) -> None:
-    product = outputs.read(fitted / "line_FLUO_radiance_sif.nc")
+    product = outputs.read(fitted / PRODUCT)
     product["quality_flag"][:] = 0  # a model of two steps fits poorly; here only figures count
     path = outputs.write(product, scene.parent / "good_sif.nc")
     result = _run("evaluate", path, "--truth", scene.parent / "truth.nc")
@@ -138,13 +150,17 @@ def test_simulate_hands_its_arguments_on(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert "scene.hdr" in result.output
 
 
+@pytest.mark.parametrize(("library", "code"), [("sasktran2", 2), ("joseki", 2), ("torch", 1)])
 def test_without_the_extra_the_sentence_that_helps(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, library: str, code: int
 ) -> None:
-    monkeypatch.setitem(sys.modules, "sasktran2", None)
-    result = _run("simulate", "--sensor", "hyplant", "-o", tmp_path, "--lines", 2, "--samples", 2)
-    assert result.exit_code == 2
-    assert "pip install 'sifnet[build]'" in result.stderr
+    def simulate(*_: object, **__: object) -> Path:
+        raise ModuleNotFoundError(f"No module named '{library}'", name=library)
+
+    monkeypatch.setattr(simulation, "simulate", simulate)
+    result = _run("simulate", "--sensor", "hyplant", "-o", "unused")
+    assert result.exit_code == code
+    assert ("pip install 'sifnet[build]'" in result.stderr) == (code == 2)
 
 
 def test_a_database_is_not_mixed_by_accident(tmp_path: Path) -> None:

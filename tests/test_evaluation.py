@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from fakes.products import fake_maps, fake_scene
 
+from fakes.products import fake_maps, fake_scene
 from sifnet import evaluation, outputs, product
 from sifnet.errors import SifnetError
 

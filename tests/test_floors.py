@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from conftest import PROJECT
 
 # Of a module, or of a package when none of its modules is named. Same floor is fine; circles are

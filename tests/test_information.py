@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes.emulator import fake_emulator
 
+from fakes.emulator import fake_emulator
 from sifnet.information import (
     SHARED,
     SIF,

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from fakes.products import fake_maps, fake_scene
 
+from fakes.products import fake_maps, fake_scene
 from sifnet import outputs, product
 from sifnet.errors import SifnetError
 

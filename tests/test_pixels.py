@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+
 from fakes.emulator import fake_emulator
 from fakes.scenes import known_scene
-
 from sifnet.errors import SifnetError
 from sifnet.patches import Patches, read_patches
 from sifnet.physics.state import RANGES

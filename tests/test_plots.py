@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from fakes.products import fake_maps, fake_scene
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from fakes.products import fake_maps, fake_scene
 from sifnet import plots, product
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import xarray as xr
+
 from fakes.fitted import quick_fit
 from fakes.products import fake_maps, fake_scene
-
 from sifnet import product
 from sifnet.outputs import write
 from sifnet.scene import FLAGS, Flag

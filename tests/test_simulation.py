@@ -10,10 +10,10 @@ import xarray as xr
 
 pytest.importorskip("sasktran2", reason="needs the 'build' extra")
 
-from sifnet.errors import SifnetError  # noqa: E402
-from sifnet.landscape import Ground  # noqa: E402
-from sifnet.readers import open_scene  # noqa: E402
-from sifnet.simulation import Settings, simulate  # noqa: E402
+from sifnet.errors import SifnetError
+from sifnet.landscape import Ground
+from sifnet.readers import open_scene
+from sifnet.simulation import Settings, simulate
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,15 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_line_is_read_back_with_its_truth(line: Path) -> None:
     scene = open_scene(line)
     truth = xr.open_dataset(line / "truth.nc")
-    assert scene.sensor == "hyplant" and scene.shape[:2] == (24, 12)
-    assert truth.sif_760.shape == (24, 12) and truth.sif_760.units == "mW m-2 nm-1 sr-1"
+    assert scene.sensor == "hyplant"
+    assert scene.shape[:2] == (24, 12)
+    assert truth.sif_760.shape == (24, 12)
+    assert truth.sif_760.units == "mW m-2 nm-1 sr-1"
     soil = truth.bare_soil.values.astype(bool)
-    assert soil.any() and not soil.all()
-    assert (truth.sif_760.values[soil] == 0).all() and (truth.sif_760.values[~soil] > 0).all()
+    assert soil.any()
+    assert not soil.all()
+    assert (truth.sif_760.values[soil] == 0).all()
+    assert (truth.sif_760.values[~soil] > 0).all()
     assert float(scene.dataset.solar_zenith_angle) == pytest.approx(
         truth.attrs["solar_zenith_angle"], abs=1e-3
     )
@@ -77,10 +81,12 @@ def test_fluorescence_does_not_follow_greenness() -> None:
 def test_a_flox_day_has_its_irradiance(tmp_path: Path) -> None:
     settings = Settings.drawn(np.random.default_rng(1), pressure_offset=0.0)
     scene = open_scene(simulate("flox", tmp_path, lines=4, seed=1, settings=settings))
-    assert scene.irradiance is not None and scene.shape[:2] == (4, 1)
+    assert scene.irradiance is not None
+    assert scene.shape[:2] == (4, 1)
     bands = (scene.wavelength > 752) & (scene.wavelength < 757)
     ratio = np.pi * scene.radiance.values / scene.irradiance.values
-    assert (ratio[..., bands] > 0.2).all() and (ratio[..., bands] < 0.6).all()
+    assert (ratio[..., bands] > 0.2).all()
+    assert (ratio[..., bands] < 0.6).all()
     truth = xr.open_dataset(tmp_path / "truth.nc")
     np.testing.assert_allclose(
         scene.dataset.solar_zenith_angle, truth.solar_zenith_angle, atol=0.05

@@ -52,6 +52,7 @@ def test_installed_elsewhere_it_finds_what_it_shipped(wheel: Path, tmp_path: Pat
     code = (
         "import sifnet, sys, zipfile\n"
         "from pathlib import Path\n"
+        "from sifnet.physics.state import RANGES, Atmosphere, Geometry\n"
         "from sifnet.tables import data_file\n"
         f"target = Path({str(target)!r})\n"
         "assert Path(sifnet.__file__).is_relative_to(target), sifnet.__file__\n"
@@ -60,7 +61,12 @@ def test_installed_elsewhere_it_finds_what_it_shipped(wheel: Path, tmp_path: Pat
         "    assert found.is_relative_to(target) and found.stat().st_size, found\n"
         "for name, space in (('airborne', False), ('space', True)):\n"
         f"    if 'emulator_' + name + '.npz' in {_shipped()!r}:\n"
-        "        assert sifnet.Emulator.load(space=space).ranges\n"
+        "        emulator = sifnet.Emulator.load(space=space)\n"
+        "        middle = {n: (a + b) / 2 for n, (a, b) in RANGES.items()}\n"
+        "        middle['sensor_height'] = float('inf') if space else 1.0\n"
+        "        air, seen = (kind.of(**{n: [middle[n]] for n in kind.__dataclass_fields__})\n"
+        "                     for kind in (Atmosphere, Geometry))\n"
+        "        assert bool(emulator(air, seen).ground.isfinite().all())\n"
         "import sifnet.cli, sifnet.training, sifnet.evaluation\n"
     )
     run = subprocess.run(

@@ -1,17 +1,20 @@
 """Full radiative transfer at many states: what the emulator is fitted to and tested on.
 
-A state is one atmosphere and one sun, seen by several sensors. Each is a file of its own,
-written whole or not at all, so that a build may be killed and resumed at any time, and extended
-by asking for more states: state ``i`` is the same whatever the number asked for.
+A state is one atmosphere and one sun, seen by several sensors. A few hundred states are computed
+on every wavenumber. From the first of them the representative wavenumbers are learned
+(``reduction``), on which the thousands of states of the fit are computed; the others are kept to
+measure the emulator on. Every file is written whole or not at all, so a build may be killed and
+resumed at any time, and extended by asking for more states: state ``i`` is the same whatever the
+number asked for.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,22 +27,22 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from scipy.sparse import csr_array
 from scipy.stats import qmc
 
 from sifnet.errors import SifnetError
-from sifnet.physics.atmosphere import layers, optical_layers
-from sifnet.physics.radiative_transfer import Observer, accurate
-from sifnet.physics.solar import solar_irradiance
-from sifnet.physics.spectroscopy import CrossSections, absorption_cross_section
+from sifnet.physics.atmosphere import optical_layers
+from sifnet.physics.radiative_transfer import MonochromaticTransfer, Observer, accurate
+from sifnet.physics.reduction import Reduction, snapshot
+from sifnet.physics.spectral_grids import GRID, PRESMOOTHING_FWHM, SpectralGrids
+from sifnet.physics.spectroscopy import CrossSections
 from sifnet.physics.state import RANGES, Atmosphere
+from sifnet.physics.transfer import SUNLIT
+
+__all__ = ["GRID", "PRESMOOTHING_FWHM", "STATE", "build", "draw", "load", "products", "transfer"]
 
 Array = NDArray[np.float64]
+Arrays = dict[str, NDArray[np.floating]]
 
-GRID = np.arange(2001) * 0.02 + 740.0
-"""Wavelengths of the products, nm, vacuum."""
-PRESMOOTHING_FWHM = 0.06
-"""FWHM, nm, of the Gaussian the products are smoothed with; no sensor is as sharp."""
 STATE = (
     "surface_pressure",
     "temperature_offset",
@@ -54,93 +57,23 @@ STATE = (
 )
 """Columns of the ``state`` array of a file, in units of ``physics.state``."""
 AIRBORNE_OBSERVERS, SPACE_OBSERVERS = 8, 4
+SNAPSHOTS = 128  # full states that the representative wavenumbers are learned from
+FULL = 320  # full states in all; the others measure the emulator
+BLOCK = 16  # states of the fit in a file
 MARGIN = 0.02
 """States reach this share of a range beyond it, where physics allows, so that the emulator is as
 good at the limits of its ranges as within."""
 
 
-class SpectralGrids:
-    """The wavenumbers of radiative transfer, and the way from there to ``GRID``.
-
-    Radiative transfer runs on few, unevenly spaced wavenumbers, dense only in O2 lines. Its
-    results, smooth in between, are interpolated to an even step fine enough for solar lines,
-    and only there multiplied by the sun and smoothed.
-    """
-
-    step = 0.02  # cm-1; 0.04 is wrong by 0.16 % in the O2 A band
-
-    @cached_property
-    def fine(self) -> Array:
-        """Even wavenumbers, cm-1, reaching beyond ``GRID`` by 3 presmoothing widths."""
-        low, high = 1e7 / (GRID[-1] + 0.2), 1e7 / (GRID[0] - 0.2)
-        return np.arange(low, high + self.step, self.step)
-
-    @cached_property
-    def solar(self) -> Array:
-        """Solar irradiance at 1 AU on ``fine``, mW m-2 nm-1."""
-        return solar_irradiance(self.fine)
-
-    @cached_property
-    def cross_sections(self) -> CrossSections:
-        """Cross-sections at the wavenumbers of radiative transfer."""
-        return CrossSections(self._wavenumbers())
-
-    def _wavenumbers(self) -> Array:
-        """Wavenumbers between which transmittances can be interpolated to 1e-3."""
-        air = layers(RANGES["surface_pressure"][1])
-        groups = np.arange(0, len(air.o2_column), 4)
-        column = np.add.reduceat(air.o2_column, groups)
-        depth = column[:, None] * [
-            absorption_cross_section(self.fine, air.pressure[i], air.temperature[i]) for i in groups
-        ]
-        above = np.cumsum(depth[::-1], axis=0)[::-1]  # of the column above a layer
-        curves = np.exp(-np.concatenate([above[:1] / 2, above[:1] * 3, above[::2]]))
-        return self.fine[interpolation_nodes(self.fine, curves, tolerance=1e-3)]
-
-    @cached_property
-    def smoothing(self) -> csr_array:
-        """(GRID, fine) Gaussian of ``PRESMOOTHING_FWHM`` in wavelength, rows summing to 1."""
-        wavelength = 1e7 / self.fine[::-1]
-        sigma = PRESMOOTHING_FWHM / np.sqrt(8 * np.log(2))
-        first = np.searchsorted(wavelength, GRID - 5 * sigma)
-        last = np.searchsorted(wavelength, GRID + 5 * sigma)
-        rows, columns, weights = [], [], []
-        for row, (a, b) in enumerate(zip(first, last, strict=True)):
-            # Steps are even in wavenumber: weigh by d(wavelength) ~ wavelength^2.
-            near = wavelength[a:b]
-            weight = np.exp(-0.5 * ((near - GRID[row]) / sigma) ** 2) * near**2
-            rows.append(np.full(b - a, row))
-            columns.append(len(self.fine) - 1 - np.arange(a, b))
-            weights.append(weight / weight.sum())
-        triple = np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))
-        return csr_array(triple, shape=(len(GRID), len(self.fine)))
-
-    def to_fine(self, spectra: Array) -> Array:
-        """Interpolate (..., n) from the wavenumbers of radiative transfer to ``fine``."""
-        nodes = self.cross_sections.wavenumber
-        right = np.clip(np.searchsorted(nodes, self.fine), 1, len(nodes) - 1)
-        share = (self.fine - nodes[right - 1]) / (nodes[right] - nodes[right - 1])
-        return spectra[..., right - 1] * (1 - share) + spectra[..., right] * share
-
-    def smooth(self, spectra: Array) -> Array:
-        """Smooth (..., fine) to (..., GRID)."""
-        flat = spectra.reshape(-1, spectra.shape[-1])
-        return (self.smoothing @ flat.T).T.reshape(*spectra.shape[:-1], len(GRID))
-
-
-def interpolation_nodes(x: Array, curves: Array, tolerance: float) -> NDArray[np.intp]:
-    """Indices of ``x`` between which all ``curves`` (curve, n) are linear within ``tolerance``."""
-    chosen = np.unique(np.append(np.arange(0, len(x), 100), len(x) - 1))
-    while True:
-        error = np.max([np.abs(np.interp(x, x[chosen], c[chosen]) - c) for c in curves], axis=0)
-        bad = np.flatnonzero(error > tolerance)
-        if not len(bad):
-            return chosen
-        # The worst point of every interval that is still bad joins.
-        interval = np.searchsorted(chosen, bad)
-        order = np.lexsort((-error[bad], interval))
-        _, worst = np.unique(interval[order], return_index=True)
-        chosen = np.union1d(chosen, bad[order][worst])
+def transfer(
+    atmosphere: Atmosphere,
+    solar_zenith_angle: float,
+    observers: list[Observer],
+    cross_sections: CrossSections,
+) -> MonochromaticTransfer:
+    """Full radiative transfer of one state at the wavenumbers of ``cross_sections``."""
+    optics = optical_layers(atmosphere, cross_sections)
+    return accurate(optics, solar_zenith_angle, observers)
 
 
 def products(
@@ -150,9 +83,8 @@ def products(
     grids: SpectralGrids,
 ) -> Array:
     """The five products by full radiative transfer, (observer, 5, GRID); 1 AU."""
-    optics = optical_layers(atmosphere, grids.cross_sections)
-    transfer = accurate(optics, solar_zenith_angle, observers)
-    return grids.smooth(transfer.map(grids.to_fine).products(grids.solar))
+    light = transfer(atmosphere, solar_zenith_angle, observers, grids.cross_sections)
+    return grids.smooth(light.map(grids.to_fine).products(grids.solar))
 
 
 @dataclass(frozen=True)
@@ -162,6 +94,11 @@ class Draw:
     atmosphere: Atmosphere
     solar_zenith_angle: float
     observers: list[Observer]
+
+    @property
+    def cos_sza(self) -> float:
+        """Cosine of the solar zenith angle."""
+        return float(np.cos(np.radians(self.solar_zenith_angle)))
 
     def table(self) -> Array:
         """(observer, len(STATE)) values."""
@@ -200,29 +137,60 @@ def draw(index: int, seed: int = 0) -> Draw:
     return Draw(Atmosphere.of(**values), float(sza), observers)
 
 
-_grids: SpectralGrids | None = None  # a worker process makes its own, once
+@cache
+def _grids() -> SpectralGrids:
+    return SpectralGrids()
 
 
-def _compute(folder: Path, index: int, seed: int) -> None:
-    global _grids
-    _grids = _grids or SpectralGrids()
+@cache
+def _reduced(folder: Path) -> CrossSections:
+    return CrossSections(Reduction.load(folder / "reduction.npz").wavenumber)
+
+
+def _compute_full(folder: Path, index: int, seed: int) -> None:
     state = draw(index, seed)
-    computed = products(state.atmosphere, state.solar_zenith_angle, state.observers, _grids)
-    path = _path(folder, index)
+    light = transfer(
+        state.atmosphere, state.solar_zenith_angle, state.observers, _grids().cross_sections
+    )
+    five = _grids().smooth(light.map(_grids().to_fine).products(_grids().solar))
+    arrays: Arrays = {"products": five.astype(np.float32), "state": state.table()}
+    if index < SNAPSHOTS:
+        arrays["snapshot"] = snapshot(light, state.cos_sza)
+    _save(_full(folder, index), arrays, seed)
+
+
+def _compute_block(folder: Path, block: int, seed: int) -> None:
+    """States of the fit, at the representative wavenumbers."""
+    draws = [draw(FULL + block * BLOCK + i, seed) for i in range(BLOCK)]
+    lights = [
+        transfer(d.atmosphere, d.solar_zenith_angle, d.observers, _reduced(folder)) for d in draws
+    ]
+    nodes = [snapshot(t, d.cos_sza) for t, d in zip(lights, draws, strict=True)]
+    tables = [d.table() for d in draws]
+    arrays: Arrays = {"nodes": np.concatenate(nodes), "state": np.concatenate(tables)}
+    _save(_block(folder, block), arrays, seed)
+
+
+def _save(path: Path, arrays: Arrays, seed: int) -> None:
     partial = path.with_suffix(f".{os.getpid()}.partial")
     with partial.open("wb") as file:
-        np.savez(file, products=computed.astype(np.float32), state=state.table(), seed=seed)
+        np.savez(file, allow_pickle=False, seed=seed, **arrays)
     partial.replace(path)
 
 
-def _path(folder: Path, index: int) -> Path:
-    return folder / f"state_{index:05d}.npz"
+def _full(folder: Path, index: int) -> Path:
+    return folder / f"full_{index:05d}.npz"
 
 
-def build(folder: Path, states: int, workers: int = 2, seed: int = 0) -> Path:
-    """Compute the states 0 to ``states`` - 1 that ``folder`` does not hold yet.
+def _block(folder: Path, block: int) -> Path:
+    return folder / f"reduced_{block:05d}.npz"
 
-    About 5 seconds a state and core. Kill it at any time; call it again and it goes on.
+
+def build(folder: Path, states: int, workers: int = 2, seed: int = 0, full: int = FULL) -> Path:
+    """Compute what ``folder`` does not hold yet of ``full`` full and ``states`` reduced states.
+
+    About 5 seconds a full state and core, half a second a reduced one. Kill it at any time; call
+    it again and it goes on.
 
     Raises:
         SifnetError: the folder cannot be written, or holds states of another seed.
@@ -239,27 +207,24 @@ def build(folder: Path, states: int, workers: int = 2, seed: int = 0) -> Path:
             remedy="Choose another folder.",
         ) from error
     _check_seed(folder, seed)
-    missing = [i for i in range(states) if not _path(folder, i).exists()]
-    columns = (
-        TextColumn("radiative transfer"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as progress:
-        task = progress.add_task("states", total=states, completed=states - len(missing))
-        for _ in _run(folder, missing, workers, seed):
-            progress.advance(task)
+    _run("every wavenumber", _compute_full, _full, folder, full, workers, seed)
+    if not (folder / "reduction.npz").exists():
+        paths = [_full(folder, i) for i in range(min(SNAPSHOTS, full))]
+        snapshots = np.concatenate([_array(path, "snapshot") for path in paths])
+        Reduction.learn(snapshots, _grids()).save(folder / "reduction.npz")
+    blocks = -(-states // BLOCK)
+    _run("representative wavenumbers", _compute_block, _block, folder, blocks, workers, seed)
     return folder
 
 
+def _array(path: Path, name: str) -> NDArray[np.float32]:
+    with np.load(path) as file:
+        return file[name]
+
+
 def _check_seed(folder: Path, seed: int) -> None:
-    first = next(iter(sorted(folder.glob("state_*.npz"))), None)
-    if first is None:
-        return
-    with np.load(first) as file:
-        found = int(file["seed"])
-    if found != seed:
+    first = next(iter(sorted(folder.glob("full_*.npz"))), None)
+    if first is not None and (found := int(_array(first, "seed"))) != seed:
         raise SifnetError(
             "the folder holds states of another sequence",
             file=first,
@@ -269,10 +234,36 @@ def _check_seed(folder: Path, seed: int) -> None:
         )
 
 
-def _run(folder: Path, indices: list[int], workers: int, seed: int) -> Iterator[None]:
-    """Yield as each state is done; a failed state raises here, with its own error."""
+def _run(
+    what: str,
+    compute: Callable[[Path, int, int], None],
+    path: Callable[[Path, int], Path],
+    folder: Path,
+    count: int,
+    workers: int,
+    seed: int,
+) -> None:
+    """Compute the files that are missing in several processes, with a progress bar."""
+    missing = [i for i in range(count) if not path(folder, i).exists()]
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task(what, total=count, completed=count - len(missing))
+        for _ in _done(compute, folder, missing, workers, seed):
+            progress.advance(task)
+
+
+def _done(
+    compute: Callable[[Path, int, int], None],
+    folder: Path,
+    missing: list[int],
+    workers: int,
+    seed: int,
+) -> Iterator[None]:
+    """Yield as each file is done; one that fails raises here, with its own error."""
+    if not missing:
+        return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        pending: set[Future[None]] = {pool.submit(_compute, folder, i, seed) for i in indices}
+        pending: set[Future[None]] = {pool.submit(compute, folder, i, seed) for i in missing}
         try:
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -283,23 +274,38 @@ def _run(folder: Path, indices: list[int], workers: int, seed: int) -> Iterator[
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def load(folder: Path) -> tuple[Array, NDArray[np.float32]]:
-    """All states of a database: ``state`` (sample, len(STATE)), ``products`` (sample, 5, GRID).
+def load(folder: Path, *, full: bool, space: bool) -> tuple[Array, NDArray[np.float32]]:
+    """States (sample, len(STATE)) and products (sample, 5, GRID) of a database.
+
+    Args:
+        folder: that ``build`` made.
+        full: those computed on every wavenumber and not used otherwise, for tests; else those of
+            the fit.
+        space: those of sensors in space, else below 3 km.
 
     Raises:
         SifnetError: there is none.
     """
-    files = sorted(folder.glob("state_*.npz"))
+    files = sorted(folder.glob("full_*.npz" if full else "reduced_*.npz"))
+    files = files[SNAPSHOTS:] if full else files
     if not files:
         raise SifnetError(
             "no database of radiative transfer",
             file=folder,
-            found="no state_*.npz",
+            found="no files of its " + ("test" if full else "fit"),
             expected="files written by sifnet build-emulator",
         )
-    state, spectra = [], []
+    reduction = None if full else Reduction.load(folder / "reduction.npz")
+    states, spectra = [], []
     for path in files:
-        with np.load(path) as file:
-            state.append(file["state"])
-            spectra.append(file["products"])
-    return np.concatenate(state), np.concatenate(spectra)
+        state = _array(path, "state")
+        chosen = np.isinf(state[:, -1]) == space
+        states.append(state[chosen])
+        if reduction is None:
+            spectra.append(_array(path, "products")[chosen])
+        else:
+            computed = reduction.products(_array(path, "nodes")[chosen])
+            sza = state[chosen, STATE.index("solar_zenith_angle")]
+            computed[:, :SUNLIT] *= np.cos(np.radians(sza))[:, None, None].astype(np.float32)
+            spectra.append(computed)
+    return np.concatenate(states), np.concatenate(spectra)

@@ -21,56 +21,57 @@ from sifnet.physics.state import Atmosphere, Geometry, check_ranges
 from sifnet.physics.transfer import PRODUCTS, TransferFunctions
 from sifnet.tables import data_file
 
-SUNLIT = 3  # the first three products carry sunlight and are divided by cos(SZA) inside
 SHIPPED = {False: "emulator_airborne.npz", True: "emulator_space.npz"}
 
 
 class CoefficientNetwork(nn.Module):
-    """Features of the state to coefficients: a linear map plus residual blocks of width ``width``.
+    """Features of the state to the coefficients of every product.
 
-    Inputs and outputs are standardised inside, by constants set when it is fitted.
+    A linear map plus residual blocks of width ``width`` gives latents, which are principal
+    components of the logarithm of a product at ``points`` wavelengths. Their exponential is a
+    transmittance there, and the coefficients follow from these linearly: the network only has to
+    learn optical depths, which depend on the state far more simply than transmittances do.
+    Constants are set by ``emulator_fit``.
     """
 
     feature_mean: Tensor
     feature_sd: Tensor
-    coefficient_mean: Tensor
-    coefficient_sd: Tensor
+    latent_mean: Tensor
+    latent_sd: Tensor
+    to_points: Tensor
+    from_points: Tensor
 
-    def __init__(self, features: int, coefficients: int, width: int, blocks: int) -> None:
+    def __init__(
+        self, features: int, latents: int, points: int, coefficients: int, width: int, blocks: int
+    ) -> None:
         super().__init__()
+        products = len(PRODUCTS)
         self.enter = nn.Linear(features, width)
         self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
-        self.leave = nn.Linear(width, coefficients)
-        self.linear = nn.Linear(features, coefficients, bias=False)
+        self.leave = nn.Linear(width, products * latents)
+        self.linear = nn.Linear(features, products * latents, bias=False)
         self.register_buffer("feature_mean", torch.zeros(features))
         self.register_buffer("feature_sd", torch.ones(features))
-        self.register_buffer("coefficient_mean", torch.zeros(coefficients))
-        self.register_buffer("coefficient_sd", torch.ones(coefficients))
+        self.register_buffer("latent_mean", torch.zeros(products, 1, latents))
+        self.register_buffer("latent_sd", torch.ones(products, 1, latents))
+        self.register_buffer("to_points", torch.zeros(products, latents, points))
+        self.register_buffer("from_points", torch.zeros(products, points + 1, coefficients))
 
-    def standardise(self, features: Tensor, coefficients: Tensor) -> Self:
-        """Set the constants from samples, and the linear map to their least-squares fit."""
-        self.feature_mean.copy_(features.mean(0))
-        self.feature_sd.copy_(features.std(0))
-        self.coefficient_mean.copy_(coefficients.mean(0))
-        self.coefficient_sd.copy_(coefficients.std(0))
-        x = (features - features.mean(0)) / features.std(0)
-        y = (coefficients - coefficients.mean(0)) / coefficients.std(0)
-        # Features are nearly collinear; a little ridge keeps the map small.
-        ridge = 1e-6 * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
-        with torch.no_grad():
-            self.linear.weight.copy_(torch.linalg.solve(x.T @ x + ridge, x.T @ y).T)
-            self.leave.weight.zero_()
-            self.leave.bias.zero_()
-        return self
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Coefficients ``..., coefficient`` of features ``..., feature``."""
+    def latents(self, features: Tensor) -> Tensor:
+        """Latents ``product, sample, latent`` of features ``sample, feature``."""
         x = (features - self.feature_mean) / self.feature_sd
         hidden = nn.functional.silu(self.enter(x))
         for block in self.blocks:
             hidden = hidden + nn.functional.silu(block(hidden))
-        standard = self.linear(x) + self.leave(hidden)
-        return self.coefficient_mean + self.coefficient_sd * standard
+        standard = (self.linear(x) + self.leave(hidden)).unflatten(-1, (len(PRODUCTS), -1))
+        return self.latent_mean + self.latent_sd * standard.movedim(-2, 0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Coefficients ``..., product, coefficient`` of features ``..., feature``."""
+        latents = self.latents(features.flatten(0, -2))
+        at_points = torch.exp(latents @ self.to_points)
+        coefficients = at_points @ self.from_points[:, 1:] + self.from_points[:, :1]
+        return coefficients.movedim(0, -2).unflatten(0, features.shape[:-1])
 
 
 class Emulator(nn.Module):
@@ -115,8 +116,6 @@ class Emulator(nn.Module):
         Values outside ``ranges`` are not looked for here, in the gradient's path: see ``check``.
         """
         coefficients = self.network(state_features(atmosphere, geometry, space=self.space))
-        components = self.basis.shape[1]
-        coefficients = coefficients.unflatten(-1, (len(PRODUCTS), components - 1))
         ones = torch.ones_like(coefficients[..., :1])
         coefficients = torch.cat([ones, coefficients], dim=-1)
         sun = torch.cos(torch.deg2rad(geometry.solar_zenith_angle))
@@ -189,31 +188,60 @@ class Emulator(nn.Module):
 
 
 def state_features(atmosphere: Atmosphere, geometry: Geometry, *, space: bool) -> Tensor:
-    """What the coefficients depend on nearly linearly, ``..., feature``.
+    """What the logarithms of the products depend on nearly linearly, ``..., feature``.
 
-    Air masses 1/mu0 and 1/mu, the air and the aerosol between ground and sensor, the square root
-    of absorber amounts (strong lines grow with it), and the cosine of the scattering angle
-    cos = -(mu mu0 + sqrt(1 - mu^2) sqrt(1 - mu0^2) cos(raa)), which is -1 for backscatter.
+    Air masses 1/mu0 and 1/mu; the air and the aerosol between ground and sensor; p sqrt(air mass),
+    with which pressure-broadened strong lines grow; aerosol optical depth along the sun's path;
+    the scattering angle, of cosine -(mu mu0 + sqrt(1 - mu^2) sqrt(1 - mu0^2) cos(raa)), -1 for
+    backscatter; and the logarithm of path radiance in the single-scattering approximation.
     """
     a, g = atmosphere, geometry
     sza, vza = torch.deg2rad(g.solar_zenith_angle), torch.deg2rad(g.view_zenith_angle)
-    raa = torch.deg2rad(g.relative_azimuth_angle)
+    azimuth = torch.sin(sza) * torch.sin(vza) * torch.cos(torch.deg2rad(g.relative_azimuth_angle))
     sun, view = 1.0 / torch.cos(sza), 1.0 / torch.cos(vza)
-    scatter = -(torch.cos(sza) * torch.cos(vza) + torch.sin(sza) * torch.sin(vza) * torch.cos(raa))
-    pressure = a.surface_pressure / 1013.25
-    air = a.o2_scale * pressure
-    down = air * sun
-    features = [pressure, a.temperature_offset, a.o2_scale, a.aot_550, a.aerosol_height]
-    features += [a.aerosol_type, sun, 1.0 / sun, view, scatter, scatter**2, scatter**3]
-    features += [down, torch.sqrt(down), torch.exp(-a.aot_550 * sun), a.aot_550 * sun]
-    features += [1.0 / a.aerosol_height, torch.sin(sza) * torch.sin(vza) * torch.cos(raa)]
-    if not space:
-        height = g.sensor_height
-        below = 1.0 - torch.exp(-height / 8.0)
-        aerosol_below = 1.0 - torch.exp(-height / a.aerosol_height)
-        features += [below, torch.sqrt(below), torch.log(height + 0.02), aerosol_below]
-        features += [air * (sun + below * view), torch.sqrt(air * below * view)]
-        features += [torch.sqrt(air * (sun + below * view)), a.aot_550 * aerosol_below]
+    scatter = -(torch.cos(sza) * torch.cos(vza) + azimuth)
+    pressure, strength = a.surface_pressure / 1013.25, torch.sqrt(a.o2_scale)
+    if space:
+        air_below = aerosol_below = torch.ones_like(a.aot_550)
     else:
-        features += [air * (sun + view), torch.sqrt(air * (sun + view))]
+        air_below = 1.0 - torch.exp(-g.sensor_height / 8.0)
+        aerosol_below = 1.0 - torch.exp(-g.sensor_height / a.aerosol_height)
+    both = sun + air_below * view
+    haze = a.aot_550 * sun
+    features = [pressure, a.temperature_offset, a.o2_scale, a.aot_550, a.aerosol_height]
+    features += [a.aerosol_type, sun, 1.0 / sun, view, azimuth, scatter, scatter**2, scatter**3]
+    features += [torch.log(sun), torch.log(pressure), haze, torch.exp(-haze), torch.exp(-3 * haze)]
+    features += [1.0 / a.aerosol_height, a.aot_550 / a.aerosol_height, haze * a.aerosol_type]
+    for mass in (sun, both):
+        features += [pressure * mass, pressure * torch.sqrt(mass) * strength]
+    scattered = _single_scattering(a, sun, view, scatter, air_below, aerosol_below)
+    features += [scattered, torch.exp(scattered)]
+    if not space:
+        features += [air_below, torch.log(g.sensor_height), torch.log(g.sensor_height + 0.1)]
+        features += [pressure * torch.sqrt(air_below * view) * strength]
+        features += [aerosol_below, a.aot_550 * aerosol_below]
     return torch.stack(torch.broadcast_tensors(*features), dim=-1)
+
+
+def _single_scattering(
+    a: Atmosphere,
+    sun: Tensor,
+    view: Tensor,
+    scatter: Tensor,
+    air_below: Tensor,
+    aerosol_below: Tensor,
+) -> Tensor:
+    """Logarithm of path radiance / (mu0 E0) scattered once in the continuum, to some 10 %.
+
+    Rayleigh optical depth at 760 nm 0.026; aerosol of Angstrom exponent about 1.2 and
+    Henyey-Greenstein phase function, asymmetry 0.65 to 0.7.
+    """
+    rayleigh = 0.026 * a.surface_pressure / 1013.25 * air_below
+    aerosol = 0.68 * a.aot_550
+    asymmetry = 0.65 + 0.05 * a.aerosol_type
+    forward = 1.0 + asymmetry**2 - 2.0 * asymmetry * scatter
+    phase = (1.0 - asymmetry**2) / (forward * torch.sqrt(forward))
+    amount = 0.75 * (1.0 + scatter**2) * rayleigh + phase * aerosol * aerosol_below
+    slant = (sun + view) * (rayleigh + aerosol * aerosol_below)
+    escape = -torch.expm1(-slant) / slant
+    return torch.log(amount * escape * sun * view) - 0.5 * aerosol * (1 - aerosol_below) * sun

@@ -5,7 +5,7 @@
 2. A small network is fitted to the coefficients through the radiances they make: the loss is the
    relative error of band radiance over grounds of all reflectances.
 
-Whole atmospheres are held out, never single samples of one, and the error on them is stored.
+The error is measured on atmospheres computed on every wavenumber, unseen by the fit, and stored.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import eigh
+from scipy.linalg import qr
+from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from sifnet.physics import database
-from sifnet.physics.emulator import SUNLIT, CoefficientNetwork, Emulator, state_features
+from sifnet.physics.emulator import CoefficientNetwork, Emulator, state_features
 from sifnet.physics.emulator_errors import emulator_errors
 from sifnet.physics.instrument import gaussian_response
 from sifnet.physics.samples import Samples
 from sifnet.physics.state import RANGES
-from sifnet.physics.transfer import PRODUCTS
+from sifnet.physics.transfer import PRODUCTS, SUNLIT
 
 _Array = NDArray[np.floating]
 
+POINTS_PER_COMPONENT = 3  # wavelengths at which the network knows logarithms
 LOSS_BANDS = np.arange(745.0, 777.0, 0.2)  # nm
 LOSS_FWHM = 0.25  # nm, of the sharpest imaging sensor
 MEAN_REFLECTANCE = 0.3  # of the radiance that errors are counted relative to
@@ -50,8 +50,7 @@ class FitSettings:
         batch: samples a step.
         learning_rate: at its highest; it rises for 5 % of the steps, then falls to zero.
         fine_weight: of the error on the fine grid beside that of band radiance.
-        held_out: atmospheres that are measured on, not fitted.
-        seed: of network, order and held-out atmospheres.
+        seed: of network and order.
     """
 
     components: int = 24
@@ -61,7 +60,6 @@ class FitSettings:
     batch: int = 256
     learning_rate: float = 2e-3
     fine_weight: float = 0.1
-    held_out: int = 120
     seed: int = 0
 
 
@@ -70,27 +68,21 @@ Progress = Callable[[int, int, float], None]
 
 
 def fit_emulator(
-    folder: Path,
-    *,
-    space: bool,
+    seen: Samples,
+    unseen: Samples,
     settings: FitSettings | None = None,
     progress: Progress | None = None,
-) -> tuple[Emulator, dict[str, Any]]:
-    """Fit an emulator on a database and measure it on atmospheres it never saw.
+) -> tuple[Emulator, dict[str, float]]:
+    """Fit an emulator to samples, and measure it on others, within its ranges.
 
     The same seed and number of threads give the same emulator.
 
     Returns:
         The emulator, and the report that is also its ``metadata["measured_error"]``.
-
-    Raises:
-        SifnetError: there is no database, or too few atmospheres to hold some out.
     """
-    settings = settings or FitSettings()
-    samples = Samples.read(folder, space=space)
-    seen, unseen = samples.split(settings.held_out, settings.seed)
+    unseen = unseen.within_ranges()
     with torch.random.fork_rng():
-        emulator = fit_samples(seen, settings, progress)
+        emulator = fit_samples(seen, settings or FitSettings(), progress)
     report = emulator_errors(emulator, unseen)
     emulator.metadata["measured_error"] = report
     emulator.metadata["held_out"] = {"samples": len(unseen), "atmospheres": unseen.atmospheres}
@@ -105,15 +97,17 @@ def fit_samples(
     space = bool(np.isinf(samples.state[0, -1]))
     basis, coefficients = compress(samples, settings.components)
     features = state_features(samples.atmosphere(), samples.geometry(), space=space)
-    target = torch.as_tensor(coefficients).flatten(1)
     size = {
         "features": features.shape[1],
-        "coefficients": target.shape[1],
+        "latents": min(settings.components, len(samples) - 1),
+        "points": POINTS_PER_COMPONENT * (settings.components - 1),
+        "coefficients": settings.components - 1,
         "width": settings.width,
         "blocks": settings.blocks,
     }
-    network = CoefficientNetwork(**size).standardise(features, target)
-    train(network, features.float(), target.float(), samples, basis, settings, progress)
+    network = CoefficientNetwork(**size)
+    initialise(network, features, samples, basis, coefficients)
+    train(network, features, coefficients, samples, basis, settings, progress)
     metadata = {
         "space": space,
         "presmoothing_fwhm": database.PRESMOOTHING_FWHM,
@@ -146,9 +140,8 @@ def compress(samples: Samples, components: int) -> tuple[_Array, _Array]:
         mean = spectra.mean(axis=0, dtype=np.float64)
         weighted = (spectra - mean) * weight
         scaled = weighted * sample_weight[:, None]
-        last = scaled.shape[1] - 1
-        _, vectors = eigh(scaled.T @ scaled, subset_by_index=[last - components + 2, last])
-        leading = vectors[:, ::-1]
+        _, _, vectors = svds(scaled, k=components - 1, v0=np.ones(min(scaled.shape)))
+        leading = vectors[::-1].T
         basis.append(np.vstack([mean, leading.T / weight]))
         coefficients.append(weighted @ leading)
     return np.array(basis), np.stack(coefficients, axis=1)
@@ -174,23 +167,80 @@ def _metric(samples: Samples) -> tuple[_Array, _Array]:
     return 1.0 / smooth, continuum.mean() / continuum
 
 
+def initialise(
+    network: CoefficientNetwork, features: Tensor, samples: Samples, basis: _Array, target: _Array
+) -> None:
+    """Set the constants of the network, and its linear map to the least-squares fit of latents."""
+    x = (features - features.mean(0)) / features.std(0)
+    network.feature_mean.copy_(features.mean(0))
+    network.feature_sd.copy_(features.std(0))
+    latents = []
+    count, points = network.to_points.shape[1:]
+    weight, _sample_weight = _metric(samples)
+    for i, divisor in enumerate(_sunlit_divisors(samples)):
+        chosen = informative_points(basis[i, 1:] * weight, points)
+        at_points = samples.products[:, i, chosen] / divisor[:, None]
+        logarithm = np.log(at_points)
+        middle = logarithm.mean(0)
+        _, _, vectors = np.linalg.svd((logarithm - middle) * at_points.mean(0), full_matrices=False)
+        directions = vectors[:count] / at_points.mean(0)
+        scores = (logarithm - middle) @ np.linalg.pinv(directions)
+        latents.append(torch.as_tensor(scores))
+        network.to_points[i].copy_(torch.as_tensor(directions))
+        inputs = np.column_stack([np.ones(len(samples)), at_points / np.exp(middle)])
+        back = _ridge(inputs, target[:, i], 1e-10)
+        network.from_points[i].copy_(torch.as_tensor(back))
+    y = torch.stack(latents)
+    network.latent_mean.copy_(y.mean(1, keepdim=True))
+    network.latent_sd.copy_(y.std(1, keepdim=True))
+    y = ((y - y.mean(1, keepdim=True)) / y.std(1, keepdim=True)).movedim(0, 1).flatten(1)
+    with torch.no_grad():
+        network.linear.weight.copy_(torch.as_tensor(_ridge(x.numpy(), y.numpy(), 1e-6).T))
+        network.leave.weight.zero_()
+        network.leave.bias.zero_()
+
+
+def _ridge(inputs: _Array, outputs: _Array, strength: float) -> _Array:
+    """Least-squares map ``input, output``; the ridge is relative to the inputs' mean square."""
+    square = inputs.T @ inputs
+    square += strength * np.trace(square) / len(square) * np.eye(len(square))
+    return np.linalg.solve(square, inputs.T @ outputs)
+
+
+def informative_points(vectors: _Array, count: int) -> NDArray[np.intp]:
+    """Indices of ``count`` wavelengths that tell coefficients of ``vectors`` best.
+
+    Pivoted QR decomposition, repeated on what is left until there are enough (the points of
+    empirical interpolation, oversampled).
+    """
+    left = np.arange(vectors.shape[1])
+    chosen: list[int] = []
+    while len(chosen) < count:
+        _, _, order = qr(vectors[:, left], mode="economic", pivoting=True)
+        best = left[order[: min(len(vectors), count - len(chosen))]]
+        chosen.extend(best)
+        left = np.setdiff1d(left, best)
+    return np.sort(chosen)
+
+
 def train(
     network: CoefficientNetwork,
     features: Tensor,
-    target: Tensor,
+    target: _Array,
     samples: Samples,
     basis: _Array,
     settings: FitSettings,
     progress: Progress | None,
 ) -> None:
     """Fit the network in place: Adam, one cycle of the learning rate, mini-batches."""
+    features = features.float()
     loss_of = _Loss(samples, basis, target, settings.fine_weight)
     steps = settings.epochs * math.ceil(len(features) / settings.batch)
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser,
         settings.learning_rate,
-        total_steps=steps,
+        total_steps=max(steps, 1),
         pct_start=0.05,
         cycle_momentum=False,
         final_div_factor=1e4,
@@ -211,29 +261,28 @@ def train(
 class _Loss:
     """Mean squared relative error of radiance, for predicted coefficients of a batch."""
 
-    def __init__(self, samples: Samples, basis: _Array, target: Tensor, fine_weight: float) -> None:
+    def __init__(self, samples: Samples, basis: _Array, target: _Array, fine_weight: float) -> None:
         response = gaussian_response(database.GRID, LOSS_BANDS, np.full(len(LOSS_BANDS), LOSS_FWHM))
         divisors = np.stack(_sunlit_divisors(samples), axis=1)
         exact = samples.products @ response.T.astype(np.float32) / divisors[..., None]
         self.exact = torch.as_tensor(exact, dtype=torch.float32)
         self.basis = torch.as_tensor(basis @ response.T, dtype=torch.float32)
-        self.target, self.fine_weight = target, fine_weight
+        self.target = torch.as_tensor(target, dtype=torch.float32)
+        self.fine_weight = fine_weight
         weight, sample_weight = _metric(samples)
         self.sample_weight = torch.as_tensor(sample_weight, dtype=torch.float32)
         self.wavelengths = len(weight)
 
     def __call__(self, coefficients: Tensor, batch: Tensor) -> tuple[Tensor, float]:
         products = self.basis.shape[0]
-        parts = coefficients.unflatten(-1, (products, -1))
-        predicted = self.basis[:, 0] + torch.einsum("spc,pcb->spb", parts, self.basis[:, 1:])
+        predicted = self.basis[:, 0] + torch.einsum("spc,pcb->spb", coefficients, self.basis[:, 1:])
         exact = self.exact[batch]
-        # Any ground may be met; emission of 3 % of the light of the continuum makes errors of
-        # up and up_bounce count as strongly as fluorescence does.
-        reflectance = 0.02 + 0.68 * torch.rand(len(batch), 1)
-        radiance, derivatives = _linearised_radiance(exact, reflectance, sif=10.0)
+        # Any ground may be met, dark ones too; products are per cos(SZA), hence the 2.
+        reflectance = 0.03 * (0.7 / 0.03) ** torch.rand(len(batch), 1)
+        radiance, derivatives = _linearised_radiance(exact, reflectance, sif=2.0)
         error = ((predicted - exact) * derivatives).sum(1) / radiance
         relative = error.square().mean()
-        fine = (coefficients - self.target[batch]) * self.sample_weight[batch, None]
+        fine = (coefficients - self.target[batch]) * self.sample_weight[batch, None, None]
         fine_error = fine.square().sum() / (len(batch) * products * self.wavelengths)
         return relative + self.fine_weight * fine_error, float(relative.detach())
 

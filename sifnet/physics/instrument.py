@@ -55,7 +55,7 @@ class Nominal:
 
 INSTRUMENTS: dict[str, Nominal] = {
     "hyplant": Nominal(0.11, 0.25, (-0.12, 0.12), (-0.06, 0.06)),
-    "flox": Nominal(0.153, 0.31, (-0.12, 0.12), (-0.06, 0.06)),
+    "flox": Nominal(0.153, 0.31, (-0.25, 0.25), (-0.06, 0.06)),
     "desis": Nominal(2.55, 3.5, (-1.75, 1.25), (-0.30, 0.30)),
 }
 """Sampling and widths: Siegmann et al. 2019 (HyPlant FLUO), the FloX spectra themselves,

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sifnet.errors import SifnetError
 from sifnet.physics import database
-from sifnet.physics.state import Atmosphere, Geometry
+from sifnet.physics.state import RANGES, Atmosphere, Geometry
 from sifnet.physics.transfer import TransferFunctions
 
 SHARED = 7  # leading columns of the state that all samples of one atmosphere and sun share
@@ -31,22 +30,19 @@ class Samples:
     products: NDArray[np.float32]
 
     @classmethod
-    def read(cls, folder: Path, *, space: bool) -> Samples:
+    def read(cls, folder: Path, *, space: bool, full: bool) -> Samples:
         """Read a database's samples for sensors in space, or for those below 3 km.
+
+        Args:
+            folder: of ``database.build``.
+            space: which sensors.
+            full: the samples computed on every wavenumber, kept for tests; else those of the fit.
 
         Raises:
             SifnetError: the folder holds none.
         """
-        state, products = database.load(folder)
-        samples = cls(state, products).select(np.isinf(state[:, -1]) == space)
-        if not len(samples):
-            raise SifnetError(
-                f"no samples {'in space' if space else 'below 3 km'} in the database",
-                file=folder,
-                expected="some of either kind",
-                remedy="Build it with sifnet build-emulator.",
-            )
-        return samples
+        state, products = database.load(folder, full=full, space=space)
+        return cls(state, products)
 
     def __len__(self) -> int:
         return len(self.state)
@@ -66,22 +62,13 @@ class Samples:
         """How many atmospheres (each with one sun) there are."""
         return int(self.atmosphere_index.max()) + 1
 
-    def split(self, held_out: int, seed: int) -> tuple[Samples, Samples]:
-        """Samples to fit, and all samples of ``held_out`` atmospheres that the fit never sees.
-
-        Raises:
-            SifnetError: fewer than half of the atmospheres would be left.
-        """
-        if held_out * 2 > self.atmospheres:
-            raise SifnetError(
-                "too few atmospheres in the database",
-                found=self.atmospheres,
-                expected=f"at least {2 * held_out}, to hold {held_out} out",
-                remedy="Let the database grow, or hold fewer out.",
-            )
-        chosen = np.random.default_rng(seed).permutation(self.atmospheres)[:held_out]
-        unseen = np.isin(self.atmosphere_index, chosen)
-        return self.select(~unseen), self.select(unseen)
+    def within_ranges(self) -> Samples:
+        """The samples within the ranges of every parameter, which the database exceeds a little."""
+        inside = np.ones(len(self), dtype=bool)
+        for name, values in zip(database.STATE, self.state.T, strict=True):
+            low, high = RANGES[name]
+            inside &= ((values >= low) & (values <= high)) | np.isinf(values)
+        return self.select(inside)
 
     def atmosphere(self) -> Atmosphere:
         """The atmospheres, ``sample``, in float64."""

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from sifnet.physics.fields import TensorFields
 
+SUNLIT = 3
+"""How many of the first products carry sunlight."""
 PRODUCTS = ("path", "ground", "ground_bounce", "up", "up_bounce")
 
 

@@ -3,9 +3,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from sifnet.baselines.fld import ThreeBands, three_fld
+from fakes.emulator import fake_emulator
+from sifnet.baselines.fld import ThreeBands, three_fld, three_fld_scene
 from sifnet.errors import SifnetError
+from sifnet.physics.forward import simulate
+from sifnet.physics.instrument import Instrument
+from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
+from sifnet.physics.surface import Surface
+from sifnet.pixels import read
+from sifnet.scene import Flag, Scene
 from sifnet.units import air_to_vacuum
 
 WAVELENGTH = np.arange(750.0, 775.0, 0.15)
@@ -56,3 +64,91 @@ def test_real_spectra_give_what_established_algorithms_give(shared_data: Path) -
         other = reference[f"sif_o2a_{name}_mw"].to_numpy()
         assert np.corrcoef(sif, other)[0, 1] > correlation
         assert abs(np.mean(sif - other)) < 0.1
+
+
+LINES, SAMPLES = 40, 12
+GEOMETRY = {
+    "solar_zenith_angle": 40.0,
+    "view_zenith_angle": 0.0,
+    "relative_azimuth_angle": 90.0,
+    "sensor_height": 1.0,
+    "ground_elevation": 0.0,
+    "sun_earth_distance": 1.0,
+}
+
+
+def _scene(radiance: np.ndarray, bands: np.ndarray, **extra: object) -> Scene:
+    return Scene.from_arrays(
+        radiance.astype(np.float32),
+        bands,
+        0.26,
+        geometry=GEOMETRY,
+        sensor="hyplant",
+        name="fake",
+        acquisition_time="2020-06-25T11:00:00",
+        extra=extra,
+    )
+
+
+def _airborne(pressure_error: float) -> tuple[Scene, np.ndarray, np.ndarray]:
+    """Flat reflectance over the prior's atmosphere, or one of more pressure; SIF and soil."""
+    bands = np.concatenate([[660.0, 670.0], np.arange(750.0, 776.0, 0.11)])
+    nothing = np.full((LINES, SAMPLES, bands.size), 80.0)
+    prior = read(_scene(nothing, bands), slice(0, LINES), (LINES, SAMPLES)).prior.mean
+    soil = np.broadcast_to((np.arange(LINES) % 3 == 0)[:, None], (LINES, SAMPLES))
+    sif = np.where(soil, 0.0, np.linspace(0.3, 2.5, SAMPLES))
+    level = torch.as_tensor(np.where(soil, 0.2, 0.4), dtype=torch.float32)
+    zero = torch.zeros(1)
+    state = State(
+        Atmosphere(
+            **{
+                name: value[0] + pressure_error * (name == "surface_pressure")
+                for name, value in prior.items()
+            }
+        ),
+        Surface(level, 0 * level, 0 * level, torch.as_tensor(sif, dtype=torch.float32)),
+        SensorState(zero, zero),
+    )
+    seen = Geometry(**{n: torch.tensor([GEOMETRY[n]]) for n in Geometry.__dataclass_fields__})
+    instrument = Instrument(bands[2:], np.full(bands.size - 2, 0.26), fake_emulator())
+    with torch.no_grad():
+        light = simulate(state, seen, fake_emulator(), instrument).numpy()
+    red = light[..., :1] * np.where(soil, 0.9, 0.15)[..., None]
+    return _scene(np.concatenate([red, red, light], axis=-1), bands), sif, soil
+
+
+def test_from_the_air_it_is_right_where_the_prior_is_right() -> None:
+    scene, sif, _ = _airborne(pressure_error=0.0)
+    found = three_fld_scene(scene, emulator=fake_emulator())
+    assert found == pytest.approx(sif, abs=0.15)
+
+
+def test_bare_ground_absorbs_a_wrong_pressure() -> None:
+    scene, sif, soil = _airborne(pressure_error=-40.0)
+    plain = three_fld_scene(scene, emulator=fake_emulator())
+    anchored = three_fld_scene(scene, emulator=fake_emulator(), bare_ground=True)
+    assert abs(plain[soil].mean()) > 3 * abs(anchored[soil].mean())
+    assert abs(anchored[soil].mean()) < 0.05
+    assert np.abs(anchored - sif).mean() < 0.5 * np.abs(plain - sif).mean()
+
+
+def test_without_bare_ground_there_is_no_anchor() -> None:
+    scene, *_ = _airborne(pressure_error=0.0)
+    green = Scene(scene.dataset.isel(line=[1, 2, 4, 5]))
+    with pytest.raises(SifnetError, match="no bare ground to anchor 3FLD to: found 0 pixels"):
+        three_fld_scene(green, emulator=fake_emulator(), bare_ground=True)
+
+
+def test_a_scene_with_measured_irradiance_needs_no_simulation() -> None:
+    light = np.broadcast_to(_light(), (4, 1, WAVELENGTH.size)).copy()
+    flags = np.zeros((4, 1), np.uint16)
+    flags[1] = Flag.SATURATED
+    scene = _scene(
+        0.4 * light / np.pi + 1.0,
+        WAVELENGTH,
+        irradiance=(("line", "sample", "band"), light),
+        reader_flags=(("line", "sample"), flags),
+    )
+    found = three_fld_scene(scene)
+    assert np.isnan(found[1, 0])
+    assert found[[0, 2, 3], 0] == pytest.approx(1.0, abs=1e-3)

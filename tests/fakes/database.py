@@ -1,12 +1,10 @@
-"""A database of transfer products from a closed-form toy atmosphere, in the layout of the real one.
+"""A database of transfer products from a closed-form toy atmosphere.
 
 Lines of a rigid rotor stand in for the O2 A band, one scattering layer for the atmosphere. It has
 the same dependence on everything (air mass, pressure, sensor height, aerosol, angles) at no cost.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,15 +80,3 @@ def fake_states(atmospheres: int, geometries: int, *, space: bool, seed: int) ->
     height = np.exp(rng.uniform(np.log(low[9]), np.log(high[9]), state.shape[:2]))
     state[..., 9] = np.inf if space else height
     return state.reshape(-1, 10)
-
-
-def write_fake_database(folder: Path, atmospheres: int, *, seed: int = 1) -> Path:
-    """Write a folder as ``sifnet.physics.database`` does: 6 airborne and 3 space samples each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    airborne = fake_states(atmospheres, 6, space=False, seed=seed).reshape(atmospheres, 6, 10)
-    space = fake_states(atmospheres, 3, space=True, seed=seed).reshape(atmospheres, 3, 10)
-    space[:, :, :7] = airborne[:, :1, :7]
-    for i, state in enumerate(np.concatenate([airborne, space], axis=1)):
-        path = folder / f"state_{i:05d}.npz"
-        np.savez(path, state=state, products=fake_products(state), seed=seed)
-    return folder

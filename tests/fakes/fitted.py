@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+
 from fakes.emulator import fake_emulator
 from fakes.scenes import KnownScene, known_scene
-
 from sifnet.readers.hyplant import write_hyplant
 from sifnet.retrieval import Retrieval
 from sifnet.training import Training, fit

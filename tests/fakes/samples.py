@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 from fakes.database import fake_products, fake_states
-
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.emulator_fit import FitSettings, fit_samples
 from sifnet.physics.samples import Samples

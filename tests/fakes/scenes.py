@@ -45,7 +45,7 @@ def known_scene(
     fwhm = np.full(wavelength.shape, 0.26)
     instrument = Instrument(wavelength, fwhm, emulator)
     shape = (lines, samples)
-    bare = ((torch.arange(lines)[:, None] // 3 + torch.arange(samples) // 4) % 3 == 0)
+    bare = (torch.arange(lines)[:, None] // 3 + torch.arange(samples) // 4) % 3 == 0
     uniform = lambda: torch.rand(shape, generator=rng)  # noqa: E731
     sif = torch.where(bare, torch.zeros(shape), 0.2 + 3.0 * uniform())
     surface = Surface(
@@ -86,7 +86,7 @@ def known_scene(
         irradiance = None
         if measured_irradiance:
             t = transfer_on_bands(atmosphere, bent, seen, emulator, instrument)
-            irradiance = (torch.pi * t.ground / t.up * (0.9 + 0.1 * uniform()[..., None]))
+            irradiance = torch.pi * t.ground / t.up * (0.9 + 0.1 * uniform()[..., None])
             extra["irradiance"] = (("line", "sample", "band"), irradiance.numpy())
         radiance = simulate(state, seen, emulator, instrument, irradiance)
         noise = noise_sd(radiance, sensor)

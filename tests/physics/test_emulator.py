@@ -6,22 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes.database import write_fake_database
-from fakes.samples import fake_samples, fitted_emulator
 
+from fakes.samples import fake_samples, fitted_emulator
 from sifnet.errors import SifnetError
 from sifnet.physics.emulator import Emulator, state_features
 from sifnet.physics.emulator_errors import emulator_errors
 from sifnet.physics.emulator_fit import FitSettings, compress, covered_ranges, fit_emulator
-from sifnet.physics.samples import Samples
 from sifnet.physics.state import RANGES, Geometry
 
-QUICK = FitSettings(components=6, width=16, blocks=1, epochs=3, held_out=4)
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    return write_fake_database(tmp_path_factory.mktemp("database"), 24)
+QUICK = FitSettings(components=6, width=16, blocks=1, epochs=3)
 
 
 @pytest.mark.parametrize("space", [False, True])
@@ -44,24 +37,15 @@ def test_principal_components_converge():
     assert left[1] < 0.1 * left[0]
 
 
-def test_held_out_atmospheres_are_whole(database):
-    seen, unseen = Samples.read(database, space=False).split(4, seed=0)
-    assert unseen.atmospheres == 4
-    assert seen.atmospheres == 20
-    assert not {*map(tuple, seen.state[:, :7])} & {*map(tuple, unseen.state[:, :7])}
-
-
-def test_fit_is_deterministic_and_reports(database):
+def test_fit_is_deterministic_and_reports():
+    seen, unseen = fake_samples(20, space=True), fake_samples(4, space=True, seed=9)
     told = []
-    fits = [
-        fit_emulator(database, space=True, settings=QUICK, progress=lambda *a: told.append(a))
-        for _ in range(2)
-    ]
+    fits = [fit_emulator(seen, unseen, QUICK, progress=lambda *a: told.append(a)) for _ in range(2)]
     (first, report), (second, _) = fits
     assert all(map(torch.equal, first.network.parameters(), second.network.parameters()))
     assert report == first.metadata["measured_error"]
     assert len(told) == 2 * QUICK.epochs
-    assert first.metadata["held_out"] == {"samples": 12, "atmospheres": 4}
+    assert first.metadata["held_out"] == {"samples": 16, "atmospheres": 4}
     assert "sensor_height" not in first.ranges
     described = json.loads(first.describe())
     assert described["measured_error"]["sif_equivalent_rms"] > 0
@@ -154,19 +138,3 @@ def test_what_is_no_emulator_is_refused(tmp_path):
         Emulator.load(path)
     with pytest.raises(SifnetError, match=r"absent.npz"):
         Emulator.load(tmp_path / "absent.npz")
-
-
-def test_too_few_atmospheres_are_refused(database):
-    with pytest.raises(SifnetError, match=r"too few atmospheres.*found 24.*at least 240"):
-        fit_emulator(database, space=False)
-
-
-def test_a_database_without_space_is_refused(tmp_path):
-    folder = write_fake_database(tmp_path / "airborne", 1)
-    file = folder / "state_00000.npz"
-    with np.load(file) as full:
-        airborne = np.isfinite(full["state"][:, -1])
-        parts = {"state": full["state"][airborne], "products": full["products"][airborne]}
-    np.savez(file, seed=1, **parts)
-    with pytest.raises(SifnetError, match=r"no samples in space"):
-        Samples.read(folder, space=True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from fakes.samples import fake_samples, fitted_emulator
 
+from fakes.samples import fake_samples, fitted_emulator
 from sifnet.errors import SifnetError
 from sifnet.physics.instrument import INSTRUMENTS, Instrument, gaussian_response
 from sifnet.physics.noise import noise_sd

@@ -12,16 +12,16 @@ import torch
 
 pytest.importorskip("sasktran2", reason="needs the 'build' extra")
 
-from sifnet.physics.atmosphere import OpticalLayers, optical_layers  # noqa: E402
-from sifnet.physics.radiative_transfer import (  # noqa: E402
+from sifnet.physics.atmosphere import OpticalLayers, optical_layers
+from sifnet.physics.radiative_transfer import (
     Observer,
     accurate,
     direct_radiance,
     transfer_functions,
 )
-from sifnet.physics.spectroscopy import CrossSections  # noqa: E402
-from sifnet.physics.state import Atmosphere  # noqa: E402
-from sifnet.physics.transfer import TransferFunctions, at_sensor_radiance  # noqa: E402
+from sifnet.physics.spectroscopy import CrossSections
+from sifnet.physics.state import Atmosphere
+from sifnet.physics.transfer import TransferFunctions, at_sensor_radiance
 
 OBSERVERS = [Observer(0.0, 0.0, 0.7), Observer(25.0, 60.0, 0.002), Observer(12.0, 150.0, np.inf)]
 SUN = 45.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.hyplant import NAME, SAMPLES, WAVELENGTH, fake_hyplant, known_radiance, listed
 
+from fakes.hyplant import NAME, SAMPLES, WAVELENGTH, fake_hyplant, known_radiance, listed
 from sifnet.errors import SifnetError
 from sifnet.readers.envi import _RadianceWindow, find_header, open_envi, scale, wavelengths
 

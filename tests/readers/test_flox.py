@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from fakes.flox import (
     AIR_WAVELENGTH,
     PLACE,
@@ -17,7 +18,6 @@ from fakes.flox import (
     known_reflected,
     write_table,
 )
-
 from sifnet.errors import SifnetError
 from sifnet.readers.flox import matches, open_scene, write_flox
 from sifnet.scene import Flag

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rasterio.crs import CRS
+
 from fakes.hyplant import (
     LINES,
     NAME,
@@ -19,8 +21,6 @@ from fakes.hyplant import (
     listed,
     southward,
 )
-from rasterio.crs import CRS
-
 from sifnet.errors import SifnetError
 from sifnet.readers.hyplant import matches, open_scene, write_hyplant
 from sifnet.readers.hyplant_metadata import heading_of, parse_name

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fakes.flox import PLACE, fake_flox
 from fakes.hyplant import fake_hyplant
-
 from sifnet.errors import SifnetError
 from sifnet.readers import READERS, open_scene
 from sifnet.readers.site import Site

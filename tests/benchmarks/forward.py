@@ -1,0 +1,149 @@
+"""Speed and accuracy of the forward simulation, beside the published emulator's figures.
+
+    python tests/benchmarks/forward.py
+
+Speeds are medians of several runs. The baseline, the same simulation one spectrum at a time, is
+run in turn with the batch, so that their ratio holds when the machine's speed drifts.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.forward import simulate
+from sifnet.physics.instrument import INSTRUMENTS, Instrument
+from sifnet.physics.state import Atmosphere, Geometry, SensorState, State, Surface
+
+PATCHES, SIDE = 16, 61  # the published patch
+RUNS = 7
+TARGETS = {
+    "radiance_rms_percent": ("≤ 0.1 at 0.25 nm, ≤ 0.05 at 3.5 nm", "sub-percent"),
+    "radiance_p99_percent": ("≤ 0.4 at 0.25 nm", "not published"),
+    "sif_equivalent_rms": ("≤ 0.06", "≤ 10 % of typical SIF, so about 0.1"),
+}
+
+
+def main() -> None:
+    """Print both tables."""
+    console = Console(width=110)
+    console.print(f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}")
+    console.print("command: python tests/benchmarks/forward.py")
+    console.print(accuracy())
+    with torch.no_grad():
+        console.print(speed())
+
+
+def accuracy() -> Table:
+    """Errors stored in the shipped emulators, on atmospheres they never saw."""
+    table = Table(title="error against full radiative transfer, held-out atmospheres")
+    for column in ("emulator", "figure", "measured", "target", "published emulator"):
+        table.add_column(column)
+    for space in (False, True):
+        metadata = Emulator.load(space=space).metadata
+        held = metadata["held_out"]
+        name = f"{'space' if space else 'airborne'} ({held['atmospheres']} atmospheres)"
+        for figure, value in _flat(metadata["measured_error"]).items():
+            known = next((v for k, v in TARGETS.items() if figure.endswith(k)), ("", ""))
+            table.add_row(name, figure, f"{value:.4g}", *known)
+            name = ""
+    return table
+
+
+def speed() -> Table:
+    """Spectra a second, in a batch of patches and one by one."""
+    emulator = Emulator.load()
+    instrument = Instrument(INSTRUMENTS["hyplant"].centres(), 0.25, emulator)
+    batch = _state((PATCHES, 1, 1), (PATCHES, 1, SIDE), (PATCHES, SIDE, SIDE))
+    single = _state((1,), (1,), (1,))
+    count, loop = PATCHES * SIDE * SIDE, 30
+
+    def all_at_once() -> None:
+        simulate(*batch, emulator, instrument)
+
+    def one_by_one() -> None:
+        for _ in range(loop):
+            simulate(*single, emulator, instrument)
+
+    all_at_once()
+    pairs = [(count / _seconds(all_at_once), loop / _seconds(one_by_one)) for _ in range(RUNS)]
+    table = Table(title=f"forward only, {len(instrument.wavelength)} HyPlant bands 750-770 nm")
+    for column in ("how", "spectra/s, median (lowest-highest)", "target", "published emulator"):
+        table.add_column(column)
+    rates = [p[0] for p in pairs]
+    table.add_row(
+        f"batch of {PATCHES} patches {SIDE} x {SIDE}, {torch.get_num_threads()} threads",
+        f"{statistics.median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})",
+        "≥ 100,000",
+        "10-20 us a spectrum: 50,000-100,000",
+    )
+    table.add_row("one at a time", f"{statistics.median(p[1] for p in pairs):,.0f}", "", "")
+    table.add_row("ratio", f"{statistics.median(a / b for a, b in pairs):,.0f}", "", "")
+    return table
+
+
+def _state(
+    patch: tuple[int, ...], column: tuple[int, ...], pixel: tuple[int, ...]
+) -> tuple[State, Geometry]:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(shape: tuple[int, ...], low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(shape, generator=generator)
+
+    atmosphere = Atmosphere(
+        draw(patch, 940, 1020),
+        draw(patch, -5, 5),
+        draw(patch, 0.05, 0.3),
+        draw(patch, 1, 3),
+        draw(patch, 0, 1),
+        draw(patch, 0.99, 1.02),
+    )
+    surface = Surface(
+        draw(pixel, 0.1, 0.5), draw(pixel, 0, 2e-3), draw(pixel, 0, 1), draw(pixel, 0, 2)
+    )
+    sensor = SensorState(draw(column, -0.05, 0.05), draw(column, -0.02, 0.02))
+    geometry = Geometry(
+        draw(patch, 30, 50),
+        draw(column, 0, 16),
+        draw(patch, 0, 180),
+        draw(patch, 0.3, 2),
+        torch.ones(patch),
+    )
+    return State(atmosphere, surface, sensor), geometry
+
+
+def _seconds(function: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key} ")
+        elif isinstance(value, int | float):
+            flat[f"{prefix}{key}"] = float(value)
+    return flat
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open() as file:
+            return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()
