@@ -6,11 +6,9 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.ready
 DEMO  := demo_output
 
-# Pinned, because the results in the README were measured with it, and installed first and on its
-# own, because the build for processors is a tenth of the size of the one for graphics cards that
-# pip would choose on Linux. On a machine with a card: make TORCH=torch==2.13.0
-TORCH     := torch==2.13.0+cpu
-TORCH_CPU := https://download.pytorch.org/whl/cpu
+# Pinned, because the results in the README were measured with it, and installed first, so that a
+# local build for processors is taken where there is one: make TORCH=... for another.
+TORCH := torch==2.13.0
 
 # Two processes with a thread each are faster here than threads that wait for each other.
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -23,9 +21,9 @@ export MPLBACKEND = Agg
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
 	@echo "make test      set up, check style and types, run the tests"
-	@echo "make test-slow the tests that take minutes"
+	@echo "make test-slow the tests that take minutes (half an hour)"
 	@echo "make bench     speed and accuracy of the simulation beside published figures"
-	@echo "make emulator  rebuild the emulator from full radiative transfer (many hours)"
+	@echo "make emulator  rebuild the emulator from full radiative transfer (hours)"
 	@echo "make clean     remove what these made, .venv included"
 
 setup: $(STAMP)
@@ -47,7 +45,7 @@ $(STAMP): pyproject.toml | $(BIN)/python
 	@try() { "$$@" || { echo "trying again in 10 s" >&2; sleep 10; "$$@"; }; }; \
 	pip() { $(BIN)/python -m pip install --quiet --retries 10 "$$@"; }; set -e; \
 	echo "set-up: installing (some minutes the first time)"; \
-	pip "$(TORCH)" 2>/dev/null || try pip --index-url $(TORCH_CPU) "$(firstword $(subst +, ,$(TORCH)))"; \
+	try pip "$(TORCH)"; \
 	try pip hatchling; \
 	try pip --no-build-isolation -e ".[build,dev]"
 	@touch $@
@@ -57,12 +55,14 @@ demo: $(STAMP)
 	$(BIN)/sifnet evaluate $(DEMO)/*_sif.nc --truth data/demo/truth.nc --baselines
 	@echo "The map is $(DEMO)/*_sif.png, the numbers $(DEMO)/*_sif.nc, the story $(DEMO)/report.html"
 
+test: export OMP_NUM_THREADS = 1
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow"
 
+test-slow: export OMP_NUM_THREADS = 1
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
 
@@ -71,7 +71,7 @@ bench: $(STAMP)
 
 # Every state is a file, so this may be interrupted and started again at any time.
 emulator: $(STAMP)
-	$(BIN)/sifnet build-emulator emulator_database -o data --states 2000 --workers $$(nproc) --resume
+	$(BIN)/sifnet build-emulator emulator_database -o data --states 3184 --workers $$(nproc) --resume
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache

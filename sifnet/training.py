@@ -140,6 +140,9 @@ def make_trainer(
     progress: bool = False,
 ) -> lightning.Trainer:
     """The Trainer of all fits: deterministic, stops early, resumable when it has a folder."""
+    # Lightning's advice on devices and services; what matters here is said by other means.
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     callbacks: list[Callback] = [RichProgressBar()] if progress else []
     if patience is not None:
         callbacks.append(EarlyStopping("loss", patience=patience, min_delta=1e-4, mode="min"))
@@ -279,11 +282,15 @@ def _run(
     loader: DataLoader[Any],
     resume: Path | None = None,
 ) -> None:
-    """Train, without what Lightning says of choices made here on purpose."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
+    """Train in one thread: a network this small waits for a second one more than it gains."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _already(batch: Any) -> Any:

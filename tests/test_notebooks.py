@@ -12,11 +12,12 @@ from conftest import PROJECT
 
 
 @pytest.mark.parametrize("name", ["1_scene_and_simulation", "2_fit_and_map"])
-def test_notebook_runs(name: str) -> None:
+def test_notebook_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # or figures never reach the notebook
     folder: Path = PROJECT / "notebooks"
     notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3")
-    client.execute(cwd=str(folder), resources={"metadata": {"path": str(folder)}})
+    place = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
     figures = [
         output
         for cell in notebook.cells

@@ -68,10 +68,10 @@ class CoefficientNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Coefficients ``..., product, coefficient`` of features ``..., feature``."""
-        latents = self.latents(features.flatten(0, -2))
+        latents = self.latents(features.reshape(-1, features.shape[-1]))
         at_points = torch.exp(latents @ self.to_points)
         coefficients = at_points @ self.from_points[:, 1:] + self.from_points[:, :1]
-        return coefficients.movedim(0, -2).unflatten(0, features.shape[:-1])
+        return coefficients.movedim(0, -2).reshape(*features.shape[:-1], *coefficients.shape[::2])
 
 
 class Emulator(nn.Module):

@@ -40,7 +40,7 @@ MEAN_REFLECTANCE = 0.3  # of the radiance that errors are counted relative to
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How an emulator is fitted; the defaults are what the shipped ones were fitted with.
+    """How an emulator is fitted; a file keeps those it was fitted with.
 
     Attributes:
         components: of each product, the mean included.
@@ -56,7 +56,7 @@ class FitSettings:
     components: int = 24
     width: int = 192
     blocks: int = 3
-    epochs: int = 400
+    epochs: int = 500
     batch: int = 256
     learning_rate: float = 2e-3
     fine_weight: float = 0.1

@@ -73,8 +73,7 @@ def _near_ground(
     t = t1^(h / (h1 - h0)), Beer's law over the share of the layer. Light on its way down crosses
     the same air along the sun's direction, hence mu/mu0 in the exponent. Path radiance below h1
     grows linearly, path(h) = path(h1) h / h1. All bounces are in I already. What is neglected,
-    the different slant of diffuse light, is of second order in the optical depth of that air
-    (0.1 % of the radiance in the band at 50 m).
+    the different slant of diffuse light, is of second order in the optical depth of that air.
     """
     height = geometry.sensor_height
     top = height.clamp_min(LAYER_HEIGHT)

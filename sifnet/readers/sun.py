@@ -55,7 +55,8 @@ def solar_course(
 
 def sun_earth_distance(time_utc: datetime | np.datetime64) -> float:
     """Distance of sun and earth, AU."""
-    index = pd.DatetimeIndex([np.datetime64(time_utc).astype("datetime64[ns]")], tz="UTC")
+    stamp = pd.Timestamp(time_utc)
+    index = pd.DatetimeIndex([stamp if stamp.tzinfo else stamp.tz_localize("UTC")])
     return float(solarposition.nrel_earthsun_distance(index).iloc[0])
 
 

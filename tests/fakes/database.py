@@ -10,21 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from sifnet.physics.database import STATE
 from sifnet.physics.state import RANGES
 
-GRID = np.arange(740.0, 780.0001, 0.02)  # nm
-STATE_NAMES = (
-    "surface_pressure",
-    "temperature_offset",
-    "aot_550",
-    "aerosol_height",
-    "aerosol_type",
-    "o2_scale",
-    "solar_zenith_angle",
-    "view_zenith_angle",
-    "relative_azimuth_angle",
-    "sensor_height",
-)
 _FINE = np.arange(739.8, 780.2001, 0.01)
 _Array = NDArray[np.float64]
 
@@ -41,7 +29,7 @@ def optical_depth_of_lines(fine: _Array = _FINE) -> _Array:
 
 
 def fake_products(state: _Array) -> NDArray[np.float32]:
-    """Products (sample, 5, wavelength on GRID) of states (sample, 10)."""
+    """Products (sample, 5, wavelength on database.GRID) of states (sample, 10)."""
     p, dt, aot, height, kind, o2, sza, vza, raa, sensor = (c[:, None] for c in state.T)
     mu0, mu = np.cos(np.radians(sza)), np.cos(np.radians(vza))
     p = p / 1013.25
@@ -74,7 +62,7 @@ def fake_products(state: _Array) -> NDArray[np.float32]:
 def fake_states(atmospheres: int, geometries: int, *, space: bool, seed: int) -> _Array:
     """States (sample, 10) over all ranges; samples of an atmosphere share their first seven."""
     rng = np.random.default_rng(seed)
-    low, high = np.array([RANGES[name] for name in STATE_NAMES]).T
+    low, high = np.array([RANGES[name] for name in STATE]).T
     state = rng.uniform(low, high, (atmospheres, geometries, 10))
     state[:, :, :7] = state[:, :1, :7]
     height = np.exp(rng.uniform(np.log(low[9]), np.log(high[9]), state.shape[:2]))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from fakes.database import GRID, fake_products
+from fakes.database import fake_products
 from fakes.samples import fitted_emulator
+from sifnet.physics.database import GRID
 from sifnet.physics.forward import simulate
 from sifnet.physics.instrument import Instrument, gaussian_response
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
