@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.linalg import qr
 from scipy.sparse.linalg import svds
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from sifnet.physics import database
 from sifnet.physics.emulator import CoefficientNetwork, Emulator, state_features
@@ -48,7 +49,9 @@ class FitSettings:
         blocks: hidden layers after the first.
         epochs: passes over the samples.
         batch: samples a step.
-        learning_rate: at its highest; it rises for 5 % of the steps, then falls to zero.
+        learning_rate: of the weight matrices, at its highest; it rises for 3 % of the steps,
+            then falls to zero. Biases and the linear map learn at 0.4 of it.
+        weight_decay: of the weight matrices.
         fine_weight: of the error on the fine grid beside that of band radiance.
         seed: of network and order.
     """
@@ -56,9 +59,10 @@ class FitSettings:
     components: int = 24
     width: int = 192
     blocks: int = 3
-    epochs: int = 500
+    epochs: int = 120
     batch: int = 256
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
+    weight_decay: float = 0.1
     fine_weight: float = 0.1
     seed: int = 0
 
@@ -232,30 +236,45 @@ def train(
     settings: FitSettings,
     progress: Progress | None,
 ) -> None:
-    """Fit the network in place: Adam, one cycle of the learning rate, mini-batches."""
+    """Fit the network in place, by mini-batches and one cycle of the learning rate.
+
+    Weight matrices by Muon (Jordan et al. 2024), whose orthogonal steps are at the same error as
+    Adam's after a seventh of the passes; the rest by Adam.
+    """
     features = features.float()
     loss_of = _Loss(samples, basis, target, settings.fine_weight)
-    steps = settings.epochs * math.ceil(len(features) / settings.batch)
-    optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        settings.learning_rate,
-        total_steps=max(steps, 1),
-        pct_start=0.05,
-        cycle_momentum=False,
-        final_div_factor=1e4,
-    )
+    steps = max(settings.epochs * math.ceil(len(features) / settings.batch), 1)
+    optimisers = _optimisers(network, settings)
+    schedules = [LambdaLR(o, lambda step: _cycle(step / steps)) for o in optimisers]
     for epoch in range(settings.epochs):
         total = 0.0
         for batch in torch.randperm(len(features)).split(settings.batch):
             loss, radiance_error = loss_of(network(features[batch]), batch)
-            optimiser.zero_grad()
+            for optimiser in optimisers:
+                optimiser.zero_grad()
             loss.backward()
-            optimiser.step()
-            schedule.step()
+            for optimiser, schedule in zip(optimisers, schedules, strict=True):
+                optimiser.step()
+                schedule.step()
             total += radiance_error * len(batch)
         if progress:
             progress(epoch + 1, settings.epochs, math.sqrt(total / len(features)))
+
+
+def _optimisers(
+    network: CoefficientNetwork, settings: FitSettings
+) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    """Muon for the matrices of the network, Adam for biases and for the linear map beside it."""
+    linear, rate = network.linear.weight, settings.learning_rate
+    matrices = [p for p in network.parameters() if p.ndim == 2 and p is not linear]
+    others = [p for p in network.parameters() if p.ndim != 2 or p is linear]
+    muon = torch.optim.Muon(matrices, rate, settings.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return muon, torch.optim.Adam(others, 0.4 * rate)
+
+
+def _cycle(share: float) -> float:
+    """Learning rate relative to its highest, after a share of the steps."""
+    return min(1.0, share / 0.03) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
 
 
 class _Loss:
