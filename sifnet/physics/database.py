@@ -84,7 +84,7 @@ def products(
 ) -> Array:
     """The five products by full radiative transfer, (observer, 5, GRID); 1 AU."""
     light = transfer(atmosphere, solar_zenith_angle, observers, grids.cross_sections)
-    return grids.smooth(light.map(grids.to_fine).products(grids.solar))
+    return grids.products(light)
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ def _compute_full(folder: Path, index: int, seed: int) -> None:
     light = transfer(
         state.atmosphere, state.solar_zenith_angle, state.observers, _grids().cross_sections
     )
-    five = _grids().smooth(light.map(_grids().to_fine).products(_grids().solar))
-    arrays: Arrays = {"products": five.astype(np.float32), "state": state.table()}
+    five = _grids().products(light).astype(np.float32)
+    arrays: Arrays = {"products": five, "state": state.table()}
     if index < SNAPSHOTS:
         arrays["snapshot"] = snapshot(light, state.cos_sza)
     _save(_full(folder, index), arrays, seed)

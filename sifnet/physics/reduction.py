@@ -4,8 +4,9 @@ Monochromatic light at any wavenumber of the O2 A band is, over all states, very
 linear combination of the light at a few representative wavenumbers (the idea of PCRTM, Liu et
 al. 2006, Appl. Opt. 45, 201). The representatives are the pivots of a QR decomposition of
 snapshots of full spectra, and the combinations are fitted to the products on ``GRID``, sun and
-smoothing included. What this leaves out, 0.004 % rms of radiance, is far below what an emulator
-can be fitted to, and a state costs a tenth: ten times as many can be learned from.
+smoothing included. This leaves out 0.004 % rms of radiance, 0.04 % together with the streams being
+scaled at fewer wavenumbers (``radiative_transfer.accurate``); a state costs a tenth, so ten times
+as many can be learned from.
 """
 
 from __future__ import annotations

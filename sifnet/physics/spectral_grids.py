@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sifnet.physics.atmosphere import layers
+from sifnet.physics.radiative_transfer import MonochromaticTransfer
 from sifnet.physics.solar import solar_irradiance
 from sifnet.physics.spectroscopy import CrossSections, absorption_cross_section
 from sifnet.physics.state import RANGES
@@ -83,6 +84,10 @@ class SpectralGrids:
         right = np.clip(np.searchsorted(nodes, self.fine), 1, len(nodes) - 1)
         share = (self.fine - nodes[right - 1]) / (nodes[right] - nodes[right - 1])
         return spectra[..., right - 1] * (1 - share) + spectra[..., right] * share
+
+    def products(self, light: MonochromaticTransfer) -> Array:
+        """The five products (observer, 5, GRID) of light at the wavenumbers it was computed on."""
+        return self.smooth(light.map(self.to_fine).products(self.solar))
 
     def to_grid(self, spectra: NDArray[np.floating], *, sun: bool) -> Array:
         """Spectra (sample, product, n) of radiative transfer to ``GRID``, sunlit if asked."""

@@ -97,7 +97,7 @@ def test_representative_wavenumbers_stand_for_all() -> None:
         CrossSections(reduction.wavenumber),
     )
     found = reduction.products(snapshot(sparse, draws[-1].cos_sza))
-    exact = grids.smooth(lights[-1].map(grids.to_fine).products(grids.solar))
+    exact = grids.products(lights[-1])
     exact[:, :3] /= draws[-1].cos_sza
     response = gaussian_response(database.GRID, np.arange(750, 770, 0.5), np.full(40, 0.25))
     radiance = [(p[:, 0] + 0.3 * p[:, 1]) @ response.T for p in (found, exact)]
