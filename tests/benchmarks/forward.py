@@ -26,9 +26,10 @@ from sifnet.physics.state import Atmosphere, Geometry, SensorState, State, Surfa
 
 PATCHES, SIDE = 16, 61  # the published patch
 RUNS = 7
-TARGETS = {
-    "radiance_rms_percent": ("≤ 0.1 at 0.25 nm, ≤ 0.05 at 3.5 nm", "sub-percent"),
-    "radiance_p99_percent": ("≤ 0.4 at 0.25 nm", "not published"),
+TARGETS = {  # and what is published of the emulator to beat
+    "radiance_rms_percent_0.25nm": ("≤ 0.1", "sub-percent"),
+    "radiance_p99_percent_0.25nm": ("≤ 0.4", "not published"),
+    "radiance_rms_percent_3.5nm": ("≤ 0.05", "sub-percent"),
     "sif_equivalent_rms": ("≤ 0.06", "≤ 10 % of typical SIF, so about 0.1"),
 }
 
@@ -52,9 +53,8 @@ def accuracy() -> Table:
         metadata = Emulator.load(space=space).metadata
         held = metadata["held_out"]
         name = f"{'space' if space else 'airborne'} ({held['atmospheres']} atmospheres)"
-        for figure, value in _flat(metadata["measured_error"]).items():
-            known = next((v for k, v in TARGETS.items() if figure.endswith(k)), ("", ""))
-            table.add_row(name, figure, f"{value:.4g}", *known)
+        for figure, value in metadata["measured_error"].items():
+            table.add_row(name, figure, f"{value:.4g}", *TARGETS.get(figure, ("", "")))
             name = ""
     return table
 
@@ -125,16 +125,6 @@ def _seconds(function: Callable[[], None]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
-
-
-def _flat(values: dict[str, object], prefix: str = "") -> dict[str, float]:
-    flat: dict[str, float] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key} ")
-        elif isinstance(value, int | float):
-            flat[f"{prefix}{key}"] = float(value)
-    return flat
 
 
 def _processor() -> str:
