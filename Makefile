@@ -16,13 +16,17 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow bench emulator clean
+.PHONY: help setup demo test test-slow bench accuracy ablation failures model emulator clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
 	@echo "make test      set up, check style and types, run the tests"
 	@echo "make test-slow the tests that take minutes (half an hour)"
 	@echo "make bench     speed and accuracy of the simulation beside published figures"
+	@echo "make accuracy  four lines with known truth, all baselines, the information limit (20 minutes)"
+	@echo "make ablation  what each part of the method buys on these lines (half an hour)"
+	@echo "make failures  what wrong assumptions do to SIF (a minute)"
+	@echo "make model     train the model that ships again (half an hour)"
 	@echo "make emulator  rebuild the emulator from full radiative transfer (hours)"
 	@echo "make clean     remove what these made, .venv included"
 
@@ -68,6 +72,12 @@ test-slow: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
+
+accuracy ablation failures: $(STAMP)
+	$(BIN)/python tests/benchmarks/$@.py
+
+model: $(STAMP)
+	$(BIN)/sifnet pretrain -o data/model_hyplant.ckpt
 
 # Every state is a file, so this may be interrupted and started again at any time.
 emulator: $(STAMP)

@@ -14,6 +14,7 @@ import xarray as xr
 from sifnet.errors import SifnetError
 from sifnet.outputs import read_netcdf, to_cog, write
 from sifnet.plots import quicklook
+from sifnet.pretrained import model_for, shipped_file
 from sifnet.product import Provenance, retrieve
 from sifnet.readers import open_scene
 from sifnet.retrieval import Retrieval, load
@@ -24,8 +25,8 @@ from sifnet.scene import Scene
 class Job:
     """What is done with every scene; plain values, so that it travels between processes."""
 
-    model: Path
     output: Path
+    model: Path | None = None
     sensor: str | None = None
     atmosphere: Path | None = None
     command: str = "sifnet from Python"
@@ -43,7 +44,8 @@ def run(
     Raises:
         SifnetError: the model or the atmosphere cannot be read.
     """
-    load(job.model)
+    if job.model is not None:
+        load(job.model)
     read_atmosphere(job.atmosphere)
     if workers == 1 or len(scenes) == 1:
         yield from (_one(job, path, progress=progress) for path in scenes)
@@ -87,7 +89,7 @@ def read_atmosphere(path: Path | None) -> xr.Dataset | None:
 
 def source_of(atmosphere: Path | None) -> str:
     """How a product names the source of its prior atmosphere."""
-    return Provenance().atmosphere_source if atmosphere is None else str(atmosphere)
+    return Provenance().atmosphere_source if atmosphere is None else str(atmosphere.absolute())
 
 
 def _one(job: Job, path: Path, *, progress: bool = False) -> str | SifnetError:
@@ -96,10 +98,10 @@ def _one(job: Job, path: Path, *, progress: bool = False) -> str | SifnetError:
         target = job.output / f"{scene.name}_sif.nc"
         if target.exists() and not job.overwrite:
             return f"{target} is there already (--overwrite makes it again)"
-        model = load(job.model)
+        model = model_for(scene, job.model)
         provenance = Provenance(
             command=job.command,
-            model_file=job.model,
+            model_file=job.model or shipped_file(scene),
             configuration=asdict(model.made_for),
             atmosphere_source=source_of(job.atmosphere),
         )

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -73,9 +75,7 @@ Sensor = Annotated[
 ]
 Air = Annotated[
     Path | None,
-    typer.Option(
-        help="atmosphere.nc: surface_pressure, aot_550, ... of the scene, each with *_uncertainty."
-    ),
+    typer.Option(help="atmosphere.nc of the scene, as `atmorep-bridge state` makes it."),
 ]
 
 
@@ -106,11 +106,11 @@ def fit(
     sensor: Sensor = None,
     atmosphere: Air = None,
     model: Annotated[
-        Path | None, typer.Option(help="Checkpoint to start from: quicker than from nothing.")
+        Path | None, typer.Option(help="Checkpoint to start from; else the one that ships.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, YAML; see README.")] = None,
 ) -> None:
-    """Fit a model to scenes of one sensor, and map them.
+    """Adapt a model to scenes of one sensor, by their own radiance, and map them.
 
     Writes `model.ckpt`, and for every scene `<scene>_sif.nc` and `<scene>_sif.png`, and
     `report.html`. An interrupted fit goes on from its last epoch when called again.
@@ -156,23 +156,28 @@ def fit(
 @app.command()
 def retrieve(
     scenes: ScenePaths,
-    model: Annotated[Path, typer.Option("--model", "-m", help="Checkpoint of `sifnet fit`.")],
     output: Output,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", help="Checkpoint of `sifnet fit`; else the one that ships."),
+    ] = None,
     sensor: Sensor = None,
     atmosphere: Air = None,
     workers: Annotated[int, typer.Option(min=1, help="Scenes at the same time.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Also what is there already.")] = False,
     cog: Annotated[bool, typer.Option(help="Also a cloud-optimised GeoTIFF.")] = False,
 ) -> None:
-    """Map scenes with a fitted model; what is there already is skipped.
+    """Map scenes with a model, pre-trained or fitted; what is there already is skipped.
 
     A scene that is refused does not stop the others.
+
+    Example: `sifnet retrieve line1.hdr -o maps`
 
     Example: `sifnet retrieve line2.hdr line3.hdr -m out/model.ckpt -o maps --workers 2`
     """
     from sifnet.batch import Job, run
 
-    job = Job(model, output, sensor, atmosphere, _command(), overwrite=overwrite, cog=cog)
+    job = Job(output, model, sensor, atmosphere, _command(), overwrite=overwrite, cog=cog)
     refused = 0
     for outcome in run(job, scenes, workers, progress=err.is_terminal):
         if isinstance(outcome, SifnetError):
@@ -209,9 +214,15 @@ def simulate(
 def evaluate(
     product: Annotated[Path, typer.Argument(metavar="PRODUCT.nc", help="`<scene>_sif.nc`")],
     truth: Annotated[Path, typer.Option(help="`truth.nc` with sif_760, on the same grid.")],
-    baselines: Annotated[bool, typer.Option(help="Also score 3FLD on the same pixels.")] = False,
+    baselines: Annotated[
+        bool,
+        typer.Option(help="Also NDVI, 3FLD, iFLD, SFM, optimal estimation, and the limits."),
+    ] = False,
 ) -> None:
     """Score a product against the truth: bias, RMSE, r2, bare soil, calibration.
+
+    With --baselines also other methods on the same pixels, how close each comes to the least
+    possible error, and its speed: some minutes for a flight line.
 
     Writes `<product>_evaluation.csv` and `.png` beside the product.
 
@@ -219,7 +230,7 @@ def evaluate(
     """
     from sifnet.evaluation import compare
 
-    comparison = compare(product, truth, baselines=baselines)
+    comparison = compare(product, truth, baselines=baselines, progress=err.is_terminal)
     _print_evaluation(comparison.table())
     for path in comparison.save(product):
         _say(str(path))
@@ -240,6 +251,24 @@ def inspect(
     for label, value in open_scene(scene, sensor=sensor).describe():
         table.add_row(label, value)
     out.print(table, highlight=False)
+
+
+@app.command()
+def pretrain(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")],
+    sensor: Annotated[str, typer.Option(help="Whose nominal bands are simulated.")] = "hyplant",
+    steps: Annotated[int, typer.Option(min=1, help="Of the optimiser; 9 a second.")] = 12_000,
+    seed: Annotated[int, typer.Option(help="Of weights and simulations.")] = 0,
+) -> None:
+    """Train a start model on simulations over the whole range of the emulator.
+
+    Kill it at any time: the same command goes on from the last 250 steps. This made the model
+    that ships: `sifnet pretrain -o data/model_hyplant.ckpt`
+    """
+    from sifnet.pretrained import pretrain as train
+
+    written = train(sensor, output, steps=steps, seed=seed, progress=err.is_terminal)
+    _say(f"model: {written}")
 
 
 @app.command()
@@ -305,18 +334,24 @@ def _say(text: str) -> None:
 
 
 def _print_evaluation(table: pd.DataFrame) -> None:
-    """A row a figure, so that it fits a narrow terminal however many methods there are."""
+    """A row a method, whole even where a terminal is narrow, and what its columns mean."""
     from sifnet.evaluation import COLUMNS
 
-    shown = Table(title="SIF at 760 nm against truth, mW m-2 nm-1 sr-1", title_justify="left")
-    shown.add_column("")
-    for method in table.index:
-        shown.add_column(str(method), justify="right")
-    shown.add_column("", style="dim")
-    for name, meaning in COLUMNS.items():
-        values = [f"{v:.0f}" if name == "n" else f"{v:.3f}" for v in table[name]]
-        shown.add_row(name, *("" if v == "nan" else v for v in values), meaning)
-    out.print(shown, highlight=False)
+    shown = Table(title="SIF at 760 nm against truth, mW m-2 nm-1 sr-1", title_justify="left",
+                  box=SIMPLE, padding=(0, 1, 0, 0))  # fmt: skip
+    known = table.dropna(axis="columns", how="all")
+    meanings = Table(show_header=False, box=None, style="dim", padding=(0, 1, 0, 0))
+    shown.add_column("method", no_wrap=True)
+    for name in known.columns:
+        header = str(name).replace("_", " ").replace(" over ", " / ")
+        shown.add_column("\n".join(wrap(header, 12)), justify="right", vertical="bottom")
+        meanings.add_row(header, COLUMNS[str(name)])
+    whole = ("n", "spectra_per_second")
+    for method, row in known.iterrows():
+        cells = [f"{v:,.0f}" if name in whole else f"{v:.3f}" for name, v in row.items()]
+        shown.add_row(str(method), *("" if cell == "nan" else cell for cell in cells))
+    wide = Console(width=max(out.width, 160))
+    wide.print(shown, meanings, highlight=False)
 
 
 @contextmanager

@@ -155,7 +155,7 @@ class Encoder(nn.Module):
         self.backbone = _blocks(width_in, a.widths, a.repeats, a.dropout)
         known = a.widths[-1] + _GEOMETRY_FEATURES
         prior, sensor = len(ATMOSPHERE), len(SENSOR)
-        self.patch_head = Head(known + prior, prior, a)
+        self.patch_head = Head(known + 2 * prior, prior, a)
         self.column_head = Head(known, sensor, a)
         self.pixel_head = Head(known + prior + sensor, len(SURFACE) + 1, a)
         self.columns = nn.Parameter(torch.zeros(0, 0, sensor))
@@ -181,7 +181,8 @@ class Encoder(nn.Module):
         mean = _mean(latent, pixels.usable, dims=(1, 2))
         known = geometry_features(pixels.geometry).mean((1, 2), keepdim=True)
         prior = _stack(pixels.prior.mean, ATMOSPHERE, self.ranges)
-        step = self.patch_head(torch.cat([mean, known, prior], dim=-1))
+        certain = _certainty(pixels.prior.sd, self.ranges)
+        step = self.patch_head(torch.cat([mean, known, prior, certain], dim=-1))
         return Atmosphere(
             **{
                 name: around_prior(
@@ -299,6 +300,14 @@ def _stack(part: Atmosphere | SensorState, names: tuple[str, ...], ranges: Range
         low, high = ranges[name]
         scaled.append(2 * (getattr(part, name) - low) / (high - low) - 1)
     return torch.stack(torch.broadcast_tensors(*scaled), dim=-1)
+
+
+def _certainty(sd: Atmosphere, ranges: Ranges) -> Tensor:
+    """How narrow a prior is, ``..., field``: log10 of the range over its sd, about 0.5 to 3."""
+    narrow = [
+        torch.log10((ranges[name][1] - ranges[name][0]) / getattr(sd, name)) for name in ATMOSPHERE
+    ]
+    return torch.stack(narrow, dim=-1)
 
 
 def _mean(latent: Tensor, usable: Tensor, dims: tuple[int, ...]) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +11,33 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from sifnet.baselines.fld import three_fld_scene
+from sifnet.baselines.all import Estimate, all_estimates
 from sifnet.errors import SifnetError
-from sifnet.outputs import read, trusted, whole
+from sifnet.limits import limits
+from sifnet.outputs import read, read_netcdf, sha256, trusted, whole
 from sifnet.plots import evaluation_figure
+from sifnet.pretrained import model_for
 from sifnet.readers import open_scene
+from sifnet.retrieval import Retrieval
 from sifnet.scene import Scene
 
 Array = NDArray[np.float64]
+_log = logging.getLogger(__name__)
 
 COLUMNS = {
-    "n": "pixels that count, the same for all methods",
+    "n": "pixels that count: the same for all methods, fewer where a method is tried on some only",
     "flagged": "share of pixels that are flagged or that a method did not solve",
     "bias": "mean of estimate minus truth",
     "rmse": "root mean square of estimate minus truth",
     "r2": "squared correlation",
-    "rmse_vegetation": "the same where the ground is not bare soil",
+    "rmse_vegetation": "rmse where the ground is not bare soil",
     "soil_mean": "mean estimate where the truth is bare soil, which does not glow",
     "within_1_sigma": "share of truths within one stated uncertainty; 0.68 is honest",
     "within_2_sigma": "share of truths within two stated uncertainties; 0.95 is honest",
-    "rmse_over_sigma": "rmse over root mean square of the stated uncertainty; 1 is honest",
+    "rmse_over_single_pixel_limit": "rmse over the rms of the least possible error of a pixel "
+    "by itself",
+    "rmse_over_patch_limit": "the same where atmosphere and sensor are shared by patch and column",
+    "spectra_per_second": "solved in this run in a second of one core",
 }
 
 
@@ -39,40 +47,48 @@ class Comparison:
 
     Attributes:
         estimates: by method; the first is the product's.
-        uncertainty: of the product.
+        truth: NaN where not known.
         bare: true bare soil, None where the truth does not say.
-        used: pixels that count: trusted in the product, and solved by all methods.
+        used: pixels that count: trusted in the product, and solved by all methods that were
+            tried everywhere.
+        limits: see ``sifnet.limits.limits``; None if not computed.
     """
 
-    estimates: dict[str, Array]
-    uncertainty: Array
+    estimates: dict[str, Estimate]
     truth: Array
     bare: NDArray[np.bool_] | None
     used: NDArray[np.bool_]
+    limits: xr.Dataset | None = None
 
     def table(self) -> pd.DataFrame:
         """A row a method, columns as in COLUMNS; NaN where a figure has no meaning."""
-        rows = {method: self._row(method) for method in self.estimates}
+        rows = {name: self._row(estimate) for name, estimate in self.estimates.items()}
         return pd.DataFrame.from_dict(rows, orient="index", columns=list(COLUMNS))
 
-    def _row(self, method: str) -> dict[str, float]:
-        used, bare = self.used, self.bare
-        error = self.estimates[method] - self.truth
+    def _row(self, estimate: Estimate) -> dict[str, float]:
+        sif, bare = estimate.sif_760, self.bare
+        used = self.used & np.isfinite(sif)
+        error = sif - self.truth
         vegetation = used & ~bare if bare is not None else used & (self.truth > 0)
         row = {
             "n": int(used.sum()),
-            "flagged": float(1 - used.mean()),
+            "flagged": float(1 - used.mean()) if estimate.everywhere else np.nan,
             "bias": _mean(error[used]),
             "rmse": _rms(error[used]),
-            "r2": _correlation(self.estimates[method][used], self.truth[used]) ** 2,
+            "r2": _correlation(sif[used], self.truth[used]) ** 2,
             "rmse_vegetation": _rms(error[vegetation]),
-            "soil_mean": np.nan if bare is None else _mean(self.estimates[method][used & bare]),
+            "soil_mean": np.nan if bare is None else _mean(sif[used & bare]),
+            "spectra_per_second": estimate.spectra_per_second,
         }
-        if method == next(iter(self.estimates)):
-            sigma = self.uncertainty[used]
+        if estimate.uncertainty is not None:
+            sigma = estimate.uncertainty[used]
             row["within_1_sigma"] = _mean(abs(error[used]) <= sigma)
             row["within_2_sigma"] = _mean(abs(error[used]) <= 2 * sigma)
-            row["rmse_over_sigma"] = row["rmse"] / _rms(sigma)
+        if self.limits is not None:
+            for kind in ("single_pixel", "patch"):
+                limit = self.limits[kind].values
+                both = used & np.isfinite(limit)
+                row[f"rmse_over_{kind}_limit"] = _rms(error[both]) / _rms(limit[both])
         return row
 
     def save(self, beside: str | Path) -> tuple[Path, Path]:
@@ -86,7 +102,7 @@ class Comparison:
         with whole(csv) as partial:
             self.table().to_csv(partial, index_label="method", float_format="%.5g")
         estimate = next(iter(self.estimates.values()))
-        evaluation_figure(estimate, self.truth, self.used, path=png)
+        evaluation_figure(estimate.sif_760, self.truth, self.used, path=png)
         return csv, png
 
 
@@ -110,14 +126,17 @@ def compare(
     *,
     baselines: bool = False,
     scene: Scene | None = None,
+    progress: bool = False,
 ) -> Comparison:
     """Bring a product, the truth and the baselines onto the same pixels.
 
     Args:
         product: what ``retrieve`` returned or wrote.
         truth: ``sif_760`` and optional ``bare_soil`` on the product's grid.
-        baselines: also 3FLD, which needs the scene.
+        baselines: also all of ``sifnet.baselines`` and the limits, which need the scene. The
+            product's own model, where its file is still there, is run once more for its speed.
         scene: opened from the product's ``source_files`` by default.
+        progress: show a progress bar.
 
     Raises:
         SifnetError: product and truth do not match, or the scene is not where it was.
@@ -134,13 +153,22 @@ def compare(
             remedy="Give the truth of the same scene.",
             file=None if isinstance(truth, xr.Dataset) else truth,
         )
-    estimates = {"sifnet": estimate}
-    if baselines:
-        estimates |= _baselines(scene or _scene_of(result), estimate.shape)
+    ours = Estimate(estimate, result["sif_760_uncertainty"].values.astype(float))
+    estimates, bounds = {"sifnet": ours}, None
     used = trusted(result) & np.isfinite(true)
-    for values in estimates.values():
-        used &= np.isfinite(values)
-    if not used.any():
+    if baselines:
+        scene = _checked(scene or _scene_of(result), estimate.shape)
+        air, model = _atmosphere_of(result), _model_of(result, scene)
+        others = all_estimates(scene, model=model, atmosphere=air, progress=progress)
+        if again := others.pop("sifnet", None):
+            estimates["sifnet"] = replace(ours, spectra_per_second=again.spectra_per_second)
+        for other in others.values():
+            used &= np.isfinite(other.sif_760) | (not other.everywhere)
+        greenness = ndvi_only(result["ndvi_radiance"].values, true, used)
+        estimates |= {n: e for n, e in others.items() if n.startswith("sifnet")}
+        estimates |= greenness | others
+        bounds = limits(scene, atmosphere=air, emulator=None if model is None else model.emulator)
+    if not (used & np.isfinite(estimate)).any():
         raise SifnetError(
             "nothing to evaluate",
             found="no pixel that is trusted and has a truth",
@@ -148,26 +176,33 @@ def compare(
             remedy="See the flags of the product (its PNG lists them).",
         )
     bare = known["bare_soil"].values.astype(bool) if "bare_soil" in known else None
-    return Comparison(estimates, result["sif_760_uncertainty"].values.astype(float), true, bare,
-                      used)  # fmt: skip
+    return Comparison(estimates, true, bare, used & np.isfinite(estimate), bounds)
 
 
-def _baselines(scene: Scene, shape: tuple[int, ...]) -> dict[str, Array]:
-    """3FLD; from the air also anchored to bare ground, where there is any."""
-    if scene.shape[:2] != shape:
-        raise SifnetError(
-            "the product's scene has changed",
-            found="{} lines x {} samples".format(*scene.shape[:2]),
-            expected="{} x {}".format(*shape),
-            remedy="Give the scene the product was made from, or leave the baselines out.",
-        )
-    estimates = {"3FLD": three_fld_scene(scene)}
-    if scene.irradiance is None:
-        try:
-            estimates["3FLD, bare ground"] = three_fld_scene(scene, bare_ground=True)
-        except SifnetError:  # no bare ground: nothing to anchor to
-            return estimates
-    return estimates
+def ndvi_only(ndvi: Array, truth: Array, used: NDArray[np.bool_]) -> dict[str, Estimate]:
+    """The linear function of NDVI closest to the truth where ``used``, as the row "NDVI only".
+
+    It is fitted to the truth itself: the most that any reader of greenness could reach, and far
+    more than it would where fluorescence is not known. All arrays (line, sample). Empty where
+    pixels have no NDVI.
+    """
+    if used.sum() < 3 or not np.isfinite(ndvi[used]).all():
+        return {}
+    columns = np.stack([np.ones_like(ndvi), ndvi], axis=-1).astype(float)
+    weights = np.linalg.lstsq(columns[used], truth[used], rcond=None)[0]
+    return {"NDVI only": Estimate(columns @ weights)}
+
+
+def _checked(scene: Scene, shape: tuple[int, ...]) -> Scene:
+    """The scene, refused where it is not that of the product."""
+    if scene.shape[:2] == shape:
+        return scene
+    raise SifnetError(
+        "the product's scene has changed",
+        found="{} lines x {} samples".format(*scene.shape[:2]),
+        expected="{} x {}".format(*shape),
+        remedy="Give the scene the product was made from, or leave the baselines out.",
+    )
 
 
 def _scene_of(product: xr.Dataset) -> Scene:
@@ -179,6 +214,24 @@ def _scene_of(product: xr.Dataset) -> Scene:
             remedy="Leave the baselines out, or pass the scene.",
         )
     return open_scene(files[0], sensor=product.attrs.get("sensor"))
+
+
+def _atmosphere_of(product: xr.Dataset) -> xr.Dataset | None:
+    """The prior atmosphere that the product names, if it came from a file that still exists."""
+    source = Path(str(product.attrs.get("atmosphere_source", "")))
+    return read_netcdf(source) if source.is_file() else None
+
+
+def _model_of(product: xr.Dataset, scene: Scene) -> Retrieval | None:
+    """The model that the product names, if its file is there, the same, and still readable."""
+    path = Path(str(product.attrs.get("model_file", "")))
+    if not path.is_file() or sha256(path) != product.attrs.get("model_sha256"):
+        return None
+    try:
+        return model_for(scene, path)
+    except SifnetError as error:
+        _log.warning("the product's model is not run again: %s", error)
+        return None
 
 
 def _size(array: Array) -> str:

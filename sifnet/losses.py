@@ -34,7 +34,7 @@ class LossWeights:
         model_error: of the simulation, relative to radiance, added to the noise in quadrature.
         independent_pixels: of a patch. Errors of the simulation are common to all its pixels, so
             1,000 pixels do not know the atmosphere 30 times better than one: with noise of 1 %
-            and a common error of 0.15 %, they count as (1 / 0.15)^2 = 44.
+            and a common error of 0.08 %, they count as (1 / 0.08)^2 = 150.
         neighbour_sd: difference of atmosphere between adjacent patches, in prior sd.
     """
 
@@ -47,7 +47,7 @@ class LossWeights:
     perturbation: float = 0.1
     bare_ndvi: float = 0.12
     model_error: float = 1e-3
-    independent_pixels: float = 50.0
+    independent_pixels: float = 150.0
     neighbour_sd: float = 0.3
 
 

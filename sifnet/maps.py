@@ -17,17 +17,19 @@ from rich.progress import Progress
 from torch import Tensor
 
 from sifnet.encoder import ATMOSPHERE, SENSOR
-from sifnet.information import SIF, from_polynomial, surface_gain, to_polynomial
+from sifnet.jacobians import to_polynomial
 from sifnet.losses import total_sd
+from sifnet.physics.noise import COMMON_ERROR
 from sifnet.physics.state import Atmosphere, SensorState, State
 from sifnet.pixels import Pixels, patch_shape, strips
-from sifnet.refinement import SurfaceFit, blocks_of, refine_atmosphere, refine_surface
+from sifnet.refinement import SurfaceFit, refine_shared, refine_surface
 from sifnet.retrieval import Retrieval
 from sifnet.scene import Flag, Scene
 
-BLOCK = 8  # lines over which the interpolated atmosphere is taken constant
+BLOCK = 8  # lines over which the interpolated atmosphere is taken constant, if refined
 STRIP = 64  # lines read at once
 SCAN_LINES = 8  # of a patch, from which its atmosphere is found
+SCAN_SAMPLES = 16  # columns of which one tells the uncertainty, where nothing is refined
 POOR_FIT = 4.0  # reduced chi-square: a residual twice what noise explains
 EDGE = 1e-3  # share of a parameter's range that counts as its bound
 MAPS = (
@@ -52,13 +54,13 @@ class Shared:
 
     Attributes:
         deviation: ``row, column, 6``, atmosphere of every patch from its prior, in prior sd.
-        covariance: ``row, column, 6, 6``, of the deviation.
+        carried: ``row, column, 2, 2``, see ``refinement.SharedFit``.
         sensor: ``sample, 2``, wavelength and width shift, nm.
         patch: lines and samples of a patch.
     """
 
     deviation: Tensor
-    covariance: Tensor
+    carried: Tensor
     sensor: Tensor
     patch: tuple[int, int]
 
@@ -90,13 +92,14 @@ def retrieve(
     with Progress(transient=True, disable=not progress) as bar:
         task = bar.add_task(f"retrieve {scene.name}", total=2 * lines)
         patch = patch_shape(scene, model.made_for.patch)
+        every = max(1, patch[0] // SCAN_LINES)
         seen = []
-        for window, pixels in _strips(scene, model, patch, atmosphere, strip=patch[0]):
-            seen.append(_scan(model, pixels, refine))
+        for window, pixels in _strips(scene, model, patch, atmosphere, patch[0], every):
+            seen.append(_scan(model, pixels, refine, patch[0]))
             bar.advance(task, window.stop - window.start)
         shared = _combine(seen, scene, patch)
-        block = (min(BLOCK, patch[0]), samples)
-        for window, pixels in _strips(scene, model, block, atmosphere, strip=STRIP):
+        block = (min(BLOCK, patch[0]) if refine else patch[0], samples)
+        for window, pixels in _strips(scene, model, block, atmosphere, STRIP):
             found, flagged = _solve(model, pixels, shared, window.start, refine)
             height = window.stop - window.start
             for name, values in found.items():
@@ -113,11 +116,13 @@ def _strips(
     shape: tuple[int, int],
     atmosphere: xr.Dataset | None,
     strip: int,
+    every: int = 1,
 ) -> Iterator[tuple[slice, Pixels]]:
     return strips(
         scene,
-        shape,
+        (max(1, shape[0] // every), shape[1]),
         strip=strip,
+        every=every,
         ranges=model.emulator.ranges,
         window=model.made_for.window,
         atmosphere=atmosphere,
@@ -130,30 +135,35 @@ class Row:
     """What one row of patches says: see Shared; ``weight``: usable pixels ``patch, sample``."""
 
     deviation: Tensor
-    covariance: Tensor
+    carried: Tensor
     sensor: Tensor
     weight: Tensor
 
 
-def _scan(model: Retrieval, pixels: Pixels, refine: bool) -> Row:
-    """Atmosphere and sensor of a row of patches, from SCAN_LINES of its lines."""
-    height = pixels.radiance.shape[1]
-    chosen = torch.linspace(0, height - 1, min(SCAN_LINES, height)).round().long()
-    pixels = pixels.lines(chosen)
+def _scan(model: Retrieval, pixels: Pixels, refine: bool, lines: int) -> Row:
+    """Atmosphere and sensor of a row of patches, from some of its ``lines``."""
     state, weights = model.encoder(pixels), model.made_for.weights
-    sigma = total_sd(pixels, weights.model_error)
     through = (model.emulator, model.instrument)
+    shown, at = pixels, state
+    if not refine:  # only the uncertainty is wanted, which a few columns tell
+        few = torch.arange(0, pixels.column.shape[1], SCAN_SAMPLES)
+        shown = pixels.samples(few)
+        at = state.map(lambda x: x[..., few] if x.shape[-1] > 1 else x)
+    sigma = total_sd(shown, weights.model_error)
     if refine:
-        state = refine_surface(pixels, sigma, state, *through).state
-    state, covariance = refine_atmosphere(
-        pixels,
+        at = refine_surface(shown, sigma, at, *through).state
+    fit = refine_shared(
+        shown,
         sigma,
-        state,
+        at,
         *through,
         independent_pixels=weights.independent_pixels,
         bare_ndvi=weights.bare_ndvi,
+        stand_for=lines * pixels.column.shape[1] / shown.usable[0].numel(),
         steps=2 if refine else 0,
     )
+    if refine:
+        state = fit.state
     mean, sd = pixels.prior.mean, pixels.prior.sd
     deviation = [
         ((getattr(state.atmosphere, n) - getattr(mean, n)) / getattr(sd, n)).flatten()
@@ -161,13 +171,13 @@ def _scan(model: Retrieval, pixels: Pixels, refine: bool) -> Row:
     ]
     sensor = [getattr(state.sensor, n)[:, 0].expand(pixels.column.shape) for n in SENSOR]
     columns = torch.stack(sensor, -1)
-    return Row(torch.stack(deviation, -1), covariance, columns, pixels.usable.sum(1))
+    return Row(torch.stack(deviation, -1), fit.carried, columns, pixels.usable.sum(1))
 
 
 def _combine(seen: list[Row], scene: Scene, patch: tuple[int, int]) -> Shared:
     """Patches without a usable pixel take the mean of the others; columns average all patches."""
     deviation = torch.stack([row.deviation for row in seen])
-    covariance = torch.stack([row.covariance for row in seen])
+    carried = torch.stack([row.carried for row in seen])
     count = torch.stack([row.weight.sum(1) for row in seen])
     mean = (deviation * count[..., None]).sum((0, 1)) / count.sum().clamp(min=1)
     deviation = torch.where(count[..., None] > 0, deviation, mean)
@@ -176,7 +186,7 @@ def _combine(seen: list[Row], scene: Scene, patch: tuple[int, int]) -> Shared:
     typical = (sensor * weight).sum((0, 1)) / weight.sum().clamp(min=1)
     column = (sensor * weight).sum(0) / weight.sum(0).clamp(min=1)
     column = torch.where(weight.sum(0) > 0, column, typical)
-    return Shared(deviation, covariance, column[: scene.shape[1]], patch)
+    return Shared(deviation, carried, column[: scene.shape[1]], patch)
 
 
 def interpolated(field: Tensor, patch: tuple[int, int], line: Tensor, sample: Tensor) -> Tensor:
@@ -221,51 +231,15 @@ def _solve(
     fit = refine_surface(
         pixels, sigma, state, model.emulator, model.instrument, steps=2 if refine else 0
     )
-    covariance = interpolated(shared.covariance, shared.patch, line, sample)[:, None]
+    carried = interpolated(shared.carried, shared.patch, line, sample)[:, None]
+    level = to_polynomial(fit.state.surface)[..., 0]
+    over = torch.stack([torch.ones_like(level), level], -1)
+    common = (over[..., None, :] @ carried @ over[..., None])[..., 0, 0]
+    filled = COMMON_ERROR.get(model.made_for.sensor, 0.0) * pixels.radiance.amin(-1)
     # What the noise model leaves unexplained is counted as noise too.
     own = fit.own_variance * fit.chi2.clamp(min=1)
-    variance = own + _carried_variance(model, pixels, sigma, fit.state, covariance)
-    return _maps(pixels, fit, torch.sqrt(variance)), _flags(model, pixels, fit)
-
-
-def _carried_variance(
-    model: Retrieval, pixels: Pixels, sigma: Tensor, state: State, covariance: Tensor
-) -> Tensor:
-    """Variance of sif_760 from the uncertain atmosphere, ``block, line, sample``.
-
-    The sensitivity of fluorescence to the atmosphere is computed for the mean pixel of every
-    column of a block and scaled by reflectance, to which it is proportional: the error is a
-    share of the light that the ground reflects.
-    """
-    weight = pixels.usable.to(sigma)
-    total = weight.sum(1, keepdim=True).clamp(min=1)
-
-    def mean(value: Tensor) -> Tensor:
-        w, n = (weight, total) if value.dim() == 3 else (weight[..., None], total[..., None])
-        return (torch.nan_to_num(value) * w).sum(1, keepdim=True) / n
-
-    average = Pixels(
-        radiance=mean(pixels.radiance),
-        noise=mean(pixels.noise),
-        irradiance=None if pixels.irradiance is None else mean(pixels.irradiance),
-        geometry=pixels.geometry,
-        prior=pixels.prior,
-        usable=pixels.usable.any(1, keepdim=True),
-        flags=pixels.flags[:, :1],
-        ndvi=pixels.ndvi[:, :1],
-        column=pixels.column,
-        line_id=pixels.line_id,
-        position=pixels.position,
-    )
-    level = to_polynomial(state.surface)
-    surface = from_polynomial(torch.stack([mean(x) for x in level.unbind(-1)], -1))
-    middle = State(state.atmosphere, surface, state.sensor)
-    blocks = blocks_of(average, mean(sigma).clamp(min=1e-3), middle, model.emulator,
-                       model.instrument)  # fmt: skip
-    row = surface_gain(blocks)[..., SIF, : covariance.shape[-1]].to(sigma)
-    at_mean = (row[..., None, :] @ covariance @ row[..., None])[..., 0, 0]
-    reflectance, typical = level[..., 0], mean(level[..., 0])
-    return at_mean.clamp(min=0) * (reflectance / typical.clamp(min=1e-3)) ** 2
+    sd = torch.sqrt(own + common.clamp(min=0) + filled**2)
+    return _maps(pixels, fit, sd), _flags(model, pixels, fit)
 
 
 def _maps(pixels: Pixels, fit: SurfaceFit, uncertainty: Tensor) -> dict[str, Tensor]:

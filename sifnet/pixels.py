@@ -75,6 +75,17 @@ class Pixels:
         irradiance = None if self.irradiance is None else self.irradiance[:, index]
         return replace(self, irradiance=irradiance, **chosen)
 
+    def samples(self, index: Tensor) -> Pixels:
+        """The same patches with some of their columns only."""
+        chosen = {
+            name: getattr(self, name)[:, :, index]
+            for name in ("radiance", "noise", "usable", "flags", "ndvi")
+        }
+        irradiance = None if self.irradiance is None else self.irradiance[:, :, index]
+        geometry = self.geometry.map(lambda x: x[:, :, index])
+        return replace(self, irradiance=irradiance, geometry=geometry,
+                       column=self.column[:, index], **chosen)  # fmt: skip
+
     @property
     def patches(self) -> int:
         return self.radiance.shape[0]
@@ -131,13 +142,23 @@ def patch_shape(scene: Scene, wanted: tuple[int, int]) -> tuple[int, int]:
 
 
 def strips(
-    scene: Scene, shape: tuple[int, int], *, strip: int | None = None, **options: object
+    scene: Scene,
+    shape: tuple[int, int],
+    *,
+    strip: int | None = None,
+    every: int = 1,
+    **options: object,
 ) -> Iterator[tuple[slice, Pixels]]:
-    """Windows of at most ``strip`` lines (default: one row of patches) from top to bottom."""
-    height = strip or shape[0]
+    """Windows of at most ``strip`` lines (default: one row of patches) from top to bottom.
+
+    Args:
+        every: read only each ``every``-th line of a window.
+    """
+    height = strip or shape[0] * every
     for start in range(0, scene.shape[0], height):
         window = slice(start, min(start + height, scene.shape[0]))
-        yield window, read(scene, window, shape, **options)  # type: ignore[arg-type]
+        lines = slice(window.start, window.stop, every)
+        yield window, read(scene, lines, shape, **options)  # type: ignore[arg-type]
 
 
 def read(
@@ -160,8 +181,8 @@ def read(
         ranges: those of the emulator; pixels whose geometry or pressure is outside are flagged.
         atmosphere: per-scene ``surface_pressure``, ``aot_550``, ... with ``*_uncertainty``.
     """
-    part = scene.window(lines)
-    bands = fit_bands(scene.wavelength, window)
+    part = scene.read(lines, _wanted_bands(scene.wavelength, window))
+    bands = fit_bands(part.wavelength, window)
     radiance = _values(part.radiance, bands)
     irradiance = None if part.irradiance is None else _values(part.irradiance, bands)
     geometry = {name: _plane(part, name) for name in Geometry.__dataclass_fields__}
@@ -197,6 +218,13 @@ def read(
         line_id=torch.full((len(flagged),), line_id),
         position=_positions(lines.start, flags.shape, shape),
     )
+
+
+def _wanted_bands(wavelength: NDArray[np.float64], window: tuple[float, float]) -> NDArray[np.intp]:
+    """Indices of the bands that fit, flags or NDVI need, in their order."""
+    wanted = (window, FIT_WINDOW, INFRARED, RED)
+    inside = [(wavelength >= low) & (wavelength <= high) for low, high in wanted]
+    return np.flatnonzero(np.any(inside, axis=0))
 
 
 def _values(data: xr.DataArray, bands: NDArray[np.intp]) -> Array:

@@ -181,13 +181,22 @@ def evaluation_figure(
         one_to_one(figure.subplots(), truth[used], estimate[used], "truth", "sifnet")
         return _saved(figure, path)
     figure, (a, b, c, d), lying = _four(lines / samples)
-    limits = _limits(truth, zero=True)
+    error = estimate - truth
+    limits = _limits(np.stack([truth, estimate]), zero=True)
+    reach = float(np.nanquantile(abs(error), 0.99)) if used.any() else 1.0
+    scored = f"bias {np.nanmean(error):+.3f}, RMSE {np.sqrt(np.nanmean(error**2)):.3f}"
     _map(a, truth, "truth", UNITS, "viridis", limits=limits, lying=lying)
     _map(b, estimate, "sifnet", UNITS, "viridis", limits=limits, lying=lying)
-    reach = float(np.nanquantile(abs(estimate - truth), 0.99)) if used.any() else 1.0
-    _map(c, estimate - truth, "sifnet minus truth", UNITS, "RdBu_r",
+    _map(c, error, f"sifnet minus truth: {scored}", UNITS, "RdBu_r",
          limits=(-reach, reach), lying=lying)  # fmt: skip
     one_to_one(d, truth[used], estimate[used], "truth", "sifnet")
+    d.set_title("sifnet against truth, pixel by pixel", fontsize=10, loc="left", color=INK)
+    if d.collections:  # a density, of many points
+        inside = d.inset_axes((0.58, 0.14, 0.36, 0.03))
+        bar = figure.colorbar(d.collections[0], cax=inside, orientation="horizontal")
+        bar.set_label("pixels", fontsize=8)
+        bar.ax.tick_params(labelsize=8)
+        bar.outline.set_visible(False)  # type: ignore[operator]
     figure.suptitle("SIF at 760 nm against truth", fontsize=11, fontweight="bold", color=INK)
     return _saved(figure, path)
 

@@ -23,6 +23,9 @@ ATMOSPHERE_PRIOR: dict[str, tuple[float, float]] = {
 }
 """Mean and standard deviation where nothing else is known: clear summer days over land."""
 PRESSURE_SD = 8.0  # hPa, weather around the standard atmosphere at the ground's elevation
+USUAL_SD = {"surface_pressure": PRESSURE_SD} | {n: s for n, (_, s) in ATMOSPHERE_PRIOR.items()}
+SAME_AIR = np.timedelta64(6, "h")  # lines of one morning may share an atmosphere
+UNITS = {"surface_pressure": " hPa", "temperature_offset": " K", "aerosol_height": " km"}
 
 
 def atmosphere_prior(
@@ -30,28 +33,26 @@ def atmosphere_prior(
 ) -> AtmospherePrior:
     """Prior of every pixel, fields ``line, sample``; pressure follows the ground's elevation.
 
-    A given pressure belongs to the mean elevation of the scene, and is moved to a pixel's own
-    in proportion to the standard atmosphere.
-
     Args:
         elevation: ``line, sample``, km.
-        given: scalars named as in Atmosphere, each with ``*_uncertainty``.
+        given: scalars named as in Atmosphere, each with ``*_uncertainty``. A table
+            ``air_pressure`` on ``altitude`` (km) says the pressure at any elevation. Without it
+            ``surface_pressure`` belongs to ``surface_altitude``, or to the mean elevation of the
+            scene, and moves with the standard atmosphere.
 
     Raises:
-        SifnetError: a given value is not a number, or its uncertainty not positive.
+        SifnetError: a given value is not a number, its uncertainty not positive, or the table of
+            pressures does not reach the ground.
     """
-    pressure = standard_pressure(elevation)
-    mean: dict[str, object] = {"surface_pressure": pressure}
+    mean: dict[str, object] = {"surface_pressure": standard_pressure(elevation)}
     mean |= {name: value for name, (value, _) in ATMOSPHERE_PRIOR.items()}
-    sd = {"surface_pressure": PRESSURE_SD} | {n: s for n, (_, s) in ATMOSPHERE_PRIOR.items()}
+    sd = dict(USUAL_SD)
     for name in sd:
         if given is None or name not in given:
             continue
-        value, spread = _given(given, name, sd[name])
-        mean[name], sd[name] = value, spread
+        mean[name], sd[name] = _given(given, name)
         if name == "surface_pressure":
-            reference = standard_pressure(float(scene.dataset["ground_elevation"].mean()))
-            mean[name] = value * pressure / reference
+            mean[name] = _pressure(scene, elevation, given)
 
     def full(value: object) -> torch.Tensor:
         return torch.from_numpy(np.broadcast_to(np.asarray(value, np.float32), elevation.shape)
@@ -64,10 +65,85 @@ def atmosphere_prior(
     )
 
 
-def _given(given: xr.Dataset, name: str, usual_sd: float) -> tuple[float, float]:
+def on_terrain(scene: Scene, given: xr.Dataset | None) -> Scene:
+    """The scene on the ground that the atmosphere file knows, a DEM or a better elevation.
+
+    The mean height of the sensor above ground is kept; relief makes it vary.
+
+    Raises:
+        SifnetError: the file is of another day, or its ground has other lines or samples.
+    """
+    if given is not None:
+        _refuse_other_day(scene, given)
+    if given is None or "ground_elevation" not in given:
+        return scene
+    ground, data = given["ground_elevation"].reset_coords(drop=True), scene.dataset
+    sizes = {name: data.sizes[name] for name in ground.dims if name in data.sizes}
+    if dict(ground.sizes) != sizes:
+        raise SifnetError(
+            "the atmosphere file is of another scene",
+            found=f"ground elevation of {dict(ground.sizes)}",
+            expected=f"{dict(data.sizes)}",
+            remedy=f"Make it for this scene: atmorep-bridge state {scene.name} ...",
+        )
+    height = data["sensor_height"] + ground.mean() - ground
+    height = height.transpose(*(name for name in ("line", "sample") if name in height.dims))
+    return Scene(data.assign(ground_elevation=ground, sensor_height=height.clip(min=1e-3)))
+
+
+def _refuse_other_day(scene: Scene, given: xr.Dataset) -> None:
+    its, ours = (str(d.attrs.get("acquisition_time", "")) for d in (given, scene.dataset))
+    if its and abs(np.datetime64(its) - np.datetime64(ours)) > SAME_AIR:
+        raise SifnetError(
+            "the atmosphere file is of another time",
+            found=f"{its} UTC; the scene is of {ours} UTC",
+            expected=f"at most {SAME_AIR} apart",
+            remedy=f"Make it for this scene: atmorep-bridge state {scene.name} ...",
+        )
+
+
+def describe(given: xr.Dataset) -> str:
+    """Source and every value with its standard deviation, for the provenance of a product."""
+    values = [
+        f"{name} {mean:.4g} ± {sd:.2g}{UNITS.get(name, '')}"
+        for name in Atmosphere.__dataclass_fields__
+        if name in given
+        for mean, sd in [_given(given, name)]
+    ]
+    return "; ".join([str(given.attrs.get("source", "source not stated")), *values])
+
+
+def _pressure(
+    scene: Scene, elevation: NDArray[np.float32], given: xr.Dataset
+) -> NDArray[np.float64]:
+    """``line, sample`` hPa at the ground."""
+    if "air_pressure" not in given:
+        here = given.get("surface_altitude", scene.dataset["ground_elevation"].mean())
+        scale = standard_pressure(elevation) / standard_pressure(float(here))
+        return float(given["surface_pressure"]) * scale
+    table = given["air_pressure"]
+    altitude, pressure = table["altitude"].values.astype(float), table.values.astype(float)
+    falling = (np.diff(altitude) > 0).all() and (np.diff(pressure) < 0).all()
+    ground = elevation[np.isfinite(elevation)]
+    reaches = ground.size == 0 or (altitude[0] <= ground.min() and ground.max() <= altitude[-1])
+    if not (falling and reaches and pressure[-1] > 0):
+        raise SifnetError(
+            "the atmosphere file's air_pressure cannot be used",
+            found=f"{pressure[0]:g} to {pressure[-1]:g} hPa at {altitude[0]:g} to "
+            f"{altitude[-1]:g} km",
+            expected=f"pressure falling with altitude, for ground at {np.min(ground):g} to "
+            f"{np.max(ground):g} km"
+            if ground.size
+            else "pressure falling with altitude",
+            remedy="Make the file again, or leave the variable out.",
+        )
+    return np.exp(np.interp(elevation, altitude, np.log(pressure)))
+
+
+def _given(given: xr.Dataset, name: str) -> tuple[float, float]:
     uncertainty = given.get(f"{name}_uncertainty")
     mean = float(given[name])
-    spread = usual_sd if uncertainty is None else float(uncertainty)
+    spread = USUAL_SD[name] if uncertainty is None else float(uncertainty)
     if not (math.isfinite(mean) and spread > 0):
         raise SifnetError(
             f"the atmosphere file's {name} cannot be used",

@@ -20,6 +20,8 @@ from rasterio.transform import Affine
 from sifnet import __version__
 from sifnet.maps import retrieve as retrieve_maps
 from sifnet.outputs import sha256
+from sifnet.pretrained import model_for
+from sifnet.priors import describe, on_terrain
 from sifnet.retrieval import Retrieval
 from sifnet.scene import FIT_WINDOW, FLAGS, Scene
 
@@ -115,7 +117,7 @@ class Provenance:
 
 def retrieve(
     scene: Scene,
-    model: Retrieval,
+    model: str | Path | Retrieval | None = None,
     *,
     atmosphere: xr.Dataset | None = None,
     provenance: Provenance | None = None,
@@ -124,15 +126,21 @@ def retrieve(
     """Map a scene with a model: the product, on (line, sample).
 
     Args:
+        model: a fitted one, or its file; the pre-trained one that ships by default.
         atmosphere: outside knowledge of the atmosphere over the scene.
         provenance: recorded in the attributes.
         progress: show a progress bar.
 
     Raises:
-        SifnetError: the model was not made for this sensor or these bands.
+        SifnetError: the model was not made for this sensor, cannot read its bands, or none ships.
     """
+    scene = on_terrain(scene, atmosphere)
+    model = model_for(scene, model)
     maps = retrieve_maps(scene, model, atmosphere=atmosphere, progress=progress)
-    return finish(maps, scene, provenance or Provenance())
+    product = finish(maps, scene, provenance or Provenance())
+    if atmosphere is not None:
+        product.attrs["atmosphere_prior"] = describe(atmosphere)
+    return product
 
 
 def finish(maps: xr.Dataset, scene: Scene, provenance: Provenance | None = None) -> xr.Dataset:

@@ -1,34 +1,47 @@
 """The exact finish: a few batched Gauss-Newton steps from the encoder's state.
 
 The encoder amortises the inversion and is close; the surface of a pixel, given atmosphere and
-sensor, is then solved exactly, and the atmosphere of a patch from all of its pixels at once.
+sensor, is then solved exactly, and the atmosphere of a patch with the sensor of its columns from
+all of its pixels at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from sifnet.information import (
     Blocks,
-    from_polynomial,
-    linearise,
+    SharedStep,
     normal_blocks,
     own_variance,
     shared_equations,
-    to_polynomial,
+    solve_shared,
+    surface_gain,
 )
+from sifnet.jacobians import SCALE, SIF, from_polynomial, powers_of, sensitivities, to_polynomial
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import transfer_on_bands
 from sifnet.physics.instrument import Instrument
-from sifnet.physics.state import Atmosphere, State
+from sifnet.physics.state import Atmosphere, SensorState, State
+from sifnet.physics.surface import sif_shape
 from sifnet.pixels import Pixels
 
 SENSOR_UNITS = (0.01, 0.01)  # nm, steps of shift and width in the normal equations
 BARE_GROUND_SD = 0.1  # mW m-2 nm-1 sr-1
 LARGEST_STEP = 2.0  # of a shared parameter in one step, in units of its prior
+SENSOR_DAMPING = 0.1  # of the equations of a column's sensor, in SENSOR_UNITS^-2
+AIR = len(Atmosphere.__dataclass_fields__)
+
+# Where the elements of the normal matrix stand among the moments of powers 0-4, of powers 0-2 with
+# fluorescence, and of fluorescence alone.
+MOMENTS = (0, 1, 2, 5, 1, 2, 3, 6, 2, 3, 4, 7, 5, 6, 7, 8)
+
+Part = TypeVar("Part", Atmosphere, SensorState)
 
 
 def shared_units(pixels: Pixels) -> Tensor:
@@ -71,25 +84,47 @@ def refine_surface(
     transfer = transfer_on_bands(
         state.atmosphere, state.sensor, pixels.geometry, emulator, instrument, pixels.irradiance
     )
-    wavelength = instrument.wavelength + state.sensor.wavelength_shift[..., None]
-    surface = to_polynomial(state.surface)
+    shift = state.sensor.wavelength_shift
+    shape = sif_shape(instrument.wavelength + shift[..., None])
+    # A parabola stays one when it is shifted: on the nominal bands its powers are one matrix.
+    surface = _shifted(to_polynomial(state.surface), shift)
+    powers = powers_of(instrument.wavelength, 5)
+    weight = 1.0 / sigma**2
     for step in range(steps + 1):
-        simulated, jacobian = linearise(surface, wavelength, transfer)
-        s = jacobian / sigma[..., None]
-        misfit = pixels.radiance - simulated
-        z = misfit / sigma
-        a = s.mT @ s
+        radiance, to_r, to_f = sensitivities(
+            surface[..., :3] @ powers[:, :3].T, surface[..., 3:], shape, transfer
+        )
+        misfit = pixels.radiance - radiance
+        a = _normal_matrix(to_r, to_f, weight, powers)
         if step < steps:
-            surface = surface + solve_small(a, (s.mT @ z[..., None])[..., 0])
+            seen = weight * misfit
+            side = torch.cat([(to_r * seen) @ powers[:, :3], (to_f * seen).sum(-1, True)], -1)
+            surface = surface + solve_small(a, side)
     if steps:
-        state = replace(state, surface=from_polynomial(surface))
-    freedom = max(1, z.shape[-1] - surface.shape[-1])
+        state = replace(state, surface=from_polynomial(_shifted(surface, -shift)))
+    freedom = max(1, misfit.shape[-1] - surface.shape[-1])
     return SurfaceFit(
         state,
         own_variance(a).to(a),
-        (z**2).sum(-1) / freedom,
+        (misfit**2 * weight).sum(-1) / freedom,
         torch.sqrt((misfit**2).mean(-1)),
     )
+
+
+def _shifted(surface: Tensor, shift: Tensor) -> Tensor:
+    """``..., 4``: the polynomial whose value at a nominal wavelength is that at the shifted one."""
+    c0, c1, c2, sif = surface.unbind(-1)
+    d = shift / SCALE
+    return torch.stack([c0 + d * (c1 + d * c2), c1 + 2.0 * d * c2, c2, sif], dim=-1)
+
+
+def _normal_matrix(to_r: Tensor, to_f: Tensor, weight: Tensor, powers: Tensor) -> Tensor:
+    """S'S ``..., 4, 4`` with S = (to_r x^0, to_r x^1, to_r x^2, to_f), from moments over bands."""
+    reflectance = (to_r**2 * weight) @ powers
+    mixed = (to_r * to_f * weight) @ powers[:, :3]
+    sif = (to_f**2 * weight).sum(-1, keepdim=True)
+    every = torch.cat([reflectance, mixed, sif], dim=-1)
+    return every[..., MOMENTS].unflatten(-1, (4, 4))
 
 
 def solve_small(matrix: Tensor, side: Tensor) -> Tensor:
@@ -100,7 +135,24 @@ def solve_small(matrix: Tensor, side: Tensor) -> Tensor:
     return torch.linalg.solve(a, side.double()[..., None])[..., 0].to(side)
 
 
-def refine_atmosphere(
+@dataclass(frozen=True)
+class SharedFit:
+    """What the pixels of a patch share, and what its uncertainty does to fluorescence.
+
+    Attributes:
+        state: with the atmosphere and sensor that explain the patch best, or as given.
+        covariance: ``patch, 6, 6``, of the atmosphere in units of the prior's sd, before the last
+            step.
+        carried: ``patch, 2, 2``, covariance of the error of sif_760 that all pixels share, as
+            intercept and slope over reflectance: its variance is r' carried r, r = (1, R).
+    """
+
+    state: State
+    covariance: Tensor
+    carried: Tensor
+
+
+def refine_shared(
     pixels: Pixels,
     sigma: Tensor,
     state: State,
@@ -109,36 +161,79 @@ def refine_atmosphere(
     *,
     independent_pixels: float,
     bare_ndvi: float,
+    stand_for: float = 1.0,
     steps: int = 2,
-) -> tuple[State, Tensor]:
-    """The patch's maximum a posteriori atmosphere, with its surfaces, and its covariance.
+) -> SharedFit:
+    """The patch's maximum a posteriori atmosphere and sensor, with its surfaces.
 
-    The pixels' normal equations, with their surfaces eliminated, are averaged, counted
-    ``independent_pixels`` times (see ``losses.LossWeights``) and added to the prior. Pixels of
-    bare ground are held to have no fluorescence, here only: their own result stays free. The
-    sensor state stays.
+    The pixels' normal equations, with their surfaces eliminated, are counted as if there were
+    ``independent_pixels`` of them (see ``losses.LossWeights``); then the sensor of every column is
+    eliminated, and what is left is solved for the atmosphere together with its prior. Pixels of
+    bare ground are held to have no fluorescence, here only: their own result stays free.
 
-    Returns:
-        State, and covariance ``patch, 6, 6`` in units of the prior's sd (before the last step).
+    Args:
+        stand_for: pixels of the patch that each of the given ones stands for.
     """
-    count = len(Atmosphere.__dataclass_fields__)
     units = shared_units(pixels)
-    for step in range(max(1, steps)):
-        blocks = blocks_of(pixels, sigma, state, emulator, instrument)
-        blocks = _bare_ground(blocks, pixels, state, bare_ndvi)
-        matrix, side = (_patch_mean(x, pixels.usable) for x in shared_equations(blocks))
-        n = pixels.usable.sum((1, 2)).clamp(max=independent_pixels).to(matrix)
-        q = n[:, None, None] * matrix[:, :count, :count] + torch.eye(count).to(matrix)
-        if step < steps:
-            side = n[:, None] * side[:, :count] - _deviation(state.atmosphere, pixels)
-            change = torch.linalg.solve(q, side[..., None])[..., 0]
-            change = change.clamp(-LARGEST_STEP, LARGEST_STEP).to(units)
-            change = change * units[:, 0, 0, :count]
-            moved = _move(state.atmosphere, change, emulator.ranges)
-            state = refine_surface(
-                pixels, sigma, replace(state, atmosphere=moved), emulator, instrument, steps=1
-            ).state
-    return state, torch.linalg.inv(q).to(units)
+    for left in reversed(range(max(1, steps))):
+        free = blocks_of(pixels, sigma, state, emulator, instrument)
+        blocks = _bare_ground(free, pixels, state, bare_ndvi)
+        equations = shared_equations(blocks)
+        columns = _by_column(*equations, pixels.usable, independent_pixels, stand_for)
+        solved = _step(columns, state.atmosphere, pixels)
+        if left == 0:
+            carried = _carried(free, solved, state, pixels.usable)
+        if steps:
+            change = solved.step.clamp(-LARGEST_STEP, LARGEST_STEP).to(units)[:, None] * units
+            moved = State(
+                _move(state.atmosphere, change[:, :, :1, :AIR], emulator.ranges),
+                state.surface,
+                _move(state.sensor, change[..., AIR:], instrument.ranges),
+            )
+            state = refine_surface(pixels, sigma, moved, emulator, instrument, steps=1).state
+    return SharedFit(state, _of_atmosphere(solved).to(units), carried)
+
+
+def _by_column(
+    matrix: Tensor, side: Tensor, usable: Tensor, independent_pixels: float, stand_for: float
+) -> tuple[Tensor, Tensor]:
+    """Equations ``patch, sample, 8, 8`` and ``patch, sample, 8``: sums over the usable lines."""
+    count = usable.sum((1, 2))
+    counted = (count * stand_for).clamp(max=independent_pixels) / count.clamp(min=1)
+    weight = (usable * counted[:, None, None]).to(matrix)
+    matrix = (torch.nan_to_num(matrix) * weight[..., None, None]).sum(1)
+    return matrix, (torch.nan_to_num(side) * weight[..., None]).sum(1)
+
+
+def _step(columns: tuple[Tensor, Tensor], atmosphere: Atmosphere, pixels: Pixels) -> SharedStep:
+    """Towards the prior's atmosphere and the spectra; sensors are only damped."""
+    matrix, side = columns
+    deviation = _deviation(atmosphere, pixels).to(matrix)[:, None].expand(*side.shape[:2], -1)
+    pull = torch.nn.functional.pad(deviation, (0, len(SENSOR_UNITS)))
+    resistance = side.new_tensor([1.0] * AIR + [SENSOR_DAMPING] * len(SENSOR_UNITS))
+    return solve_shared(matrix, side, pull, resistance.expand_as(side))
+
+
+def _carried(blocks: Blocks, solved: SharedStep, state: State, usable: Tensor) -> Tensor:
+    """``SharedFit.carried``: the error of the atmosphere, with the sensor that answers to it.
+
+    What fluorescence does against the atmosphere is a straight line over reflectance, because
+    the error is a share of the light that the ground reflects, and one of path radiance.
+    """
+    to_sif = surface_gain(blocks)[..., SIF, :]
+    answered = (to_sif[..., None, AIR:] @ solved.follow[:, None])[..., 0, :]
+    to_sif = torch.nan_to_num(to_sif[..., :AIR] - answered)
+    reflectance = to_polynomial(state.surface)[..., 0].expand(usable.shape).to(to_sif)
+    line = torch.stack([torch.ones_like(reflectance), torch.nan_to_num(reflectance)], -1)
+    line = (line * usable[..., None]).flatten(1, 2)
+    normal = line.mT @ line + 1e-6 * torch.eye(2).to(line)
+    coefficients = torch.linalg.solve(normal, line.mT @ to_sif.flatten(1, 2))
+    return (coefficients @ _of_atmosphere(solved) @ coefficients.mT).float()
+
+
+def _of_atmosphere(solved: SharedStep) -> Tensor:
+    """``patch, 6, 6``: covariance, alike in all columns."""
+    return solved.covariance[:, 0, :AIR, :AIR]
 
 
 def blocks_of(
@@ -174,19 +269,11 @@ def _deviation(atmosphere: Atmosphere, pixels: Pixels) -> Tensor:
     return torch.stack([((x - m) / sd).flatten() for (_, x), (_, m), (_, sd) in rows], dim=-1)
 
 
-def _move(
-    atmosphere: Atmosphere, step: Tensor, ranges: dict[str, tuple[float, float]]
-) -> Atmosphere:
-    """The atmosphere ``patch, 1, 1`` after a step ``patch, 6``, kept within the ranges."""
+def _move(part: Part, step: Tensor, ranges: Mapping[str, tuple[float, float]]) -> Part:
+    """Atmosphere or sensor after a step ``..., field``, kept within the ranges."""
+    names = [name for name, _ in part.items()]
     moved = {
-        name: (value + step[:, i, None, None]).clamp(*ranges[name])
-        for i, (name, value) in enumerate(atmosphere.items())
+        name: (getattr(part, name) + step[..., i]).clamp(*ranges[name])
+        for i, name in enumerate(names)
     }
-    return Atmosphere(**moved)
-
-
-def _patch_mean(value: Tensor, usable: Tensor) -> Tensor:
-    """``patch, ...``: mean over usable pixels of ``patch, line, sample, ...``."""
-    weight = usable.reshape(*usable.shape, *(1,) * (value.dim() - 3)).to(value)
-    count = usable.sum((1, 2)).clamp(min=1).reshape(-1, *(1,) * (value.dim() - 3)).to(value)
-    return (torch.nan_to_num(value) * weight).sum((1, 2)) / count
+    return type(part)(**moved)

@@ -36,8 +36,8 @@ _STATISTICS = ("variable", "unit", "mean", "sd", "5 %", "median", "95 %")
 _PROVENANCE = (
     "sensor", "acquisition_time", "solar_zenith_angle", "view_zenith_angle", "sensor_height",
     "ground_elevation", "reader_notes", "source_files", "source_sha256", "model_file",
-    "model_sha256", "sifnet_version", "command", "seed", "atmosphere_source", "configuration",
-    "history",
+    "model_sha256", "sifnet_version", "command", "seed", "atmosphere_source", "atmosphere_prior",
+    "configuration", "history",
 )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from sifnet.pixels import Pixels, fit_bands
 from sifnet.scene import FIT_WINDOW, Scene
 
 FORMAT = 1  # of the checkpoint
-SAME_BAND = 0.02  # nm, within which a scene's bands are those of a model
+SAME_BAND = 0.02  # nm, within which centres and widths of bands are those of a model
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,14 @@ class Setup:
             **options,
         )
 
+    def suits(self, other: Setup) -> bool:
+        """Whether both are for the same sensor, bands and kind of light."""
+        same = len(other.wavelength) == len(self.wavelength) and all(
+            np.allclose(getattr(other, name), getattr(self, name), rtol=0, atol=SAME_BAND)
+            for name in ("wavelength", "fwhm")
+        )
+        return same and (other.sensor, other.irradiance) == (self.sensor, self.irradiance)
+
     def refuse_other(self, scene: Scene) -> None:
         """Refuse a scene that this setup was not made for.
 
@@ -75,10 +83,7 @@ class Setup:
                 some was.
         """
         other = Setup.of_scene(scene, window=self.window)
-        same = len(other.wavelength) == len(self.wavelength) and np.allclose(
-            other.wavelength, self.wavelength, rtol=0, atol=SAME_BAND
-        )
-        if same and (other.sensor, other.irradiance) == (self.sensor, self.irradiance):
+        if self.suits(other):
             return
         raise SifnetError(
             "the model was not made for this scene",

@@ -154,6 +154,10 @@ class Scene:
         """The same scene, fewer lines; nothing is read and nothing is checked again."""
         return _unchecked(self.dataset.isel(line=lines))
 
+    def read(self, lines: slice, bands: NDArray[np.intp]) -> Scene:
+        """Some lines and bands of the scene, in memory: one pass over its file."""
+        return _unchecked(self.dataset.isel(line=lines, band=bands).load())
+
     def flags(self) -> xr.DataArray:
         """(line, sample) uint16, lazy: what the reader knew, and DEAD where nothing was seen."""
         in_window = (self.wavelength >= FIT_WINDOW[0]) & (self.wavelength <= FIT_WINDOW[1])

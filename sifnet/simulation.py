@@ -114,6 +114,7 @@ def simulate(
     samples: int = 96,
     seed: int = 0,
     settings: Settings | None = None,
+    ground: Ground | None = None,
 ) -> Path:
     """Write a simulated scene in its sensor's format, and ``truth.nc`` beside it.
 
@@ -124,6 +125,7 @@ def simulate(
         samples: columns across track; FloX has one.
         seed: of everything drawn; the same seed gives the same bytes.
         settings: sun, air and sensor; drawn from the seed by default.
+        ground: of HyPlant scenes, (lines, samples); drawn from the seed by default.
 
     Returns:
         Path of the scene, for ``sifnet.open_scene``.
@@ -131,12 +133,11 @@ def simulate(
     Raises:
         SifnetError: no such sensor, or the folder cannot be written.
     """
-    writers = {"hyplant": _simulate_hyplant, "flox": _simulate_flox}
-    if sensor not in writers:
+    if sensor not in ("hyplant", "flox"):
         raise SifnetError(
             "cannot simulate this sensor",
             found=repr(sensor),
-            expected=" or ".join(writers),
+            expected="hyplant or flox",
             remedy="Choose one of these with --sensor.",
         )
     rng = np.random.default_rng(seed)
@@ -152,18 +153,20 @@ def simulate(
             expected="a folder that can be written",
             remedy="Choose another folder with -o.",
         ) from error
-    return writers[sensor](output, lines, samples, seed, settings, rng)
+    if sensor == "flox":
+        return _simulate_flox(output, lines, samples, seed, settings, rng)
+    ground = ground or Ground.drawn((lines, samples), settings.bare_soil, rng)
+    return _simulate_hyplant(output, ground, seed, settings, rng)
 
 
 def _simulate_hyplant(
     output: Path,
-    lines: int,
-    samples: int,
+    ground: Ground,
     seed: int,
     settings: Settings,
     rng: np.random.Generator,
 ) -> Path:
-    ground = Ground.drawn((lines, samples), settings.bare_soil, rng)
+    lines, samples = ground.sif_760.shape
     aot = settings.aot_550 * (
         1 + settings.aot_contrast * (2 * smooth_pattern((lines, samples), rng, 0.5) - 1)
     )

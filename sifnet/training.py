@@ -1,25 +1,17 @@
-"""Fit: from scenes to a model that explains them. One way to build a Trainer, one checkpoint."""
+"""Fit: from scenes to a model that explains them."""
 
 from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 import xarray as xr
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    ModelCheckpoint,
-    RichProgressBar,
-)
-from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, RandomSampler
 
 from sifnet.encoder import Architecture
@@ -27,10 +19,13 @@ from sifnet.errors import SifnetError
 from sifnet.losses import LossWeights
 from sifnet.patches import Patches, read_patches
 from sifnet.physics.emulator import Emulator
-from sifnet.pixels import Pixels, join
-from sifnet.pretraining import Pretraining, Simulation, estimate_columns
+from sifnet.pixels import Pixels
+from sifnet.pretrained import learn_simulations, on_bands_of, shipped_file
+from sifnet.pretraining import Simulation, estimate_columns
+from sifnet.priors import on_terrain
 from sifnet.retrieval import Retrieval, Setup, line_key, load
 from sifnet.scene import FIT_WINDOW, Scene
+from sifnet.trainer import make_trainer, output_folder, run
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +39,7 @@ class Training:
         batch: patches in a step; lines_per_step: random lines of each that are looked at.
         learning_rate: Adam's, at the start; a fifth of it at the end.
         patience: epochs without a better loss after which the fit stops.
-        pretrain_steps: on simulations, when no start model is given.
+        pretrain_steps: on simulations of the scenes, where there is no model to start from.
         most_patches: that are held in memory; of larger scenes, evenly spread ones.
         patch, window, weights, architecture: see ``retrieval.Setup``.
         device, precision: of Lightning's Trainer.
@@ -87,24 +82,29 @@ def fit(
     emulator: Emulator | None = None,
     progress: bool = False,
 ) -> Retrieval:
-    """Fit a model to scenes of one sensor: on simulations first, then on their own radiance.
+    """Fit a model to scenes of one sensor: a pre-trained one adapts to their own radiance.
+
+    Where no pre-trained model ships (another sensor, measured irradiance, another architecture)
+    the encoder learns on simulations of the scenes first.
 
     Args:
         output: folder for ``model.ckpt`` and the log. An interrupted fit with the same config
             goes on from its last epoch when called again.
-        start_model: an encoder to start from, in place of the simulations.
+        start_model: to start from, in place of the one that ships.
         atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
-        emulator: in place of the shipped one.
+        emulator: in place of the shipped one; the encoder then learns on its simulations.
 
     Raises:
         SifnetError: scenes of different sensors or bands, no usable pixel, or an output that
             cannot be written.
     """
     scenes = [scenes] if isinstance(scenes, Scene) else list(scenes)
+    scenes = [on_terrain(scene, atmosphere) for scene in scenes]
     lightning.seed_everything(config.seed, verbose=False)
-    folder = None if output is None else _prepared(Path(output))
+    folder = None if output is None else output_folder(Path(output))
     resume = _interrupted(folder, config, scenes)
-    model = _start(scenes, config, start_model, emulator)
+    start = _start_of(scenes[0], config, start_model, emulator)
+    model = _model(scenes, config, start, emulator)
     pixels = read_patches(
         scenes,
         config.patch,
@@ -117,8 +117,16 @@ def fit(
     if resume is not None:
         model.encoder.add_lines(torch.zeros(len(scenes), columns, 2))
     else:
-        if start_model is None:
-            _pretrain(model, pixels, config, progress)
+        if start is None:
+            learn_simulations(
+                model,
+                Simulation(model, pixels),
+                config.pretrain_steps,
+                learning_rate=config.pretrain_learning_rate,
+                device=config.device,
+                precision=config.precision,
+                progress=progress,
+            )
         model.encoder.add_lines(estimate_columns(model, pixels, len(scenes), columns))
     if config.epochs:
         _adapt(model, pixels, config, folder, resume, progress)
@@ -127,62 +135,6 @@ def fit(
         for left in ("last.ckpt", "fit.json"):
             (folder / left).unlink(missing_ok=True)
     return model.eval()
-
-
-def make_trainer(
-    *,
-    epochs: int,
-    steps_per_epoch: int,
-    folder: Path | None = None,
-    patience: int | None = None,
-    device: str = "cpu",
-    precision: str = "32-true",
-    progress: bool = False,
-) -> lightning.Trainer:
-    """The Trainer of all fits: deterministic, stops early, resumable when it has a folder."""
-    # Lightning's advice on devices and services; what matters here is said by other means.
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    callbacks: list[Callback] = [RichProgressBar()] if progress else []
-    if patience is not None:
-        callbacks.append(EarlyStopping("loss", patience=patience, min_delta=1e-4, mode="min"))
-    if folder is not None:
-        callbacks.append(
-            ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False,
-                            monitor=None, save_on_train_epoch_end=True)
-        )  # fmt: skip
-    return lightning.Trainer(
-        max_epochs=epochs,
-        limit_train_batches=steps_per_epoch,
-        accelerator=device,
-        devices=1,
-        precision=precision,  # type: ignore[arg-type]
-        deterministic=True,
-        logger=False if folder is None else CSVLogger(folder, name="", version="log"),
-        callbacks=callbacks,
-        enable_checkpointing=folder is not None,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-        gradient_clip_val=1.0,
-    )
-
-
-def _prepared(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise SifnetError(
-            "the output folder cannot be written",
-            found=str(error),
-            expected="a folder with write permission",
-            remedy="Choose another output folder.",
-            file=folder,
-        ) from error
-    return folder
 
 
 def _interrupted(folder: Path | None, config: Training, scenes: Sequence[Scene]) -> Path | None:
@@ -200,54 +152,47 @@ def _interrupted(folder: Path | None, config: Training, scenes: Sequence[Scene])
     return last
 
 
-def _start(
-    scenes: Sequence[Scene],
+def _start_of(
+    scene: Scene,
     config: Training,
     start_model: str | Path | Retrieval | None,
     emulator: Emulator | None,
+) -> Retrieval | None:
+    """What a fit starts from, on the bands of the scene; None if from nothing."""
+    if start_model is not None:
+        given = start_model if isinstance(start_model, Retrieval) else load(start_model)
+        return on_bands_of(given, scene, config.window)
+    file = shipped_file(scene) if emulator is None else None
+    shipped = None if file is None else load(file)
+    if shipped is None or shipped.made_for.architecture != config.architecture:
+        return None
+    try:
+        return on_bands_of(shipped, scene, config.window)
+    except SifnetError as error:
+        _log.info("learning on simulations first: %s", error)
+        return None
+
+
+def _model(
+    scenes: Sequence[Scene], config: Training, start: Retrieval | None, emulator: Emulator | None
 ) -> Retrieval:
     """A new model for the scenes, with the start model's encoder if there is one."""
     setup = Setup.of_scene(
         scenes[0],
         window=config.window,
         patch=config.patch,
-        architecture=config.architecture,
+        architecture=config.architecture if start is None else start.made_for.architecture,
         weights=config.weights,
         lines=tuple(line_key(scene) for scene in scenes),
     )
     for scene in scenes[1:]:
         setup.refuse_other(scene)
-    if start_model is None:
-        return Retrieval(
-            setup, emulator or Emulator.load(space=setup.space), learning_rate=config.learning_rate
-        )
-    start = start_model if isinstance(start_model, Retrieval) else load(start_model)
-    for scene in scenes:
-        start.made_for.refuse_other(scene)
-    setup = replace(setup, architecture=start.made_for.architecture)
-    model = Retrieval(setup, start.emulator, learning_rate=config.learning_rate)
-    weights = {k: v for k, v in start.encoder.state_dict().items() if k != "columns"}
-    model.encoder.load_state_dict(weights, strict=False)
+    used = emulator or Emulator.load(space=setup.space) if start is None else start.emulator
+    model = Retrieval(setup, used, learning_rate=config.learning_rate)
+    if start is not None:
+        weights = {k: v for k, v in start.encoder.state_dict().items() if k != "columns"}
+        model.encoder.load_state_dict(weights, strict=False)
     return model
-
-
-def _pretrain(model: Retrieval, pixels: Pixels, config: Training, progress: bool) -> None:
-    simulation = Simulation(model, pixels)
-    model.encoder.features.freeze(join([simulation.draw()[0] for _ in range(4)]))
-    steps = config.pretrain_steps
-    if steps == 0:
-        return
-    trainer = make_trainer(
-        epochs=1,
-        steps_per_epoch=steps,
-        device=config.device,
-        precision=config.precision,
-        progress=progress,
-    )
-    model.encoder.train()
-    loader: DataLoader[Any] = DataLoader(simulation, batch_size=None)
-    _run(trainer, Pretraining(model.encoder, config.pretrain_learning_rate), loader)
-    model.encoder.eval()
 
 
 def _adapt(
@@ -273,24 +218,7 @@ def _adapt(
         precision=config.precision,
         progress=progress,
     )
-    _run(trainer, model, loader, resume)
-
-
-def _run(
-    trainer: lightning.Trainer,
-    module: lightning.LightningModule,
-    loader: DataLoader[Any],
-    resume: Path | None = None,
-) -> None:
-    """Train in one thread: a network this small waits for a second one more than it gains."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
-    finally:
-        torch.set_num_threads(threads)
+    run(trainer, model, loader, resume)
 
 
 def _already(batch: Any) -> Any:

@@ -3,10 +3,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 
+from fakes.fitted import quick_fit
 from fakes.products import fake_maps, fake_scene
 from sifnet import evaluation, outputs, product
+from sifnet.baselines import all as every
+from sifnet.baselines.all import Estimate, all_estimates, evenly
 from sifnet.errors import SifnetError
 
 SHAPE = (40, 30)
@@ -41,7 +45,6 @@ def test_an_honest_uncertainty_is_seen_to_be_honest() -> None:
     row = evaluation.evaluate(*_pair()).loc["sifnet"]
     assert row["within_1_sigma"] == pytest.approx(0.683, abs=0.04)
     assert row["within_2_sigma"] == pytest.approx(0.954, abs=0.02)
-    assert row["rmse_over_sigma"] == pytest.approx(1.0, abs=0.05)
 
 
 def test_flagged_pixels_do_not_count() -> None:
@@ -88,22 +91,135 @@ def test_nothing_in_common_is_refused() -> None:
         evaluation.evaluate(made, truth)
 
 
-def test_baselines_are_scored_on_the_same_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def _others(truth: xr.Dataset) -> dict[str, Estimate]:
+    """3FLD off by 1 and blind in five lines; SFM, tried on two lines only, with uncertainty."""
+    true = truth["sif_760"].values
+    blind, some = true + 1.0, np.full(SHAPE, np.nan)
+    blind[:5] = np.nan
+    some[4:6] = true[4:6] - 0.5
+    return {
+        "3FLD": Estimate(blind, spectra_per_second=5e4),
+        "SFM": Estimate(some, np.full(SHAPE, 0.3), 900.0, everywhere=False),
+    }
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     made, truth = _pair()
-    solved = truth["sif_760"].values + 1.0
-    solved[:5] = np.nan
+    bound = xr.Dataset({"single_pixel": (("line", "sample"), np.full(SHAPE, 0.4)),
+                        "patch": (("line", "sample"), np.full(SHAPE, 0.1))})  # fmt: skip
+    monkeypatch.setattr(evaluation, "all_estimates", lambda *_, **__: _others(truth))
+    monkeypatch.setattr(evaluation, "limits", lambda *_, **__: bound)
+    made["ndvi_radiance"] = truth["sif_760"] * 0.3 + 0.1
+    return evaluation.evaluate(made, truth, baselines=True, scene=fake_scene(*SHAPE))
 
-    def three_fld(scene: object, *, bare_ground: bool = False) -> np.ndarray:
-        if bare_ground:
-            raise SifnetError("no bare ground")
-        return solved
 
-    monkeypatch.setattr(evaluation, "three_fld_scene", three_fld)
-    table = evaluation.evaluate(made, truth, baselines=True, scene=fake_scene(*SHAPE))
-    assert list(table.index) == ["sifnet", "3FLD"]
-    assert table["n"].tolist() == [35 * 30, 35 * 30]
-    assert table.loc["3FLD", "bias"] == pytest.approx(1.0)
-    assert np.isnan(table.loc["3FLD", "within_1_sigma"])
+def test_baselines_are_scored_on_the_same_pixels(compared: pd.DataFrame) -> None:
+    assert list(compared.index) == ["sifnet", "NDVI only", "3FLD", "SFM"]
+    assert compared["n"].tolist() == [35 * 30, 35 * 30, 35 * 30, 30]
+    assert compared.loc["3FLD", "bias"] == pytest.approx(1.0)
+    assert compared.loc["SFM", "bias"] == pytest.approx(-0.5)
+    assert np.isnan(compared.loc["SFM", "flagged"])
+    assert compared.loc["3FLD", "flagged"] == pytest.approx(5 / 40)
+
+
+def test_uncertainty_is_scored_where_a_method_states_one(compared: pd.DataFrame) -> None:
+    assert np.isnan(compared.loc["3FLD", "within_1_sigma"])
+    assert compared.loc["SFM", "within_1_sigma"] == 0
+    assert compared.loc["SFM", "within_2_sigma"] == 1
+
+
+def test_errors_are_told_in_units_of_the_limits(compared: pd.DataFrame) -> None:
+    assert compared.loc["3FLD", "rmse_over_single_pixel_limit"] == pytest.approx(2.5)
+    assert compared.loc["3FLD", "rmse_over_patch_limit"] == pytest.approx(10.0)
+    assert compared.loc["3FLD", "spectra_per_second"] == 5e4
+    assert np.isnan(compared.loc["sifnet", "spectra_per_second"])
+
+
+def test_ndvi_only_is_the_best_line_through_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    ndvi = rng.random(SHAPE)
+    truth = 0.2 + 1.5 * ndvi + 0.1 * rng.standard_normal(SHAPE)
+    used = np.ones(SHAPE, bool)
+    found = evaluation.ndvi_only(ndvi, truth, used)["NDVI only"].sif_760
+    assert (found - truth).mean() == pytest.approx(0, abs=1e-12)
+    assert np.polyfit(ndvi.ravel(), found.ravel(), 1) == pytest.approx([1.5, 0.2], abs=0.03)
+    assert evaluation.ndvi_only(np.full(SHAPE, np.nan), truth, used) == {}
+
+
+def test_every_method_that_suits_a_scene_runs_and_is_timed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The scene has no band in the right shoulder of 3FLD."""
+    known, model = quick_fit()
+    made = product.retrieve(known.scene, model)["sif_760"].values
+    threads = torch.get_num_threads()
+    found = all_estimates(known.scene, model=model)
+    assert torch.get_num_threads() == threads
+    assert list(found) == [
+        *("sifnet", "sifnet, encoder only", "iFLD", "iFLD, bare ground"),
+        *("SFM", "optimal estimation", "optimal estimation, shared"),
+    ]
+    assert "3FLD is left out: 3FLD needs a band inside O2-A" in caplog.text
+    assert found["sifnet"].sif_760 == pytest.approx(made, nan_ok=True)
+    for name, estimate in found.items():
+        assert estimate.spectra_per_second > 0
+        assert (estimate.uncertainty is None) == ("FLD" in name or name == "SFM")
+        assert estimate.everywhere
+
+
+def test_slow_methods_are_tried_on_some_pixels_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, model = quick_fit()
+    everywhere = all_estimates(known.scene, model=model)
+    monkeypatch.setattr(every, "AT_MOST", {"SFM": 20, "optimal estimation": 60})
+    found = all_estimates(known.scene, model=model)
+    assert not found["SFM"].everywhere
+    assert not found["optimal estimation"].everywhere
+    assert found["optimal estimation, shared"].everywhere
+    for name, most in (("SFM", 20), ("optimal estimation", 60)):
+        both = found[name].sif_760, everywhere[name].sif_760
+        solved = np.isfinite(both[0])
+        assert 0.8 * most <= solved.sum() <= most
+        assert both[0][solved] == pytest.approx(both[1][solved], abs=0.05)
+
+
+@pytest.mark.parametrize("shape", [(128, 96), (1000, 384), (2000, 3), (115, 1), (5, 5)])
+def test_pixels_are_spread_evenly_and_not_more_than_wanted(shape: tuple[int, int]) -> None:
+    chosen = evenly(shape, 1000)
+    assert chosen.shape == shape
+    assert min(shape[0] * shape[1], 900) <= chosen.sum() <= 1000
+    assert chosen[0, 0]
+    assert chosen[-1].any()
+
+
+def test_model_and_atmosphere_of_the_product_are_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, model = quick_fit()
+    model.save(tmp_path / "model.ckpt")
+    air = xr.Dataset({"surface_pressure": 1017.0, "surface_pressure_uncertainty": 2.0})
+    air.to_netcdf(tmp_path / "atmosphere.nc", engine="h5netcdf")
+    source = product.Provenance(
+        model_file=tmp_path / "model.ckpt", atmosphere_source=str(tmp_path / "atmosphere.nc")
+    )
+    made = product.retrieve(known.scene, model, atmosphere=air, provenance=source)
+    made["quality_flag"][:] = 0
+    given = {}
+
+    def all_estimates(scene: object, **options: object) -> dict[str, Estimate]:
+        given.update(options)
+        return {"sifnet": Estimate(np.zeros(made["sif_760"].shape), spectra_per_second=7.0)}
+
+    monkeypatch.setattr(evaluation, "all_estimates", all_estimates)
+    table = evaluation.evaluate(made, known.truth, baselines=True, scene=known.scene)
+    assert float(given["atmosphere"]["surface_pressure"]) == 1017.0
+    assert given["model"].made_for == model.made_for
+    assert table.loc["sifnet", "spectra_per_second"] == 7.0
+    truth = np.where(np.isfinite(made["sif_760"]), known.truth["sif_760"], np.nan)
+    assert table.loc["sifnet", "bias"] != pytest.approx(-np.nanmean(truth), abs=1e-3)
+    (tmp_path / "model.ckpt").write_bytes(b"another")
+    evaluation.evaluate(made, known.truth, baselines=True, scene=known.scene)
+    assert given["model"] is None
 
 
 def test_baselines_need_the_scene_of_the_product() -> None:

@@ -16,7 +16,7 @@ from sifnet.physics.surface import Surface
 from sifnet.pixels import Pixels
 from sifnet.refinement import (
     BARE_GROUND_SD,
-    refine_atmosphere,
+    refine_shared,
     refine_surface,
     solve_small,
 )
@@ -116,9 +116,10 @@ def test_atmosphere_is_the_most_probable_of_its_patch(
     start = refine_surface(
         pixels, pixels.noise, replace(truth, atmosphere=pixels.prior.mean), *through
     ).state
-    state, covariance = refine_atmosphere(
+    shared = refine_shared(
         pixels, pixels.noise, start, *through, independent_pixels=1e5, bare_ndvi=0.12, steps=6
     )
+    state, covariance = shared.state, shared.covariance
     assert cost(state) < cost(start)
     assert cost(state) < cost(truth) + 0.05  # the truth is improbable a priori
 
@@ -131,16 +132,62 @@ def test_atmosphere_is_the_most_probable_of_its_patch(
     assert bool(((variance > 0) & (variance <= 1.001)).all())  # never more than the prior
 
 
+def test_sensor_of_every_column_is_found_with_the_atmosphere(
+    emulator: Emulator, instrument: Instrument
+) -> None:
+    pixels, truth = made(emulator, instrument, 0.2)
+    wrong = replace(truth, sensor=truth.sensor.map(lambda x: x + 0.01 * torch.linspace(-1, 1, 8)))
+    fit = refine_shared(
+        pixels, pixels.noise, wrong, emulator, instrument, independent_pixels=1e3, bare_ndvi=0.12,
+        steps=4,
+    )  # fmt: skip
+    for name, value in fit.state.sensor.items():
+        torch.testing.assert_close(value, getattr(truth.sensor, name), rtol=0, atol=3e-4)
+
+
+def test_carried_error_is_what_a_wrong_atmosphere_does_to_fluorescence(
+    emulator: Emulator, instrument: Instrument
+) -> None:
+    pixels, truth = made(emulator, instrument, 0.15)
+    through = (emulator, instrument)
+    options = {"independent_pixels": 20.0, "bare_ndvi": -1.0}
+    fit = refine_shared(pixels, pixels.noise, truth, *through, **options, steps=1)
+    # Draw atmospheres from the stated covariance, let sensor and surfaces answer, see what moves.
+    torch.manual_seed(0)
+    spread = torch.linalg.cholesky(fit.covariance.double()).float()
+    moved = []
+    for _ in range(60):
+        step = (spread @ torch.randn(2, 6, 1))[..., 0]
+        air = {
+            name: value + step[:, i, None, None] * getattr(pixels.prior.sd, name)
+            for i, (name, value) in enumerate(truth.atmosphere.items())
+        }
+        known = AtmospherePrior(Atmosphere(**air), pixels.prior.sd.map(lambda x: 1e-4 * x))
+        held = replace(pixels, prior=known)
+        found = refine_shared(held, pixels.noise, replace(truth, atmosphere=known.mean), *through,
+                              **options, steps=2).state  # fmt: skip
+        surface = refine_surface(pixels, pixels.noise, found, *through).state.surface
+        moved.append(surface.sif_760 - truth.surface.sif_760)
+    scatter = torch.stack(moved).var(0)
+    level = truth.surface.reflectance_740 + 20 * truth.surface.reflectance_slope
+    over = torch.stack([torch.ones_like(level), level], -1)
+    stated = (over[..., None, :] @ fit.carried[:, None, None] @ over[..., None])[..., 0, 0]
+    assert float((scatter / stated).mean()) == pytest.approx(1.0, abs=0.3)
+
+
 def test_without_pixels_the_atmosphere_is_the_prior(
     emulator: Emulator, instrument: Instrument
 ) -> None:
     pixels, truth = made(emulator, instrument, 0.3)
     nothing = replace(pixels, usable=torch.zeros_like(pixels.usable))
-    state, covariance = refine_atmosphere(
+    fit = refine_shared(
         nothing, pixels.noise, truth, emulator, instrument, independent_pixels=50.0, bare_ndvi=0.12
     )
-    torch.testing.assert_close(state.atmosphere.aot_550, pixels.prior.mean.aot_550)
-    torch.testing.assert_close(covariance[0], torch.eye(6))
+    torch.testing.assert_close(fit.state.atmosphere.aot_550, pixels.prior.mean.aot_550)
+    for name, value in fit.state.sensor.items():
+        torch.testing.assert_close(value, getattr(truth.sensor, name))
+    torch.testing.assert_close(fit.covariance[0], torch.eye(6))
+    assert torch.isfinite(fit.carried).all()
 
 
 def test_small_systems_survive_an_empty_pixel() -> None:

@@ -95,7 +95,7 @@ def test_interrupted_fit_leaves_no_model_and_goes_on(
     epochs: list[int] = []
     monkeypatch.setattr(Retrieval, "on_train_epoch_start",
                         lambda self: epochs.append(self.current_epoch))  # fmt: skip
-    monkeypatch.setattr(training, "_pretrain", lambda *_: pytest.fail("began again"))
+    monkeypatch.setattr(training, "learn_simulations", lambda *_, **__: pytest.fail("began again"))
     fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
     assert epochs == [1, 2]
     assert (tmp_path / "model.ckpt").exists()

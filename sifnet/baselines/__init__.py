@@ -1,1 +1,51 @@
 """What others would do with the same scene, beside which the retrieval is judged."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.instrument import INSTRUMENTS, Instrument
+from sifnet.pixels import fit_bands
+from sifnet.scene import FIT_WINDOW, Scene
+
+
+def shipped_emulator(scene: Scene) -> Emulator:
+    """The emulator of the air, or of space, that ships with the package.
+
+    Raises:
+        SifnetError: its file is missing.
+    """
+    return Emulator.load(space=bool(np.isposinf(scene.dataset["sensor_height"]).all()))
+
+
+def nominal_instrument(
+    scene: Scene, emulator: Emulator, window: tuple[float, float] = FIT_WINDOW
+) -> Instrument:
+    """A scene's bands within a window (nm), with the shifts and widths usual for its sensor.
+
+    It takes a second to build and belongs to the sensor, so the latest few are kept.
+
+    Raises:
+        SifnetError: too few bands, or bands that do not suit the emulator.
+    """
+    bands = fit_bands(scene.wavelength, window)
+    return _instrument(
+        tuple(scene.wavelength[bands]), tuple(scene.fwhm[bands]), scene.sensor, emulator
+    )
+
+
+@lru_cache(maxsize=4)
+def _instrument(
+    wavelength: tuple[float, ...], fwhm: tuple[float, ...], sensor: str, emulator: Emulator
+) -> Instrument:
+    usual = INSTRUMENTS.get(sensor, INSTRUMENTS["hyplant"])
+    return Instrument(
+        wavelength,
+        fwhm,
+        emulator,
+        shift_range=usual.shift_range,
+        fwhm_range=usual.fwhm_range,
+    )

@@ -1,80 +1,122 @@
-"""3FLD: fluorescence from how much one band inside O2-A is filled, with a shoulder on each side.
+"""3FLD and iFLD: fluorescence from how much one band inside O2-A is filled.
 
-Plascyk & Gabriel (1975) compare a band inside an absorption line with one outside; Maier et al.
-(2003) interpolate the outside linearly between two shoulders. It is quick, needs no training, and
-is the yardstick everybody has at hand. On the ground it wants measured irradiance; in the air it
-stands or falls with the light the simulation assumes, so there it may be anchored to bare ground.
+Plascyk & Gabriel (1975) compare a band inside an absorption line with one outside. Maier et al.
+(2003) interpolate the outside linearly between two shoulders (3FLD); Alonso et al. (2008) let
+reflectance curve across the band (iFLD). Both are quick, need no training, and are the yardsticks
+everybody has at hand. On the ground they want measured irradiance; in the air they stand or fall
+with the light the simulation assumes, so there they may be anchored to bare ground.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from sifnet.baselines import nominal_instrument, shipped_emulator
 from sifnet.errors import SifnetError
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import transfer_on_bands
-from sifnet.physics.instrument import INSTRUMENTS, Instrument
+from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import SensorState
 from sifnet.pixels import Pixels, fit_bands, strips
 from sifnet.scene import Flag, Scene
 
 Array = NDArray[np.float64]
+Method = Literal["3FLD", "iFLD"]
 
-LEFT, INSIDE, RIGHT = (757.7, 758.7), (760.2, 761.7), (770.2, 771.2)  # nm, vacuum
-WINDOW = (757.0, 772.0)  # nm, what is read of a scene
+INSIDE = (760.2, 761.7)  # nm, vacuum
+SHOULDERS: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
+    "3FLD": ((757.7, 758.7), (770.2, 771.2)),
+    "iFLD": ((752.0, 758.7), (770.2, 774.0)),
+}
+"""Left and right of the band, nm: narrow where they are joined by a line, wide for a parabola."""
+WINDOW = (752.0, 774.0)  # nm, what is read of a scene
 STRIP = 32  # lines that share an atmosphere and are read together
 BARE_NDVI = 0.15  # of radiances, below which ground is taken not to glow
 FEW = 10  # bare pixels a column needs for an anchor of its own
 
 
 @dataclass(frozen=True)
-class ThreeBands:
-    """The bands of 3FLD: shoulders, the darkest band between, and the weight of the left one."""
+class Shoulders:
+    """The darkest band inside O2-A, and what the shoulders say of it had it no absorption.
 
-    left: NDArray[np.intp]
+    Attributes:
+        inside: index of the band.
+        weights: (band,), which interpolate from the shoulders to it.
+        ratio_first: interpolate the ratio of two spectra (iFLD), not each by itself (3FLD).
+    """
+
     inside: int
-    right: NDArray[np.intp]
-    weight: float
+    weights: Array
+    ratio_first: bool
 
     @classmethod
-    def choose(cls, wavelength: ArrayLike, light: ArrayLike) -> Self:
-        """Bands for ``light`` (..., band), whose mean is darkest at the inside band.
+    def choose(cls, wavelength: ArrayLike, light: ArrayLike, method: Method = "3FLD") -> Self:
+        """Shoulders for ``light`` (..., band), whose mean is darkest at the inside band.
 
         Raises:
             SifnetError: a shoulder or the inside has no band.
         """
         wavelength, mean = np.asarray(wavelength, float), np.asarray(light, float)
-        parts = [np.flatnonzero((wavelength >= a) & (wavelength <= b)) for a, b in
-                 (LEFT, INSIDE, RIGHT)]  # fmt: skip
+        limits = (SHOULDERS[method][0], INSIDE, SHOULDERS[method][1])
+        parts = [np.flatnonzero((wavelength >= a) & (wavelength <= b)) for a, b in limits]
         if not all(part.size for part in parts):
             raise SifnetError(
-                "3FLD needs a band inside O2-A and one on each side",
+                f"{method} needs a band inside O2-A and one on each side",
                 found=f"{len(wavelength)} bands, {wavelength.min():.2f}-{wavelength.max():.2f} nm",
-                expected=f"bands in each of {LEFT}, {INSIDE} and {RIGHT} nm",
+                expected="bands in each of {}, {} and {} nm".format(*limits),
                 remedy="Leave this baseline out for this sensor.",
             )
         left, inside, right = parts
         darkest = int(inside[np.argmin(mean.reshape(-1, mean.shape[-1]).mean(0)[inside])])
-        at_left, at_right = wavelength[left].mean(), wavelength[right].mean()
-        weight = (at_right - wavelength[darkest]) / (at_right - at_left)
-        return cls(left, darkest, right, float(weight))
+        weights, away = np.zeros(wavelength.size), wavelength - wavelength[darkest]
+        if method == "3FLD":
+            at_left, at_right = away[left].mean(), away[right].mean()
+            weights[left] = at_right / (at_right - at_left) / left.size
+            weights[right] = -at_left / (at_right - at_left) / right.size
+        else:  # the constant of the least-squares parabola around the inside band
+            outside = np.concatenate([left, right])
+            weights[outside] = np.linalg.pinv(np.vander(away[outside], 3, increasing=True))[0]
+        return cls(darkest, weights, method == "iFLD")
 
-    def __call__(self, spectra: Array) -> tuple[Array, Array]:
-        """(...) inside, and outside interpolated to the same wavelength, of (..., band)."""
-        left, right = spectra[..., self.left].mean(-1), spectra[..., self.right].mean(-1)
-        return spectra[..., self.inside], self.weight * left + (1 - self.weight) * right
+    def across(self, spectra: Array, light: Array) -> Array:
+        """(...) ratio of two spectra (..., band), interpolated to the inside band."""
+        if self.ratio_first:
+            used = self.weights != 0
+            return (spectra[..., used] / light[..., used]) @ self.weights[used]
+        return (spectra @ self.weights) / (light @ self.weights)
+
+
+def filling(inside: Array, ground: Array, up: Array, apparent: Array, k: Array) -> Array:
+    """F of L = r ground + F up, all ``...``, by the filling of the inside band.
+
+    The shoulders interpolated to the inside give the apparent reflectance r* = L / ground
+    = r + F k with k = up / ground, as they were without absorption; the inside band itself has
+    L = r ground + F up. Without r:
+
+    F = (L - ground r*) / (up - ground k)
+
+    With shoulders joined by lines this is Maier et al. (2003), eq. 8. With r* interpolated by a
+    polynomial it is Alonso et al. (2008), whose correction factors are alpha_R = r*_out / r* and
+    alpha_F = alpha_R k / k_out.
+
+    Args:
+        inside, ground, up: L, light and transmittance at the inside band.
+        apparent, k: r* and k from the shoulders.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (inside - ground * apparent) / (up - ground * k)
 
 
 def three_fld(radiance: ArrayLike, irradiance: ArrayLike, wavelength: ArrayLike) -> Array:
     """Fluorescence near 760 nm, mW m-2 nm-1 sr-1, from light measured beside the target.
 
-    F = (E_out L_in - E_in L_out) / (E_out - E_in), with E_out and L_out the shoulders
-    interpolated to the inside band (Maier et al. 2003, eq. 8).
+    Maier et al. (2003): shoulders of radiance and irradiance are each joined by a line.
 
     Args:
         radiance: (..., band) mW m-2 nm-1 sr-1.
@@ -87,101 +129,102 @@ def three_fld(radiance: ArrayLike, irradiance: ArrayLike, wavelength: ArrayLike)
     Raises:
         SifnetError: a shoulder or the inside of the band has no band of the sensor.
     """
+    return _measured(radiance, irradiance, wavelength, "3FLD")
+
+
+def ifld(radiance: ArrayLike, irradiance: ArrayLike, wavelength: ArrayLike) -> Array:
+    """The same as ``three_fld``, with reflectance that may curve across the band.
+
+    Alonso et al. (2008), IEEE Geosci. Remote Sens. Lett. 5(4), 620-624: a parabola through the
+    apparent reflectance of both shoulders.
+    """
+    return _measured(radiance, irradiance, wavelength, "iFLD")
+
+
+def _measured(
+    radiance: ArrayLike, irradiance: ArrayLike, wavelength: ArrayLike, method: Method
+) -> Array:
     light = np.asarray(irradiance, float)
-    bands = ThreeBands.choose(wavelength, light)
-    e_in, e_out = bands(light)
-    l_in, l_out = bands(np.asarray(radiance, float))
+    shoulders = Shoulders.choose(wavelength, light, method)
+    seen, up = np.asarray(radiance, float), np.ones_like(light)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (e_out * l_in - e_in * l_out) / (e_out - e_in)
+        across = shoulders.across(seen, light), shoulders.across(up, light)
+    inside, ground, one = (x[..., shoulders.inside] for x in (seen, light, up))
+    return filling(inside, ground, one, *across)
 
 
-def three_fld_scene(
-    scene: Scene, *, emulator: Emulator | None = None, bare_ground: bool = False
+def fld_scene(
+    scene: Scene,
+    method: Method = "3FLD",
+    *,
+    emulator: Emulator | None = None,
+    atmosphere: xr.Dataset | None = None,
+    bare_ground: bool = False,
 ) -> Array:
     """(line, sample) fluorescence of a scene; NaN where a pixel is not usable.
 
-    With measured irradiance it is ``three_fld``. Without, light and transmittance come from the
-    simulation at the prior atmosphere and the nominal sensor, and
-
-    F = (g_out l_in - g_in l_out) / (g_out u_in - g_in u_out)
-
-    with l = L - path, g = ground / (1 - R s), u = up / (1 - R s').
+    With measured irradiance it is ``three_fld`` or ``ifld``. Without, light and transmittance
+    come from the simulation at the prior atmosphere and the nominal sensor (``filling``
+    of radiance less path radiance, by ground and up multiplied by their bounces).
 
     Args:
         emulator: the shipped one by default.
-        bare_ground: multiply g_in by what makes pixels of NDVI below 0.15 not glow, in each
-            column where there are enough of them: absorbs errors of pressure, aerosol and shift.
+        atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
+        bare_ground: multiply the light inside the band by what makes pixels of NDVI below 0.15
+            not glow, in each column where there are enough of them: absorbs errors of pressure,
+            aerosol and shift.
 
     Raises:
-        SifnetError: bands do not suit 3FLD, or no bare ground to anchor to.
+        SifnetError: bands do not suit the method, or no bare ground to anchor to.
     """
     if scene.irradiance is not None:
-        return _from_measured(scene)
-    if emulator is None:
-        emulator = Emulator.load(space=bool(np.isposinf(scene.dataset["sensor_height"]).all()))
-    simulated = _Simulated.of(scene, emulator)
+        return _from_measured(scene, method)
+    emulator = emulator or shipped_emulator(scene)
+    instrument = nominal_instrument(scene, emulator, WINDOW)
     shape = (STRIP, scene.shape[1])
     rows = []
-    for lines, pixels in strips(scene, shape, window=WINDOW):
-        row = simulated.terms(pixels)[:, : lines.stop - lines.start]
-        rows.append(row)
-    l_in, l_out, g_in, g_out, u_in, u_out, ndvi = np.concatenate(rows, axis=1)
+    for lines, pixels in strips(
+        scene, shape, window=WINDOW, ranges=emulator.ranges, atmosphere=atmosphere
+    ):
+        terms = _terms(pixels, method, emulator, instrument)
+        rows.append(terms[:, : lines.stop - lines.start])
+    inside, ground, up, apparent, k, ndvi = np.concatenate(rows, axis=1)
     if bare_ground:
-        g_in = g_in * _anchor(l_in * g_out / (l_out * g_in), ndvi)
-    return (g_out * l_in - g_in * l_out) / (g_out * u_in - g_in * u_out)
+        ground = ground * _anchor(inside / (ground * apparent), ndvi)
+    return filling(inside, ground, up, apparent, k)
 
 
-def _from_measured(scene: Scene) -> Array:
+def _from_measured(scene: Scene, method: Method) -> Array:
     bands = fit_bands(scene.wavelength, WINDOW)
     part = scene.dataset.isel(band=bands)
-    sif = three_fld(part["radiance"].values, part["irradiance"].values, scene.wavelength[bands])
+    light = part["irradiance"].values
+    sif = _measured(part["radiance"].values, light, scene.wavelength[bands], method)
     blind = (scene.flags().values & int(Flag.DEAD | Flag.SATURATED)) > 0
     return np.where(blind, np.nan, sif)
 
 
-@dataclass(frozen=True)
-class _Simulated:
-    """The light that the simulation assumes, on the bands of a scene."""
-
-    emulator: Emulator
-    instrument: Instrument
-    wavelength: Array
-
-    @classmethod
-    def of(cls, scene: Scene, emulator: Emulator) -> Self:
-        bands = fit_bands(scene.wavelength, WINDOW)
-        wavelength, fwhm = scene.wavelength[bands], scene.fwhm[bands]
-        usual = INSTRUMENTS.get(scene.sensor, INSTRUMENTS["hyplant"])
-        instrument = Instrument(
-            wavelength,
-            fwhm,
-            emulator,
-            shift_range=usual.shift_range,
-            fwhm_range=usual.fwhm_range,
-        )
-        return cls(emulator, instrument, wavelength)
-
-    @torch.no_grad()
-    def terms(self, pixels: Pixels) -> Array:
-        """(7, line, sample) of one patch: l, g and u inside and outside, NDVI."""
-        nominal = torch.zeros_like(pixels.geometry.solar_zenith_angle)
-        t = transfer_on_bands(
-            pixels.prior.mean,
-            SensorState(nominal, nominal),
-            pixels.geometry,
-            self.emulator,
-            self.instrument,
-        ).map(lambda x: x.double())
-        bands = ThreeBands.choose(self.wavelength, t.ground.numpy())
-        radiance = pixels.radiance.double() - t.path
-        # Bounces are second order: the reflectance they need is taken without them.
-        reflectance = bands((radiance / t.ground).numpy())[1]
-        level = torch.as_tensor(reflectance)[..., None]
-        ground = t.ground / (1 - level * t.ground_bounce / t.ground)
-        up = t.up / (1 - level * t.up_bounce / t.up)
-        terms = [x for part in (radiance, ground, up) for x in bands(part.numpy())]
-        stacked = np.stack(np.broadcast_arrays(*terms, pixels.ndvi.double().numpy()))
-        return np.where(pixels.usable.numpy(), stacked, np.nan)[:, 0]
+@torch.no_grad()
+def _terms(pixels: Pixels, method: Method, emulator: Emulator, instrument: Instrument) -> Array:
+    """(6, line, sample) of one patch: L, ground, up inside; r*, k of ``filling``; NDVI."""
+    nominal = torch.zeros_like(pixels.geometry.solar_zenith_angle)
+    sensor = SensorState(nominal, nominal)
+    t = transfer_on_bands(pixels.prior.mean, sensor, pixels.geometry, emulator, instrument)
+    t = t.map(lambda x: x.double())
+    shoulders = Shoulders.choose(instrument.wavelength.numpy(), t.ground.numpy(), method)
+    radiance = pixels.radiance.double() - t.path
+    # Bounces are second order: the reflectance they need is taken without them.
+    level = torch.as_tensor(shoulders.across(radiance.numpy(), t.ground.numpy()))[..., None]
+    ground = (t.ground / (1 - level * t.ground_bounce / t.ground)).numpy()
+    up = (t.up / (1 - level * t.up_bounce / t.up)).numpy()
+    measured, at = radiance.numpy(), shoulders.inside
+    terms = (
+        *(x[..., at] for x in (measured, ground, up)),
+        shoulders.across(measured, ground),
+        shoulders.across(up, ground),
+        pixels.ndvi.double().numpy(),
+    )
+    stacked = np.stack(np.broadcast_arrays(*terms))
+    return np.where(pixels.usable.numpy(), stacked, np.nan)[:, 0]
 
 
 def _anchor(ratio: Array, ndvi: Array) -> Array:
@@ -193,10 +236,10 @@ def _anchor(ratio: Array, ndvi: Array) -> Array:
     bare = np.where(ndvi < BARE_NDVI, ratio, np.nan)
     if np.isfinite(bare).sum() < FEW:
         raise SifnetError(
-            "no bare ground to anchor 3FLD to",
+            "no bare ground to anchor to",
             found=f"{np.isfinite(bare).sum()} pixels with NDVI below {BARE_NDVI}",
             expected=f"at least {FEW}, in a scene whose bands cover 650-680 and 770-810 nm",
-            remedy="Use 3FLD without the anchor.",
+            remedy="Leave the anchor out.",
         )
     anchor = np.full(bare.shape[1], np.nanmedian(bare))
     enough = np.isfinite(bare).sum(0) >= FEW

@@ -69,7 +69,7 @@ BOUNDARIES_KM = np.array(
 """Layer boundaries above the ground; thin where sensors fly and aerosol lies. The last layer
 also holds all air above it."""
 
-LEGENDRE_MOMENTS = 32
+LEGENDRE_MOMENTS = 64
 RAYLEIGH_DEPOLARISATION = 0.0279  # of air in the near infrared (Young 1981)
 OZONE_COLUMN = 8.07e18  # molecules cm-2, 300 Dobson units
 OZONE_HEIGHT_KM, OZONE_WIDTH_KM = 22.0, 5.0  # of a Gaussian layer

@@ -17,6 +17,14 @@ SHOT_NOISE: dict[str, float] = {"hyplant": 0.07, "flox": 0.013, "desis": 0.05}
 - desis: an assumption. The published signal to noise is about 200 near 550 nm and lower in the
   near infrared; 200 is taken at L = 100.
 """
+COMMON_ERROR: dict[str, float] = {"flox": 0.007}
+"""Error of the radiance at the bottom of the O2-A band that all bands there share, relative to it.
+
+Stray light, dark signal and linearity fill or deepen the band as fluorescence does, and no fit can
+tell. For FloX 1.35 % is published there (FLEX mission: FloX uncertainty table, version 2, at
+760.5 nm); half of it is taken, because the table includes what the wavelengths are uncertain by,
+which is fitted here. For other sensors nothing is published that could be used: 0.
+"""
 DARKEST = 1.0  # mW m-2 nm-1 sr-1, below which detector noise is taken not to fall further
 
 

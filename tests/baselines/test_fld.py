@@ -1,12 +1,14 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 
 from fakes.emulator import fake_emulator
-from sifnet.baselines.fld import ThreeBands, three_fld, three_fld_scene
+from sifnet.baselines.fld import Method, Shoulders, fld_scene, ifld, three_fld
 from sifnet.errors import SifnetError
 from sifnet.physics.forward import simulate
 from sifnet.physics.instrument import Instrument
@@ -49,21 +51,55 @@ def test_a_slope_of_reflectance_changes_little_between_two_shoulders() -> None:
     assert three_fld(radiance, _light(), WAVELENGTH) == pytest.approx(1.0, abs=0.05)
 
 
+def test_curved_reflectance_misleads_3fld_but_not_ifld() -> None:
+    x = WAVELENGTH - 760.5
+    reflectance = 0.4 + 0.003 * x - 0.0005 * x**2
+    radiance = reflectance * _light() / np.pi + 1.0 - 0.02 * x
+    error = three_fld(radiance, _light(), WAVELENGTH) - 1.0
+    assert abs(error) > 0.3
+    assert abs(ifld(radiance, _light(), WAVELENGTH) - 1.0) < 0.02
+
+
+def test_ifld_is_the_published_formula() -> None:
+    """Alonso et al. (2008) with correction factors written out, of one band out and one in."""
+    x = WAVELENGTH - 760.5
+    light, sif = _light() / np.pi, 1.3
+    radiance = (0.35 + 0.004 * x - 0.0002 * x**2) * light + sif
+    shoulder = ((WAVELENGTH >= 752) & (WAVELENGTH <= 758.7)) | (
+        (WAVELENGTH >= 770.2) & (WAVELENGTH <= 774)
+    )
+    apparent = np.polynomial.Polynomial.fit(x[shoulder], (radiance / light)[shoulder], 2)(x)
+    smooth = 1 / np.polynomial.Polynomial.fit(x[shoulder], 1 / light[shoulder], 2)(x)
+    out, at = np.argmin(abs(WAVELENGTH - 758)), np.argmin(light)
+    alpha_r = apparent[out] / apparent[at]
+    alpha_f = alpha_r * smooth[out] / smooth[at]
+    e_out, l_out = smooth[out], apparent[out] * smooth[out]
+    expected = (alpha_r * e_out * radiance[at] - light[at] * l_out) / (
+        alpha_r * e_out - alpha_f * light[at]
+    )
+    found = ifld(radiance, light * np.pi, WAVELENGTH)
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert found == pytest.approx(sif, abs=0.02)
+
+
 def test_a_sensor_without_shoulders_is_refused() -> None:
     narrow = WAVELENGTH < 765
     with pytest.raises(SifnetError, match="a band inside O2-A and one on each side"):
-        ThreeBands.choose(WAVELENGTH[narrow], _light()[narrow])
+        Shoulders.choose(WAVELENGTH[narrow], _light()[narrow])
 
 
-def test_real_spectra_give_what_established_algorithms_give(shared_data: Path) -> None:
-    """115 measurements of 2025-06-15 beside SPECFIT and SFM of another group."""
+@pytest.mark.parametrize(("method", "allowed"), [(three_fld, 0.1), (ifld, 0.2)])
+def test_real_spectra_give_what_established_algorithms_give(
+    method: Callable[..., np.ndarray], allowed: float, shared_data: Path
+) -> None:
+    """115 measurements of 2025-06-15 beside SPECFIT and SFM of another group, 0.1 apart."""
     radiance, irradiance, wavelength = _read_flox(shared_data / "flox")
     reference = pd.read_csv(shared_data / "flox" / "reference_sif.csv")
-    sif = three_fld(radiance, irradiance, wavelength)
+    sif = method(radiance, irradiance, wavelength)
     for name, correlation in (("specfit", 0.985), ("sfm", 0.98)):
         other = reference[f"sif_o2a_{name}_mw"].to_numpy()
         assert np.corrcoef(sif, other)[0, 1] > correlation
-        assert abs(np.mean(sif - other)) < 0.1
+        assert abs(np.mean(sif - other)) < allowed
 
 
 LINES, SAMPLES = 40, 12
@@ -117,16 +153,26 @@ def _airborne(pressure_error: float) -> tuple[Scene, np.ndarray, np.ndarray]:
     return _scene(np.concatenate([red, red, light], axis=-1), bands), sif, soil
 
 
-def test_from_the_air_it_is_right_where_the_prior_is_right() -> None:
+@pytest.mark.parametrize("method", ["3FLD", "iFLD"])
+def test_from_the_air_it_is_right_where_the_prior_is_right(method: Method) -> None:
     scene, sif, _ = _airborne(pressure_error=0.0)
-    found = three_fld_scene(scene, emulator=fake_emulator())
+    found = fld_scene(scene, method, emulator=fake_emulator())
     assert found == pytest.approx(sif, abs=0.15)
 
 
-def test_bare_ground_absorbs_a_wrong_pressure() -> None:
+def test_an_atmosphere_from_outside_is_believed() -> None:
+    scene, sif, _ = _airborne(pressure_error=-40.0)
+    pressure = read(scene, slice(0, 1), (1, SAMPLES)).prior.mean.surface_pressure.mean() - 40.0
+    known = xr.Dataset({"surface_pressure": float(pressure), "surface_pressure_uncertainty": 1.0})
+    found = fld_scene(scene, emulator=fake_emulator(), atmosphere=known)
+    assert found == pytest.approx(sif, abs=0.15)
+
+
+@pytest.mark.parametrize("method", ["3FLD", "iFLD"])
+def test_bare_ground_absorbs_a_wrong_pressure(method: Method) -> None:
     scene, sif, soil = _airborne(pressure_error=-40.0)
-    plain = three_fld_scene(scene, emulator=fake_emulator())
-    anchored = three_fld_scene(scene, emulator=fake_emulator(), bare_ground=True)
+    plain = fld_scene(scene, method, emulator=fake_emulator())
+    anchored = fld_scene(scene, method, emulator=fake_emulator(), bare_ground=True)
     assert abs(plain[soil].mean()) > 3 * abs(anchored[soil].mean())
     assert abs(anchored[soil].mean()) < 0.05
     assert np.abs(anchored - sif).mean() < 0.5 * np.abs(plain - sif).mean()
@@ -135,8 +181,8 @@ def test_bare_ground_absorbs_a_wrong_pressure() -> None:
 def test_without_bare_ground_there_is_no_anchor() -> None:
     scene, *_ = _airborne(pressure_error=0.0)
     green = Scene(scene.dataset.isel(line=[1, 2, 4, 5]))
-    with pytest.raises(SifnetError, match="no bare ground to anchor 3FLD to: found 0 pixels"):
-        three_fld_scene(green, emulator=fake_emulator(), bare_ground=True)
+    with pytest.raises(SifnetError, match="no bare ground to anchor to: found 0 pixels"):
+        fld_scene(green, emulator=fake_emulator(), bare_ground=True)
 
 
 def test_a_scene_with_measured_irradiance_needs_no_simulation() -> None:
@@ -149,6 +195,6 @@ def test_a_scene_with_measured_irradiance_needs_no_simulation() -> None:
         irradiance=(("line", "sample", "band"), light),
         reader_flags=(("line", "sample"), flags),
     )
-    found = three_fld_scene(scene)
+    found = fld_scene(scene)
     assert np.isnan(found[1, 0])
     assert found[[0, 2, 3], 0] == pytest.approx(1.0, abs=1e-3)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.polynomial.legendre import legval
 
 joseki = pytest.importorskip("joseki", reason="needs the 'build' extra")
 
 from sifnet.physics.atmosphere import (  # noqa: E402
     BOUNDARIES_KM,
+    MARITIME,
+    _phase_function,
     aerosol_column,
     layer_shares,
     layers,
@@ -87,3 +90,12 @@ def test_o2_scale_scales_absorption_only() -> None:
     soot = layer_shares(BOUNDARIES_KM, 2.0)[:, None] * (aerosol[0] - aerosol[1])
     expected = 0.02 * (absorbed - soot)[ozone_free]
     np.testing.assert_allclose(gain[ozone_free], expected, rtol=0.02, atol=1e-9)
+
+
+def test_phase_function_of_maritime_haze_does_not_ring() -> None:
+    """The series of its moments is the closed form of Henyey & Greenstein (1941)."""
+    asymmetry = MARITIME["asymmetry"]
+    moments = _phase_function(np.zeros((1, 1)), np.float64(asymmetry))[:, 0, 0]
+    cosine = np.cos(np.radians(np.linspace(15.0, 180.0, 300)))
+    exact = (1 - asymmetry**2) / (1 + asymmetry**2 - 2 * asymmetry * cosine) ** 1.5
+    np.testing.assert_allclose(legval(cosine, moments), exact, rtol=1e-4)

@@ -1,0 +1,150 @@
+"""Axes of weather services to ours: place, level and time under one name and in one order."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from atmorep_bridge.quantities import PRESSURE
+from sifnet.errors import SifnetError
+
+DIMENSIONS = ("member", "time", "level", "latitude", "longitude")
+RENAME = {
+    "lat": "latitude",
+    "lon": "longitude",
+    "datetime": "time",
+    "number": "member",
+    "realization": "member",
+}
+PRESSURE_LEVELS = ("pressure_level", "isobaricInhPa", "isobaricInPa", "plev", "pressure")
+MODEL_LEVELS = ("model_level", "hybrid", "ml", "modelLevel")
+LEVELS = (*PRESSURE_LEVELS, *MODEL_LEVELS, "level", "lev")
+
+
+def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
+    """Ascending latitude and longitude from -180, rounded so that float32 and float64 agree.
+
+    Raises:
+        SifnetError: the grid is not one of latitude and longitude.
+    """
+    data = data.rename({k: v for k, v in RENAME.items() if k in data.variables or k in data.dims})
+    for name in ("latitude", "longitude"):
+        if name not in data.dims or name not in data.coords:
+            raise SifnetError(
+                f"the fields are not on a grid of latitude and longitude: no {name}",
+                found=f"dimensions {', '.join(map(str, data.dims))}",
+                expected="latitude, longitude (regular or Gaussian, not reduced, not projected)",
+                remedy="Download them on a regular grid.",
+                file=source,
+            )
+    longitude = (data["longitude"].astype(float) + 180) % 360 - 180
+    data = data.assign_coords(
+        latitude=data["latitude"].astype(float).round(5), longitude=longitude.round(5)
+    )
+    if not (np.abs(data["latitude"]) <= 90).all():
+        raise SifnetError(
+            "latitudes are impossible",
+            found=f"{float(data.latitude.min()):g} to {float(data.latitude.max()):g}",
+            expected="-90 to 90",
+            remedy="Are latitude and longitude exchanged?",
+            file=source,
+        )
+    for name in ("latitude", "longitude"):
+        order = np.argsort(data[name].values, kind="stable")
+        order = order[np.append(True, np.diff(data[name].values[order]) > 0)]  # -180 and 180 once
+        data = _take(data, name, order)
+    return data
+
+
+def _take(data: xr.Dataset, name: str, order: np.ndarray) -> xr.Dataset:
+    """``isel`` by slices where the order allows: dask then reads the part that is asked for."""
+    cuts = np.flatnonzero(np.abs(np.diff(order)) != 1) + 1
+    runs = np.split(order, cuts)
+    if len(runs) > 2:
+        return data.isel({name: order})
+    pieces = []
+    for run in runs:
+        step = 1 if run.size == 1 or run[1] > run[0] else -1
+        stop = run[-1] + step
+        pieces.append(data.isel({name: slice(run[0], None if stop < 0 else stop, step)}))
+    if len(pieces) == 1:
+        return pieces[0]
+    return xr.concat(pieces, name, data_vars="minimal", coords="minimal", compat="override",
+                     join="override")  # fmt: skip
+
+
+def with_level(data: xr.Dataset, source: str) -> tuple[xr.Dataset, str]:
+    """``level`` from top to ground: hPa, or the number of a model level, and which of the two.
+
+    Raises:
+        SifnetError: levels are only counted, not labelled.
+    """
+    found = [str(name) for name in (*data.dims, *data.coords) if name in LEVELS]
+    if not found:
+        return data, ""
+    name = found[0]
+    if name not in data.coords:
+        raise SifnetError(
+            "levels carry no numbers",
+            found=f"dimension {name} of {data.sizes[name]}",
+            expected="pressures, or numbers of model levels",
+            remedy="Download the fields with their level coordinate.",
+            file=source,
+        )
+    values = data[name].values.astype(float)
+    about = f"{data[name].attrs.get('units', '')} {data[name].attrs.get('long_name', '')}".lower()
+    units = str(data[name].attrs.get("units", ""))
+    model = name in MODEL_LEVELS or "model" in about or "layer" in about
+    if not model and name not in PRESSURE_LEVELS and units not in PRESSURE:
+        model = bool(values.max() <= 137 and (values == values.round()).all())
+    if name not in data.dims:
+        data = data.expand_dims(name)
+    data = data.rename({name: "level"})
+    if not model:
+        in_pascal = units == "Pa" or (units not in PRESSURE and values.max() > 1100)
+        data = data.assign_coords(level=data["level"].astype(float) * (0.01 if in_pascal else 1.0))
+    if data["level"].size > 1 and (np.diff(data["level"].values) < 0).all():
+        data = data.isel(level=slice(None, None, -1))
+    return data.sortby("level"), "model" if model else "pressure"
+
+
+def with_time(data: xr.Dataset, source: str) -> xr.Dataset:
+    """One dimension ``time`` of validity; of two forecasts for a time, the later one.
+
+    Raises:
+        SifnetError: times are no dates.
+    """
+    if "expver" in data.dims:  # ERA5 and its preliminary months, one of them NaN
+        versions = [data.isel(expver=i, drop=True) for i in range(data.sizes["expver"])]
+        data = versions[0]
+        for other in versions[1:]:
+            data = data.fillna(other)
+    name = "valid_time" if "valid_time" in data.variables else "time"
+    if name not in data.variables:
+        return data  # an invariant field; a quantity that needs a time is refused later
+    valid = data[name]
+    if not np.issubdtype(valid.dtype, np.datetime64):
+        raise SifnetError(
+            "times cannot be understood",
+            found=f"{name} of type {valid.dtype}, units {valid.attrs.get('units')!r}",
+            expected="dates of the standard calendar (CF `units`)",
+            remedy="Correct the file's time coordinate.",
+            file=source,
+        )
+    if valid.ndim == 2:  # reference time and lead time
+        data = data.stack(analysis=valid.dims).reset_index("analysis")
+        valid = data[name]
+    times = np.atleast_1d(valid.values).astype("datetime64[ns]")
+    dimension = str(valid.dims[0]) if valid.ndim else "time"
+    axes = [name for name in data.dims if name in DIMENSIONS and name not in ("time", dimension)]
+    data = data.drop_vars([name for name in data.coords if name not in axes])
+    if not valid.ndim:
+        data = data.expand_dims("time")
+    elif dimension != "time":
+        data = data.rename({dimension: "time"})
+    data = data.assign_coords(time=times)
+    if np.unique(times).size == times.size and (np.diff(times) > np.timedelta64(0)).all():
+        return data
+    # Stacked, forecasts started later come later: the last of equal times has the shortest lead.
+    first_from_end = np.unique(times[::-1], return_index=True)[1]
+    return data.isel(time=times.size - 1 - first_from_end)

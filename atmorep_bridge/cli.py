@@ -1,0 +1,133 @@
+"""The command line of the bridge: a few lines over the functions of the same name."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+from typer.core import TyperGroup
+
+from sifnet.errors import SifnetError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+out, err = Console(), Console(stderr=True)
+
+
+class _Commands(TyperGroup):
+    """Bad input is one line and exit code 2."""
+
+    def invoke(self, ctx: Any) -> object:
+        try:
+            return super().invoke(ctx)
+        except SifnetError as error:
+            err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The atmosphere of a scene from reanalysis and forecast, for `sifnet --atmosphere`.\n\n"
+    "    atmorep-bridge state line.hdr --fields era5.nc cams.nc --elevation 92 -o atmosphere.nc\n\n"
+    "    sifnet fit line.hdr --atmosphere atmosphere.nc -o out",
+)
+
+
+@app.callback()
+def _all(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+) -> None:
+    handler = RichHandler(console=err, show_path=False, show_time=False)
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
+
+
+@app.command()
+def state(
+    scene: Annotated[Path, typer.Argument(metavar="SCENE", help="As for `sifnet fit`.")],
+    fields: Annotated[
+        list[str],
+        typer.Option(
+            metavar="FILE...",
+            help="NetCDF, GRIB or zarr (also gs://): temperature and humidity on pressure or model "
+            "levels with geopotential, or surface pressure and geopotential; aerosol.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="atmosphere.nc")],
+    more: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="")] = None,
+    elevation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEM.tif|METRES",
+            help="Ground above sea level; 8 m are 1 hPa. By default the scene's own.",
+        ),
+    ] = None,
+) -> None:
+    """Bring reanalysis fields to the time, place and elevation of a scene.
+
+    Give the hours before and after the scene, on an area with a margin of one grid length. What
+    is needed, and where to get it:
+
+    - ERA5 (cds.climate.copernicus.eu), *pressure levels*: temperature, specific humidity,
+      geopotential, at all levels from 1000 to 1 hPa;
+
+    - for aerosol, CAMS (ads.atmosphere.copernicus.eu): total aerosol optical depth at 550 nm, or
+      MERRA-2 M2T1NXAER: TOTEXTTAU. Without it sifnet keeps its own prior.
+
+    Model levels, single levels, WeatherBench 2 and ARCO zarr, MERRA-2 and AtmoRep forecasts are
+    understood as well. The first file that has a quantity gives it.
+
+    Example: `atmorep-bridge state line.hdr --fields era5.nc cams.nc --elevation dem.tif -o
+    atmosphere.nc`
+    """
+    import sifnet
+    from atmorep_bridge.state import state as state_of
+    from atmorep_bridge.state import write
+
+    command = shlex.join(["atmorep-bridge", *sys.argv[1:]])
+    opened = sifnet.open_scene(scene)
+    found = state_of(opened, [*fields, *(more or [])], elevation=elevation, command=command)
+    write(found, output)
+    out.print(_table(found), highlight=False)
+    out.print(escape(f"atmosphere: {output}"), highlight=False, soft_wrap=True)
+
+
+def _table(atmosphere: xr.Dataset) -> Table:
+    """Each quantity with its uncertainty and how that comes about."""
+    from atmorep_bridge.quantities import QUANTITIES
+    from atmorep_bridge.state import SCALARS
+
+    table = Table(title=f"{atmosphere.attrs['title']}: {atmosphere.attrs['source']}",
+                  title_justify="left")  # fmt: skip
+    for heading in ("", "value", "± 1 sd", "unit", "from"):
+        table.add_column(heading, justify="right" if heading in ("value", "± 1 sd") else "left")
+    for name in SCALARS:
+        if name not in atmosphere:
+            table.add_row(name, "", "", "", f"in no file: {QUANTITIES[name].download}")
+            continue
+        sd = atmosphere[f"{name}_uncertainty"]
+        table.add_row(name, f"{float(atmosphere[name]):.2f}", f"{float(sd):.2f}",
+                      atmosphere[name].attrs["units"], sd.attrs["comment"])  # fmt: skip
+    return table
+
+
+def main() -> None:
+    """Entry point of the ``atmorep-bridge`` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

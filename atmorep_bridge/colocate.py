@@ -1,0 +1,181 @@
+"""Fields to a scene: bilinear in space, linear in time, at the elevation of its ground.
+
+Pressure and profile of every corner of the grid are moved to the scene's elevation before they are
+averaged: model orography differs by hundreds of metres between corners, weather by a hectopascal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from atmorep_bridge.box import at_points, load_box, time_distance
+from atmorep_bridge.columns import (
+    PROFILE_HEIGHTS,
+    Column,
+    model_level_pressure,
+    temperature_offset,
+)
+from atmorep_bridge.field_checks import check_values
+from atmorep_bridge.fields import by_grid, open_fields
+from atmorep_bridge.footprint import Footprint
+from atmorep_bridge.quantities import QUANTITIES
+from sifnet.errors import SifnetError
+
+ALTITUDES = np.round(np.arange(-0.5, 9.01, 0.1), 1)
+"""km above sea level, of the pressure table; ln p between them is linear to 3e-6."""
+COLUMN = {"temperature", "specific_humidity", "height", "surface_pressure", "surface_height"}
+
+
+@dataclass(frozen=True)
+class Colocated:
+    """Fields at the points of a scene, dimensions (point) and (member) where there are any.
+
+    Attributes:
+        values: pressure (point, altitude), surface_pressure, temperature_offset, shape, water
+            (point), profile_pressure, profile_temperature, profile_humidity (point, level), and
+            aot_550 (point) if a file has it.
+        model_height: km, of the model's ground over the scene; NaN where no file says it.
+        gap: hours between the analyses that were used, 0 for a hit.
+        beyond: hours from the scene to the nearest analysis, outside the files' time.
+        sources: files that were used; products: their services, each in the order of use.
+    """
+
+    values: xr.Dataset
+    model_height: float
+    gap: float
+    beyond: float
+    sources: list[str]
+    products: list[str]
+
+
+def colocate(sources: Sequence[str | Path], footprint: Footprint) -> Colocated:
+    """Bring the fields of files to a footprint.
+
+    Temperature, humidity and pressure come from the first grid that has them all, aerosol from
+    the first that has it.
+
+    Raises:
+        SifnetError: a quantity is missing, or place or time lie outside the files.
+    """
+    boxes: list[xr.Dataset] = []
+    outside: list[tuple[set[str], SifnetError]] = []
+    for fields in open_fields(sources):
+        try:
+            boxes.append(load_box(fields, footprint))
+        except SifnetError as error:
+            outside.append((set(map(str, fields.data_vars)), error))
+    grids = by_grid(boxes)
+    air = next((grid for grid in grids if not missing(grid)), None)
+    aerosol = next((grid for grid in grids if "aot_550" in grid), None)
+    for offered, problem in outside:  # what is elsewhere matters if nothing else is here
+        if (air is None and offered & COLUMN) or (aerosol is None and "aot_550" in offered):
+            raise problem
+    if air is None:
+        raise _incomplete(grids)
+    used = [air] if aerosol is None or aerosol is air else [air, aerosol]
+    for grid in used:
+        check_values(grid)
+    values = at_points(column_state(air, footprint.elevation), footprint)
+    if aerosol is not None:
+        depth = aerosol[["aot_550"]].dropna("time", how="all")
+        values = values.merge(at_points(depth, footprint))
+    gap, beyond = time_distance(air["temperature"], footprint)
+    model_height = float("nan")
+    if "surface_height" in air:
+        model_height = float(at_points(air[["surface_height"]], footprint)["surface_height"].mean())
+    return Colocated(
+        values,
+        model_height,
+        gap,
+        beyond,
+        list(dict.fromkeys(file for grid in used for file in grid.attrs["files"])),
+        list(dict.fromkeys(grid.attrs["product"] for grid in used)),
+    )
+
+
+def missing(fields: xr.Dataset) -> list[str]:
+    """Names of what a column needs and a grid does not have."""
+    lacking = [n for n in ("temperature", "specific_humidity") if n not in fields]
+    on_pressure = fields.attrs["level_kind"] == "pressure"
+    ground = [n for n in ("surface_pressure", "surface_height") if n not in fields]
+    if "height" in fields and on_pressure:
+        ground = []  # the levels carry their own heights
+    elif on_pressure and len(ground) == 2:
+        ground = ["height"]
+    return lacking + ground
+
+
+def _incomplete(grids: list[xr.Dataset]) -> SifnetError:
+    nothing = xr.Dataset(attrs={"files": [], "level_kind": "pressure"})
+    best = min([*grids, nothing], key=lambda grid: len(missing(grid)))
+    lacking = missing(best)
+    return SifnetError(
+        "the files do not hold what a column of air needs",
+        found=", ".join(map(str, best.data_vars)) or "nothing over the scene",
+        expected="also " + ", ".join(lacking),
+        remedy="Download, on the same grid: "
+        + "; ".join(f"{name} ({QUANTITIES[name].download})" for name in lacking),
+        file=", ".join(best.attrs["files"]) or None,
+    )
+
+
+def column_state(fields: xr.Dataset, elevation: float) -> xr.Dataset:
+    """What every column of a loaded box says for ground at ``elevation``, km.
+
+    The variables of ``Colocated.values`` but aerosol, on (latitude, longitude, time, member).
+
+    Raises:
+        SifnetError: a profile has gaps.
+    """
+    fields = fields.dropna("time", how="all", subset=["temperature"])
+    if fields.attrs["level_kind"] == "model" and "pressure" not in fields:
+        pressure = model_level_pressure(fields["level"], fields["surface_pressure"])
+    else:
+        pressure = fields.get("pressure", fields["level"])
+    names = ("temperature", "specific_humidity", "height", "surface_pressure", "surface_height")
+    parts = [pressure] + [fields.get(n, xr.DataArray(np.nan)) for n in names]
+    if fields.attrs["level_kind"] != "pressure":
+        parts[3] = xr.DataArray(np.nan)
+    levels = [["level"] if "level" in part.dims else [] for part in parts]
+    outputs = [["altitude"], [], [], [], [], ["level_out"], ["level_out"], ["level_out"]]
+    found = xr.apply_ufunc(
+        _state_of, *parts, input_core_dims=levels, output_core_dims=outputs, vectorize=True,
+        kwargs={"elevation": elevation}, output_dtypes=[float] * len(outputs),
+    )  # fmt: skip
+    labels = ("pressure", "surface_pressure", "temperature_offset", "shape", "water",
+              "profile_pressure", "profile_temperature", "profile_humidity")  # fmt: skip
+    state = xr.Dataset(dict(zip(labels, found, strict=True))).rename({"level_out": "level"})
+    return state.assign_coords(altitude=ALTITUDES, level=np.arange(PROFILE_HEIGHTS.size))
+
+
+def _state_of(
+    pressure: Any, temperature: Any, humidity: Any, height: Any, surface_pressure: float,
+    surface_height: float, *, elevation: float,
+) -> tuple[Any, ...]:  # fmt: skip
+    grounded = np.isfinite(surface_pressure) and np.isfinite(surface_height)
+    column = Column.from_levels(
+        pressure,
+        temperature,
+        humidity,
+        ground=(float(surface_pressure), float(surface_height)) if grounded else None,
+        height=height if np.ndim(height) else None,
+    )
+    heights = elevation + PROFILE_HEIGHTS
+    p, t = column.pressure_at(heights), column.temperature_at(heights)
+    offset, shape = temperature_offset(p, t)
+    return (
+        column.pressure_at(ALTITUDES),
+        p[0],
+        offset,
+        shape,
+        column.water(elevation),
+        p,
+        t,
+        column.humidity_at(heights),
+    )

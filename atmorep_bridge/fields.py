@@ -1,0 +1,186 @@
+"""Fields of ERA5, CAMS, MERRA-2, WeatherBench and AtmoRep, labelled alike: our names and units.
+
+Dimensions (member, time, level, latitude, longitude), of which member and level may be absent.
+Latitude and longitude ascend, longitude from -180; level runs from the top to the ground and is
+pressure in hPa (``level_kind`` "pressure") or the number of a model level ("model"). Pressure hPa,
+temperature K, humidity kg/kg, heights km above sea level (geopotential over 9.80665 m s-2), water
+g cm-2. Nothing is read before it is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from atmorep_bridge.axes import DIMENSIONS, with_level, with_place, with_time
+from atmorep_bridge.opening import open_raw
+from atmorep_bridge.quantities import QUANTITIES
+from sifnet.errors import SifnetError
+
+log = logging.getLogger(__name__)
+
+
+def open_fields(sources: Sequence[str | Path]) -> list[xr.Dataset]:
+    """Open files, folders and addresses, lazily: one labelled dataset for each grid they are on.
+
+    Files of one grid become one dataset, whether they hold different quantities or other times.
+
+    Raises:
+        SifnetError: a file cannot be read, or what it holds cannot be understood.
+    """
+    labelled, useless = [], []
+    for source in map(str, sources):
+        parts = [_labelled(raw, source) for raw in open_raw(source)]
+        known = [part for part in parts if part.data_vars]
+        if not known:
+            log.warning("%s holds nothing of use and is left out", source)
+            useless.append(source)
+        labelled += known
+    if not labelled:
+        raise SifnetError(
+            "nothing in these files is of use",
+            found=", ".join(useless) or "no file",
+            expected="some of " + ", ".join(q.names[0] for q in QUANTITIES.values()),
+            remedy="Give files of temperature, humidity, geopotential, pressure or aerosol.",
+        )
+    return by_grid(labelled)
+
+
+def by_grid(datasets: Iterable[xr.Dataset]) -> list[xr.Dataset]:
+    """Datasets of the same latitudes, longitudes and kind of levels as one, in their order.
+
+    What has no levels joins every profile of its grid.
+
+    Raises:
+        SifnetError: two files hold the same quantity at the same time.
+    """
+    grids: dict[bytes, list[xr.Dataset]] = {}
+    for dataset in datasets:
+        place = dataset["latitude"].values.tobytes() + b"|" + dataset["longitude"].values.tobytes()
+        grids.setdefault(place, []).append(dataset)
+    joined = []
+    for members in grids.values():
+        kinds = dict.fromkeys(d.attrs["level_kind"] for d in members if d.attrs["level_kind"])
+        for kind in kinds or {"": None}:
+            joined.append(_join([d for d in members if d.attrs["level_kind"] in ("", kind)]))
+    return joined
+
+
+def _join(datasets: list[xr.Dataset]) -> xr.Dataset:
+    files = list(dict.fromkeys(file for d in datasets for file in d.attrs["files"]))
+    products = list(dict.fromkeys(d.attrs["product"] for d in datasets))
+    kind = max(d.attrs["level_kind"] for d in datasets)  # "" where there are no levels
+    try:
+        whole = xr.combine_by_coords(
+            datasets,
+            join="outer",
+            compat="override",
+            coords="minimal",
+            data_vars="minimal",
+            combine_attrs="drop",
+        )
+    except ValueError as error:
+        raise SifnetError(
+            "files hold the same fields twice",
+            found=", ".join(files),
+            expected="each quantity and time once",
+            remedy="Leave out the file that repeats another.",
+        ) from error
+    attributes = {"files": files, "product": " and ".join(products), "level_kind": kind}
+    assert isinstance(whole, xr.Dataset)
+    return whole.assign_attrs(attributes)
+
+
+def _labelled(raw: xr.Dataset, source: str) -> xr.Dataset:
+    """What we use of a raw dataset, with our names, dimensions, orders and units."""
+    wanted = {name for q in QUANTITIES.values() for name in q.names} | {"lnsp"}
+    data = raw.drop_vars([name for name in raw.data_vars if name not in wanted])
+    kind = ""
+    if data.data_vars:
+        data, kind = with_level(data, source)
+        data = with_time(with_place(data, source), source)
+    arrays: dict[str, xr.DataArray] = {}
+    for name, values in data.data_vars.items():
+        ours, values = _named(str(name), values, kind)
+        arrays[ours] = _converted(ours, values, source)
+    if "level" not in {d for array in arrays.values() for d in array.dims}:
+        kind = ""
+    labelled = xr.Dataset(arrays).drop_vars(
+        [name for name in data.coords if name not in DIMENSIONS], errors="ignore"
+    )
+    order = [name for name in DIMENSIONS if name in labelled.dims]
+    attributes = {"files": [source], "product": product(raw, source), "level_kind": kind}
+    return labelled.transpose(*order).assign_attrs(attributes)
+
+
+def product(raw: xr.Dataset, source: str) -> str:
+    """The name of the service or model a dataset says it is from."""
+    says = " ".join(
+        str(raw.attrs.get(key, ""))
+        for key in ("source", "title", "Title", "institution", "Institution", "history", "LongName")
+    )
+    text = f"{says} {Path(source).name}".lower()
+    names = {
+        "AtmoRep": ("atmorep",),
+        "MERRA-2": ("merra", "gmao", "m2t1", "m2i"),
+        "CAMS": ("cams", "eac4", "copernicus atmosphere"),
+        "ERA5": ("era5", "era-5"),
+    }
+    for name, signs in names.items():
+        if any(sign in text for sign in signs):
+            return name
+    if {"TOTEXTTAU", "PS", "QV", "PHIS"} & set(raw.data_vars):
+        return "MERRA-2"
+    return "CAMS" if {"aod550", "go3"} & set(raw.data_vars) else "reanalysis"
+
+
+def _named(name: str, values: xr.DataArray, kind: str) -> tuple[str, xr.DataArray]:
+    """Our name of a variable. Surface fields lose time or level that they only carry along."""
+    if name == "lnsp":  # natural logarithm of Pa, stored at level 1
+        values = xr.apply_ufunc(np.exp, values, dask="allowed").assign_attrs(units="Pa")
+    ours = "surface_pressure" if name == "lnsp" else next(
+        key for key, quantity in QUANTITIES.items() if name in quantity.names
+    )  # fmt: skip
+    if ours == "height" and (kind != "pressure" or "level" not in values.dims):
+        ours = "surface_height"
+    if ours.startswith("surface") and "level" in values.dims:
+        values = values.isel(level=0, drop=True)
+    if ours == "surface_height" and values.sizes.get("time") == 1:
+        values = values.isel(time=0, drop=True)  # downloaded once, good for ever
+    if "member" in values.dims and "member" not in values.coords:
+        values = values.assign_coords(member=np.arange(values.sizes["member"]))
+    return ours, values
+
+
+def _converted(ours: str, values: xr.DataArray, source: str) -> xr.DataArray:
+    quantity = QUANTITIES[ours]
+    stated = values.attrs.get("units")
+    unit = next(iter(quantity.units)) if stated is None else plain_units(str(stated))
+    if unit not in quantity.units:
+        raise SifnetError(
+            f"the unit of {values.name} ({ours}) is not understood",
+            found=stated,
+            expected=" or ".join(unit for unit in quantity.units if unit),
+            remedy="Correct the attribute `units`.",
+            file=source,
+        )
+    if "time" not in values.dims and ours != "surface_height":
+        raise SifnetError(
+            f"{values.name} ({ours}) has no time",
+            found=f"dimensions {', '.join(map(str, values.dims))}",
+            expected="a coordinate time or valid_time",
+            remedy="Download it with its time.",
+            file=source,
+        )
+    factor = quantity.units[unit]
+    return (values if factor == 1.0 else values * factor).rename(ours).drop_attrs()
+
+
+def plain_units(units: str) -> str:
+    """``kg kg**-1`` and ``kg kg^-1`` as ``kg kg-1``: one way to write a unit."""
+    plain = units.strip().replace("**", "").replace("^", "").replace("(0 - 1)", "1")
+    return {"m2/s2": "m2 s-2", "m+2 s-2": "m2 s-2", "kg kg-1 ": "kg kg-1"}.get(plain, plain)

@@ -1,0 +1,213 @@
+"""Where, when and how high a scene is: what colocation needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import xarray as xr
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from rasterio.errors import RasterioIOError
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
+from scipy.ndimage import map_coordinates
+
+from sifnet.errors import SifnetError
+from sifnet.scene import Scene
+
+Array = NDArray[np.float64]
+
+POINTS = 8  # lines, and samples, at which the air is looked up
+ELEVATIONS = (-0.5, 9.0)  # km, of ground
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Points of a scene, and its ground.
+
+    Attributes:
+        latitude, longitude: (point) degrees, longitude -180 to 180.
+        time: (point) UTC.
+        elevation: mean of the ground, km above sea level.
+        relief: (line, sample), (line) or scalar, km, where it was given; else None.
+        source: of the elevation, in words.
+    """
+
+    latitude: Array
+    longitude: Array
+    time: NDArray[np.datetime64]
+    elevation: float
+    relief: xr.DataArray | None
+    source: str
+
+    @classmethod
+    def of(cls, scene: Scene, elevation: float | str | Path | None = None) -> Footprint:
+        """Take place and time from a scene; elevation from a DEM, a number in metres, or the scene.
+
+        Raises:
+            SifnetError: place or elevation of the scene are not known, or the DEM does not suit.
+        """
+        latitude, longitude = places(scene)
+        relief = None
+        source = "the scene"
+        if elevation is None:
+            ground = scene.dataset["ground_elevation"]
+            _refuse_assumed(scene)
+        else:
+            ground = relief = _elevation(elevation, latitude, longitude)
+            source = f"{elevation} m, given" if relief.ndim == 0 and _is_number(elevation) else (
+                f"DEM {Path(str(elevation)).name}")  # fmt: skip
+        time = scene.dataset.get("time")
+        if time is None:
+            stamp = np.datetime64(str(scene.dataset.attrs["acquisition_time"]), "ns")
+            time = xr.DataArray(stamp)
+        points = xr.broadcast(*(_thinned(values) for values in (latitude, longitude, time)))
+        north, east, when = (values.values.ravel() for values in points)
+        return cls(
+            north.astype(float),
+            (east.astype(float) + 180) % 360 - 180,
+            when.astype("datetime64[ns]"),
+            float(ground.mean()),
+            relief,
+            source,
+        )
+
+
+def places(scene: Scene) -> tuple[xr.DataArray, xr.DataArray]:
+    """Latitude and longitude of pixels (line, sample), of lines, or of the scene as a whole.
+
+    Raises:
+        SifnetError: nothing says where the scene is.
+    """
+    data = scene.dataset
+    wkt, transform = data.attrs.get("crs"), data.attrs.get("transform")
+    if "latitude" in data and (data["latitude"].ndim or wkt is None or transform is None):
+        latitude, longitude = (data[name].reset_coords(drop=True).reset_index(
+            list(data[name].indexes), drop=True) for name in ("latitude", "longitude"))  # fmt: skip
+        return latitude, longitude
+    if wkt is not None and transform is not None:
+        lines, samples, _ = scene.shape
+        column, row = np.meshgrid(np.arange(samples) + 0.5, np.arange(lines) + 0.5)
+        x, y = _moved(transform, column, row)
+        east, north = Transformer.from_crs(wkt, "EPSG:4326", always_xy=True).transform(x, y)
+        dims = ("line", "sample")
+        return xr.DataArray(north, dims=dims), xr.DataArray(east, dims=dims)
+    raise SifnetError(
+        "the place of the scene is not known",
+        found="neither latitude and longitude nor a map projection",
+        expected="a place",
+        remedy='Write {"latitude": .., "longitude": ..} into site.json beside the scene.',
+        file=(data.attrs["source_files"] or [scene.name])[0],
+    )
+
+
+def _moved(transform: Sequence[float], x: Array, y: Array) -> tuple[Array, Array]:
+    """Pixel to map, or back with the inverse: a, b, c, d, e, f of an affine transform."""
+    a, b, c, d, e, f = transform[:6]
+    return a * np.asarray(x) + b * np.asarray(y) + c, d * np.asarray(x) + e * np.asarray(y) + f
+
+
+def _refuse_assumed(scene: Scene) -> None:
+    """A reader that knew nothing took sea level: 100 m of error are 12 hPa."""
+    assumed = [n for n in scene.dataset.attrs["notes"] if "ground" in n and "elevation 0 km" in n]
+    if assumed:
+        raise SifnetError(
+            "the elevation of the ground is not known",
+            found=assumed[0],
+            expected="a DEM, or metres above sea level: 8 m are 1 hPa",
+            remedy="Give --elevation DEM.tif or --elevation METRES.",
+            file=(scene.dataset.attrs["source_files"] or [scene.name])[0],
+        )
+
+
+def _thinned(values: xr.DataArray) -> xr.DataArray:
+    """At most POINTS along each dimension, both ends among them."""
+    return values.isel({
+        name: np.unique(np.linspace(0, size - 1, min(size, POINTS)).round().astype(int))
+        for name, size in values.sizes.items()
+    })  # fmt: skip
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+def _elevation(
+    given: float | str | Path, latitude: xr.DataArray, longitude: xr.DataArray
+) -> xr.DataArray:
+    """Elevation, km, where latitude and longitude are; metres as text, or a DEM."""
+    if not _is_number(given):
+        return dem_elevation(Path(str(given)), latitude, longitude)
+    kilometres = float(str(given)) / 1e3
+    if not ELEVATIONS[0] <= kilometres <= ELEVATIONS[1]:
+        raise SifnetError(
+            "the elevation is impossible",
+            found=f"{given} m",
+            expected=f"{ELEVATIONS[0] * 1e3:g} to {ELEVATIONS[1] * 1e3:g} m above sea level",
+            remedy="Correct --elevation.",
+        )
+    return xr.DataArray(kilometres)
+
+
+def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -> xr.DataArray:
+    """Elevation, km, of a DEM in metres, bilinear at places; the shape of ``latitude``.
+
+    Raises:
+        SifnetError: the DEM cannot be read, has no CRS, or does not cover the places.
+    """
+    try:
+        with rasterio.open(path) as source:
+            if source.crs is None:
+                raise _unsuited(path, "no coordinate reference system", "a georeferenced DEM")
+            to_dem = Transformer.from_crs("EPSG:4326", CRS.from_wkt(source.crs.to_wkt()),
+                                          always_xy=True)  # fmt: skip
+            x, y = to_dem.transform(longitude.values, latitude.values)
+            column, row = _moved(~source.transform, x, y)
+            inside = (column >= 0) & (column <= source.width) & (row >= 0) & (row <= source.height)
+            if not np.all(inside):
+                raise _not_covered(path, source, latitude, longitude)
+            left, top = (max(int(v.min()) - 2, 0) for v in (column, row))
+            right, bottom = int(column.max()) + 3, int(row.max()) + 3
+            window = Window.from_slices((top, min(bottom, source.height)),
+                                        (left, min(right, source.width)))  # fmt: skip
+            metres = source.read(1, window=window, masked=True).astype(float).filled(np.nan)
+    except RasterioIOError as error:
+        raise _unsuited(path, str(error), "a GeoTIFF of elevations") from error
+    centres = [np.atleast_1d(row - top - 0.5), np.atleast_1d(column - left - 0.5)]
+    found = map_coordinates(metres, centres, order=1, mode="nearest", prefilter=False)
+    low, high = (1e3 * limit for limit in ELEVATIONS)
+    if not ((found >= low) & (found <= high)).all():
+        known = found[np.isfinite(found)]
+        missing = f"{np.isnan(found).sum()} of {found.size} without a number"
+        span = f"{known.min():.5g} to {known.max():.5g}" if known.size else "none"
+        raise _unsuited(path, f"{span} m, {missing}", f"{low:g} to {high:g} m everywhere")
+    return latitude.copy(data=found.reshape(latitude.shape) / 1e3)
+
+
+def _unsuited(path: Path, found: str, expected: str) -> SifnetError:
+    return SifnetError(
+        "the elevation model cannot be used",
+        found=found,
+        expected=expected,
+        remedy="Give another DEM, or metres: --elevation 120",
+        file=path,
+    )
+
+
+def _not_covered(path: Path, source: rasterio.DatasetReader, latitude: xr.DataArray,
+                 longitude: xr.DataArray) -> SifnetError:  # fmt: skip
+    west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
+    return _unsuited(
+        path,
+        f"latitude {south:.4f} to {north:.4f}, longitude {west:.4f} to {east:.4f}",
+        f"the scene inside: latitude {float(latitude.min()):.4f} to {float(latitude.max()):.4f}, "
+        f"longitude {float(longitude.min()):.4f} to {float(longitude.max()):.4f}",
+    )

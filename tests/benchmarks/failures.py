@@ -1,0 +1,199 @@
+"""What a wrong assumption does to SIF: the pictures of BEWARE.md.
+
+    python tests/benchmarks/failures.py                 (make failures, a minute)
+
+A patch of 16 x 16 pixels without noise, a quarter bare soil, is simulated with one thing that the
+retrieval does not know, and retrieved as ever. Writes ``docs/failures.png``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sifnet.losses import LossWeights, total_sd
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.forward import transfer_on_bands
+from sifnet.physics.instrument import INSTRUMENTS, Instrument
+from sifnet.physics.noise import noise_sd
+from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorState, State
+from sifnet.physics.surface import Surface
+from sifnet.physics.transfer import at_sensor_radiance
+from sifnet.pixels import Pixels
+from sifnet.priors import ATMOSPHERE_PRIOR, PRESSURE_SD
+from sifnet.refinement import refine_shared, refine_surface
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SHAPE = (1, 16, 16)
+HEIGHTS = (0.6, 3.0)  # km, of the sensor
+PRESSURE = 1000.0  # hPa
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What is retrieved: a patch seen from a height, and what it is made of."""
+
+    emulator: Emulator
+    instrument: Instrument
+    geometry: Geometry
+    surface: Surface
+    prior: AtmospherePrior
+
+    @classmethod
+    def at(cls, height: float, emulator: Emulator, instrument: Instrument) -> Patch:
+        rng = torch.Generator().manual_seed(0)
+        random = torch.rand(3, *SHAPE, generator=rng)
+        soil = random[0] < 0.25
+        surface = Surface(
+            torch.where(soil, 0.15 + 0.1 * random[1], 0.3 + 0.2 * random[1]),
+            torch.where(soil, 5e-4 * torch.ones(SHAPE), 3e-3 * torch.ones(SHAPE)),
+            torch.full(SHAPE, 0.5),
+            torch.where(soil, torch.zeros(SHAPE), 0.5 + 2.0 * random[2]),
+        )
+        angles = {"solar_zenith_angle": 40.0, "view_zenith_angle": 5.0, "sensor_height": height,
+                  "relative_azimuth_angle": 90.0, "sun_earth_distance": 1.0}  # fmt: skip
+        geometry = Geometry(**{n: torch.full((1, 1, 16), v) for n, v in angles.items()})
+        one = torch.ones(1, 1, 1)
+        mean = {n: one * v for n, (v, _) in ATMOSPHERE_PRIOR.items()}
+        sd = {n: one * s for n, (_, s) in ATMOSPHERE_PRIOR.items()}
+        prior = AtmospherePrior(
+            Atmosphere(surface_pressure=one * PRESSURE, **mean),
+            Atmosphere(surface_pressure=one * PRESSURE_SD, **sd),
+        )
+        return cls(emulator, instrument, geometry, surface, prior)
+
+    @property
+    def soil(self) -> Tensor:
+        return self.surface.sif_760 == 0
+
+    def state(self, **air: float) -> State:
+        """The true state, with some of the atmosphere away from the prior's mean."""
+        moved = {n: torch.full((1, 1, 1), v) for n, v in air.items()}
+        nominal = torch.zeros(1, 1, 16)
+        return State(replace(self.prior.mean, **moved), self.surface, SensorState(nominal, nominal))
+
+    def radiance(
+        self, state: State, shape: Tensor | None = None, instrument: Instrument | None = None
+    ) -> Tensor:
+        """At the sensor, by another shape of emission or another instrument if given."""
+        sensor = instrument or self.instrument
+        t = transfer_on_bands(state.atmosphere, state.sensor, self.geometry, self.emulator, sensor)
+        reflectance, sif = state.surface.spectra(sensor.wavelength)
+        if shape is not None:
+            sif = state.surface.sif_760[..., None] * shape
+        return at_sensor_radiance(reflectance, sif, t)
+
+    def error(self, radiance: Tensor) -> tuple[float, float]:
+        """Mean error of sif_760 over vegetation and over soil."""
+        noise = noise_sd(radiance, "hyplant")
+        pixels = Pixels(
+            radiance=radiance,
+            noise=noise,
+            irradiance=None,
+            geometry=self.geometry,
+            prior=self.prior,
+            usable=torch.ones(SHAPE, dtype=torch.bool),
+            flags=torch.zeros(SHAPE, dtype=torch.int32),
+            ndvi=torch.where(self.soil, 0.1, 0.8),
+            column=torch.arange(16)[None],
+            line_id=torch.zeros(1, dtype=torch.long),
+            position=torch.zeros(1, 2),
+        )
+        weights = LossWeights()
+        sigma, through = total_sd(pixels, weights.model_error), (self.emulator, self.instrument)
+        start = refine_surface(pixels, sigma, self.state(), *through).state
+        state = refine_shared(pixels, sigma, start, *through, steps=4,
+                              independent_pixels=weights.independent_pixels,
+                              bare_ndvi=weights.bare_ndvi).state  # fmt: skip
+        found = refine_surface(pixels, sigma, state, *through, steps=3).state.surface.sif_760
+        error = found - self.surface.sif_760
+        return float(error[~self.soil].mean()), float(error[self.soil].mean())
+
+
+def pressure(patch: Patch, offset: float) -> Tensor:
+    """The ground lies elsewhere than its elevation says."""
+    return patch.radiance(patch.state(surface_pressure=PRESSURE + offset))
+
+
+def aerosol_height(patch: Patch, height: float) -> Tensor:
+    """A scale height of the aerosol, at a load of 0.25, that the prior does not hold."""
+    return patch.radiance(patch.state(aerosol_height=height, aot_550=0.25))
+
+
+def adjacency(patch: Patch, share: float) -> Tensor:
+    """A share of the light comes from the mean of the surroundings."""
+    light = patch.radiance(patch.state())
+    return (1 - share) * light + share * light.mean((1, 2), keepdim=True)
+
+
+def wings(patch: Patch, share: float) -> Tensor:
+    """A share of each band's response lies in wings five times as wide."""
+    grid = np.linspace(-3.0, 3.0, 601)
+    fwhm = INSTRUMENTS["hyplant"].fwhm
+
+    def gaussian(width: float) -> NDArray:
+        y = np.exp(-4 * np.log(2) * (grid / width) ** 2)
+        return y / y.sum()
+
+    values = (1 - share) * gaussian(fwhm) + share * gaussian(5 * fwhm)
+    centres = patch.instrument.wavelength.numpy()
+    response = [(centre + grid, values) for centre in centres]
+    real = Instrument(centres, fwhm, patch.emulator, response=response)
+    return patch.radiance(patch.state(), instrument=real)
+
+
+def emission_shape(patch: Patch, width: float) -> Tensor:
+    """Emission falls off as a Gaussian around 737 nm of this width (SCOPE: 21 to 26 nm)."""
+    x = patch.instrument.wavelength
+    shape = torch.exp(-0.5 * ((x - 737) ** 2 - (760 - 737) ** 2) / width**2)
+    return patch.radiance(patch.state(), shape=shape)
+
+
+def stray_light(patch: Patch, level: float) -> Tensor:
+    """Light that every band sees alike, as a share of the mean radiance."""
+    light = patch.radiance(patch.state())
+    return light + level * light.mean(-1, keepdim=True)
+
+
+CASES: dict[str, tuple[Callable[[Patch, float], Tensor], NDArray]] = {
+    "surface pressure − prior's, hPa (prior ± 8)": (pressure, np.linspace(-30, 30, 9)),
+    "aerosol scale height, km, AOT 0.25 (prior 1.5 ± 0.7)": (
+        aerosol_height, np.linspace(0.6, 3.8, 9)),
+    "share of light from the surroundings (adjacency)": (adjacency, np.linspace(0, 0.3, 7)),
+    "share of the response in wide wings": (wings, np.linspace(0, 0.04, 5)),
+    "width of the emission's fall, nm": (emission_shape, np.linspace(18, 30, 7)),
+    "stray light, share of mean radiance": (stray_light, np.linspace(0, 0.01, 6)),
+}  # fmt: skip
+
+
+@torch.no_grad()
+def main() -> None:
+    """Draw all cases."""
+    emulator = Emulator.load().requires_grad_(False)
+    usual = INSTRUMENTS["hyplant"]
+    instrument = Instrument(usual.centres(), usual.fwhm, emulator)
+    figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="compressed", sharey=True)
+    for axis, (label, (case, values)) in zip(axes.flat, CASES.items(), strict=True):
+        for height, style in zip(HEIGHTS, ("-", "--"), strict=True):
+            patch = Patch.at(height, emulator, instrument)
+            errors = np.array([patch.error(case(patch, float(v))) for v in values])
+            for i, (kind, colour) in enumerate((("vegetation", "C2"), ("bare soil", "C5"))):
+                axis.plot(values, errors[:, i], style, color=colour, label=f"{kind}, {height} km")
+            print(label, height, np.array2string(errors.T, precision=3), flush=True)
+        axis.axhline(0, color="grey", linewidth=0.5)
+        axis.set_xlabel(label)
+    axes[0, 0].legend()
+    axes[0, 0].set_ylim(-0.55, 0.75)
+    figure.supylabel("mean error of SIF at 760 nm, mW m⁻² nm⁻¹ sr⁻¹")
+    figure.savefig(DOCS / "failures.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()
