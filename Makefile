@@ -16,7 +16,7 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow bench accuracy ablation failures model emulator clean
+.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures model emulator clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench     speed and accuracy of the simulation beside published figures"
 	@echo "make accuracy  four lines with known truth, all baselines, the information limit (20 minutes)"
 	@echo "make ablation  what each part of the method buys on these lines (half an hour)"
+	@echo "make atmosphere what knowing pressure and terrain buys (ten minutes; needs reference data)"
 	@echo "make failures  what wrong assumptions do to SIF (a minute)"
 	@echo "make model     train the model that ships again (half an hour)"
 	@echo "make emulator  rebuild the emulator from full radiative transfer (hours)"
@@ -73,7 +74,7 @@ test-slow: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
 
-accuracy ablation failures: $(STAMP)
+accuracy ablation atmosphere failures: $(STAMP)
 	$(BIN)/python tests/benchmarks/$@.py
 
 model: $(STAMP)

@@ -177,10 +177,13 @@ class Encoder(nn.Module):
         return latent
 
     def atmosphere(self, latent: Tensor, pixels: Pixels) -> Atmosphere:
-        """Patch head: ``patch, 1, 1`` from the mean latent, relative to the prior."""
+        """Patch head: ``patch, 1, 1`` from the mean latent, relative to the prior.
+
+        Over terrain, surface_pressure follows the prior's in every pixel.
+        """
         mean = _mean(latent, pixels.usable, dims=(1, 2))
         known = geometry_features(pixels.geometry).mean((1, 2), keepdim=True)
-        prior = _stack(pixels.prior.mean, ATMOSPHERE, self.ranges)
+        prior = _stack(pixels.prior.mean, ATMOSPHERE, self.ranges).mean((1, 2), keepdim=True)
         certain = _certainty(pixels.prior.sd, self.ranges)
         step = self.patch_head(torch.cat([mean, known, prior, certain], dim=-1))
         return Atmosphere(
@@ -217,7 +220,8 @@ class Encoder(nn.Module):
     def column_estimate(self, latent: Tensor, pixels: Pixels) -> Tensor:
         """Unbounded sensor state ``patch, 1, sample, 2`` from the mean latent of a column."""
         mean = _mean(latent, pixels.usable, dims=(1,))
-        return self.column_head(torch.cat([mean, geometry_features(pixels.geometry)], dim=-1))
+        known = geometry_features(pixels.geometry).mean(1, keepdim=True)
+        return self.column_head(torch.cat([mean, known], dim=-1))
 
     def surface(
         self, latent: Tensor, pixels: Pixels, atmosphere: Atmosphere, sensor: SensorState
@@ -228,15 +232,12 @@ class Encoder(nn.Module):
         multiplied by the level of the radiance.
         """
         shape = pixels.usable.shape
-        shared = torch.cat(
-            [
-                geometry_features(pixels.geometry).expand(-1, 1, shape[2], -1),
-                _stack(atmosphere, ATMOSPHERE, self.ranges).expand(-1, 1, shape[2], -1),
-                _stack(sensor, SENSOR, self.ranges).expand(-1, 1, shape[2], -1),
-            ],
-            dim=-1,
+        known = (
+            geometry_features(pixels.geometry),
+            _stack(atmosphere, ATMOSPHERE, self.ranges),
+            _stack(sensor, SENSOR, self.ranges),
         )
-        inputs = torch.cat([latent, shared.expand(-1, shape[1], -1, -1)], dim=-1)
+        inputs = torch.cat([latent, *(x.expand(*shape, -1) for x in known)], dim=-1)
         raw = inputs.new_zeros(*shape, len(SURFACE) + 1)
         if pixels.usable.any():
             raw[pixels.usable] = self.pixel_head(inputs[pixels.usable])

@@ -185,7 +185,12 @@ def over_patches(
     maps = {name: np.full(scene.shape[:2], np.nan, np.float32) for name in names}
     many = max(1, AT_ONCE // (shape[0] * shape[1]))
     for window, pixels in strips(
-        scene, shape, strip=max(shape[0], patch[0]), ranges=emulator.ranges, atmosphere=atmosphere
+        scene,
+        shape,
+        strip=max(shape[0], patch[0]),
+        ranges=emulator.ranges,
+        atmosphere=atmosphere,
+        terrain=True,
     ):
         groups = torch.arange(pixels.patches).split(many)
         found = [

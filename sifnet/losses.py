@@ -30,6 +30,7 @@ class LossWeights:
     """Weights of the terms, and what they need to know.
 
     Attributes:
+        ndvi: above 1, because by Bayes' rule the few hundred steps of a fit would not see it.
         bare_ndvi: NDVI of radiances at or below which ground is bare.
         model_error: of the simulation, relative to radiance, added to the noise in quadrature.
         independent_pixels: of a patch. Errors of the simulation are common to all its pixels, so
@@ -39,8 +40,7 @@ class LossWeights:
     """
 
     residual: float = 1.0
-    spectral: float = 1.0
-    ndvi: float = 1.0
+    ndvi: float = 30.0
     prior: float = 1.0
     border: float = 1.0
     smoothness: float = 1.0
@@ -49,21 +49,6 @@ class LossWeights:
     model_error: float = 1e-3
     independent_pixels: float = 150.0
     neighbour_sd: float = 0.3
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """What the simulation makes of a state, each ``patch, line, sample, band``.
-
-    Attributes:
-        radiance: at the sensor.
-        held: the same numbers, whose gradient does not reach reflectance_740.
-        sif: the part of the radiance that fluorescence contributes, without gradient.
-    """
-
-    radiance: Tensor
-    held: Tensor
-    sif: Tensor
 
 
 @dataclass(frozen=True)
@@ -81,7 +66,7 @@ class Perturbed:
 
 def terms(
     pixels: Pixels,
-    simulated: Simulated,
+    simulated: Tensor,
     state: State,
     perturbed: Perturbed | None = None,
     weights: LossWeights = LossWeights(),
@@ -91,8 +76,7 @@ def terms(
     sigma = total_sd(pixels, w.model_error)
     share = 1.0 / (min(w.independent_pixels, pixels.usable[0].numel()) * sigma.shape[-1])
     found = {
-        "residual": w.residual * residual(pixels, simulated.radiance, sigma),
-        "spectral": w.spectral * spectral(pixels, simulated, sigma),
+        "residual": w.residual * residual(pixels, simulated, sigma),
         "ndvi": w.ndvi * share * ndvi(pixels, state, w.bare_ndvi),
         "prior": w.prior * share * prior(pixels, state.atmosphere),
         "border": w.border * share * border(pixels, state.atmosphere),
@@ -116,20 +100,6 @@ def residual(pixels: Pixels, radiance: Tensor, sigma: Tensor) -> Tensor:
     """
     misfit = ((pixels.radiance - radiance) / sigma) ** 2
     return 0.5 * _mean(misfit.mean(-1), pixels.usable)
-
-
-def spectral(pixels: Pixels, simulated: Simulated, sigma: Tensor) -> Tensor:
-    """1/2 sum_bands w [(L - L_sim) / sigma]^2, w = <L_F^2> / sigma^2 normalised to 1.
-
-    L_F is the fluorescence seen at the sensor: the misfit counts where fluorescence shows above
-    the noise. The gradient does not reach reflectance_740, which would otherwise be bent to
-    serve the few bands of the band's core.
-    """
-    signal = _mean_over_pixels((simulated.sif / sigma) ** 2, pixels.usable)
-    weight = signal + 1e-3 * signal.mean() + 1e-12
-    weight = (weight / weight.sum()).detach()
-    misfit = ((pixels.radiance - simulated.held) / sigma) ** 2
-    return 0.5 * _mean((weight * misfit).sum(-1), pixels.usable)
 
 
 def ndvi(pixels: Pixels, state: State, bare_ndvi: float) -> Tensor:
@@ -221,12 +191,6 @@ def _mean(value: Tensor, where: Tensor) -> Tensor:
     """Mean where true, 0 if nowhere; what is left out carries no gradient and no NaN."""
     chosen = torch.where(where, value, torch.zeros_like(value))
     return chosen.sum() / where.sum().clamp(min=1)
-
-
-def _mean_over_pixels(value: Tensor, usable: Tensor) -> Tensor:
-    """``band``: mean over usable pixels."""
-    chosen = value * usable[..., None]
-    return chosen.flatten(0, -2).sum(0) / usable.sum().clamp(min=1)
 
 
 def _seen(pixels: Pixels) -> Tensor:

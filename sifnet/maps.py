@@ -7,8 +7,9 @@ interpolated bilinearly between patch centres, so that no patch edge shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -91,14 +92,11 @@ def retrieve(
     flags = np.zeros((lines, samples), np.uint16)
     with Progress(transient=True, disable=not progress) as bar:
         task = bar.add_task(f"retrieve {scene.name}", total=2 * lines)
-        patch = patch_shape(scene, model.made_for.patch)
-        every = max(1, patch[0] // SCAN_LINES)
-        seen = []
-        for window, pixels in _strips(scene, model, patch, atmosphere, patch[0], every):
-            seen.append(_scan(model, pixels, refine, patch[0]))
-            bar.advance(task, window.stop - window.start)
-        shared = _combine(seen, scene, patch)
-        block = (min(BLOCK, patch[0]) if refine else patch[0], samples)
+        shared = find_shared(
+            scene, model, atmosphere=atmosphere, refine=refine, done=partial(bar.advance, task)
+        )
+        height = shared.patch[0]
+        block = (min(BLOCK, height) if refine else height, samples)
         for window, pixels in _strips(scene, model, block, atmosphere, STRIP):
             found, flagged = _solve(model, pixels, shared, window.start, refine)
             height = window.stop - window.start
@@ -108,6 +106,30 @@ def retrieve(
             bar.advance(task, height)
     variables = {name: (("line", "sample"), values) for name, values in maps.items()}
     return xr.Dataset({**variables, "quality_flag": (("line", "sample"), flags)})
+
+
+@torch.no_grad()
+def find_shared(
+    scene: Scene,
+    model: Retrieval,
+    *,
+    atmosphere: xr.Dataset | None = None,
+    refine: bool = True,
+    done: Callable[[int], None] = lambda lines: None,
+) -> Shared:
+    """What the pixels of a scene share, from some lines of every patch.
+
+    Args:
+        atmosphere, refine: see ``retrieve``.
+        done: told of every few lines that are finished.
+    """
+    patch = patch_shape(scene, model.made_for.patch)
+    every = max(1, patch[0] // SCAN_LINES)
+    seen = []
+    for window, pixels in _strips(scene, model, patch, atmosphere, patch[0], every):
+        seen.append(_scan(model, pixels, refine, patch[0]))
+        done(window.stop - window.start)
+    return _combine(seen, scene, patch)
 
 
 def _strips(
@@ -127,6 +149,7 @@ def _strips(
         window=model.made_for.window,
         atmosphere=atmosphere,
         line_id=model.line_id(scene),
+        terrain=True,
     )
 
 
@@ -166,7 +189,7 @@ def _scan(model: Retrieval, pixels: Pixels, refine: bool, lines: int) -> Row:
         state = fit.state
     mean, sd = pixels.prior.mean, pixels.prior.sd
     deviation = [
-        ((getattr(state.atmosphere, n) - getattr(mean, n)) / getattr(sd, n)).flatten()
+        ((getattr(state.atmosphere, n) - getattr(mean, n)) / getattr(sd, n)).mean((1, 2))
         for n in ATMOSPHERE
     ]
     sensor = [getattr(state.sensor, n)[:, 0].expand(pixels.column.shape) for n in SENSOR]

@@ -28,6 +28,7 @@ Ranges = Mapping[str, tuple[float, float]]
 Array = NDArray[np.float32]
 
 UNUSABLE = Flag.DEAD | Flag.SATURATED | Flag.OUT_OF_RANGE | Flag.CLOUD_OR_DARK
+EVEN = 0.5  # hPa, 4 m of terrain: pressure varies no more within a patch that is taken for level
 DARK, BRIGHT = 0.02, 0.75  # continuum reflectance of water or shadow, and of cloud
 RED, INFRARED = (650.0, 680.0), (770.0, 810.0)  # nm, the bands of the NDVI of radiances
 
@@ -40,8 +41,10 @@ class Pixels:
         radiance: ``patch, line, sample, band``, mW m-2 nm-1 sr-1; 1 where it was not finite.
         noise: the same shape, standard deviation of radiance.
         irradiance: the same shape, mW m-2 nm-1, measured; None where the sensor has none.
-        geometry: fields ``patch, 1, sample``.
-        prior: fields ``patch, 1, 1``.
+        geometry: fields ``patch, 1, sample``; where terrain was asked for and there is some,
+            sensor_height is ``patch, line, sample``.
+        prior: fields ``patch, 1, 1``; over terrain the mean surface_pressure is
+            ``patch, line, sample``.
         usable: ``patch, line, sample``, bool.
         flags: ``patch, line, sample``, int32 of ``scene.Flag``.
         ndvi: ``patch, line, sample``, of radiances; NaN where the bands do not cover it.
@@ -68,23 +71,20 @@ class Pixels:
 
     def lines(self, index: Tensor) -> Pixels:
         """The same patches with some of their lines only."""
-        chosen = {
-            name: getattr(self, name)[:, index]
-            for name in ("radiance", "noise", "usable", "flags", "ndvi")
-        }
-        irradiance = None if self.irradiance is None else self.irradiance[:, index]
-        return replace(self, irradiance=irradiance, **chosen)
+        return self._thinned(lambda x: x if x.shape[1] == 1 else x[:, index])
 
     def samples(self, index: Tensor) -> Pixels:
         """The same patches with some of their columns only."""
-        chosen = {
-            name: getattr(self, name)[:, :, index]
-            for name in ("radiance", "noise", "usable", "flags", "ndvi")
+        part = self._thinned(lambda x: x if x.shape[2] == 1 else x[:, :, index])
+        return replace(part, column=self.column[:, index])
+
+    def _thinned(self, thin: Callable[[Tensor], Tensor]) -> Pixels:
+        whole = {
+            n: thin(getattr(self, n)) for n in ("radiance", "noise", "usable", "flags", "ndvi")
         }
-        irradiance = None if self.irradiance is None else self.irradiance[:, :, index]
-        geometry = self.geometry.map(lambda x: x[:, :, index])
-        return replace(self, irradiance=irradiance, geometry=geometry,
-                       column=self.column[:, index], **chosen)  # fmt: skip
+        irradiance = None if self.irradiance is None else thin(self.irradiance)
+        return replace(self, irradiance=irradiance, geometry=self.geometry.map(thin),
+                       prior=self.prior.map(thin), **whole)  # fmt: skip
 
     @property
     def patches(self) -> int:
@@ -170,6 +170,7 @@ def read(
     window: tuple[float, float] = FIT_WINDOW,
     atmosphere: xr.Dataset | None = None,
     line_id: int = -1,
+    terrain: bool = False,
 ) -> Pixels:
     """Read some lines and cut them into patches, row by row.
 
@@ -180,6 +181,7 @@ def read(
         shape: lines and samples of a patch.
         ranges: those of the emulator; pixels whose geometry or pressure is outside are flagged.
         atmosphere: per-scene ``surface_pressure``, ``aot_550``, ... with ``*_uncertainty``.
+        terrain: let pressure and sensor height vary within patches, where they do.
     """
     part = scene.read(lines, _wanted_bands(scene.wavelength, window))
     bands = fit_bands(part.wavelength, window)
@@ -200,17 +202,27 @@ def read(
     filled = torch.where((flagged & int(Flag.DEAD) > 0)[..., None], 1.0, filled)
     measured = None if irradiance is None else torch.nan_to_num(cut(irradiance), nan=1.0)
     columns = np.broadcast_to(np.arange(flags.shape[1]), flags.shape)
+    angles = {name: cut(plane) for name, plane in geometry.items()}
+    pressure = cut(prior.mean.surface_pressure.numpy())
+    uneven = terrain and bool((pressure.amax((1, 2)) - pressure.amin((1, 2)) > EVEN).any())
+    common = prior.map(lambda plane: _cut(plane, shape).mean((1, 2), keepdim=True))
+    if uneven:
+        common = replace(common, mean=replace(common.mean, surface_pressure=pressure))
     return Pixels(
         radiance=filled,
         noise=noise_sd(filled.clamp(min=0.1), scene.sensor),
         irradiance=measured,
         geometry=Geometry(
             **{
-                name: _inside(name, cut(plane).mean(1, keepdim=True), ranges)
-                for name, plane in geometry.items()
+                name: _inside(
+                    name,
+                    plane if uneven and name == "sensor_height" else plane.mean(1, keepdim=True),
+                    ranges,
+                )
+                for name, plane in angles.items()
             }
         ),
-        prior=prior.map(lambda plane: _cut(plane, shape).mean((1, 2), keepdim=True)),
+        prior=common,
         usable=usable,
         flags=flagged,
         ndvi=cut(ndvi),

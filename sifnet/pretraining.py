@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from sifnet.encoder import SENSOR, Encoder, unbounded
+from sifnet.encoder import SENSOR, Encoder
 from sifnet.losses import SURFACE_SCALE
 from sifnet.physics.forward import simulate
 from sifnet.physics.noise import noise_sd
@@ -201,28 +201,3 @@ def sensor_error(found: SensorState, truth: SensorState) -> Tensor:
         for (_, x), (_, y) in zip(found.items(), truth.items(), strict=True)
     ]
     return torch.stack(errors).sum()
-
-
-@torch.no_grad()
-def estimate_columns(model: Retrieval, pixels: Pixels, lines: int, columns: int) -> Tensor:
-    """Unbounded sensor state ``line, column, 2`` of fitted lines, as a start.
-
-    The column head's estimates are averaged over all patches of a line, weighted by their usable
-    pixels; columns that no patch shows take the line's mean.
-    """
-    encoder = model.encoder.eval()
-    total = torch.zeros(lines, columns, len(SENSOR))
-    count = torch.zeros(lines, columns, 1)
-    for start in range(0, pixels.patches, 16):
-        part = pixels.map(lambda x, start=start: x[start : start + 16])  # type: ignore[misc]
-        found = encoder.bound_sensor(encoder.column_estimate(encoder.latent(part), part))
-        values = torch.stack([x[:, 0] for _, x in found.items()], dim=-1)
-        weight = part.usable.sum(1)[..., None].to(values)
-        where = (part.line_id[:, None].expand_as(part.column), part.column)
-        total.index_put_(where, values * weight, accumulate=True)
-        count.index_put_(where, weight, accumulate=True)
-    mean = total.sum(1, keepdim=True) / count.sum(1, keepdim=True).clamp(min=1)
-    values = torch.where(count > 0, total / count.clamp(min=1), mean)
-    return torch.stack(
-        [unbounded(values[..., i], encoder.ranges[name]) for i, name in enumerate(SENSOR)], dim=-1
-    )

@@ -266,7 +266,7 @@ def _bare_ground(blocks: Blocks, pixels: Pixels, state: State, bare_ndvi: float)
 def _deviation(atmosphere: Atmosphere, pixels: Pixels) -> Tensor:
     """``patch, 6``: from the prior's mean, in its sd."""
     rows = zip(atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True)
-    return torch.stack([((x - m) / sd).flatten() for (_, x), (_, m), (_, sd) in rows], dim=-1)
+    return torch.stack([((x - m) / sd).mean((1, 2)) for (_, x), (_, m), (_, sd) in rows], dim=-1)
 
 
 def _move(part: Part, step: Tensor, ranges: Mapping[str, tuple[float, float]]) -> Part:

@@ -18,12 +18,11 @@ from torch import Tensor
 from sifnet import losses
 from sifnet.encoder import Architecture, Encoder
 from sifnet.errors import SifnetError
-from sifnet.losses import LossWeights, Perturbed, Simulated
+from sifnet.losses import LossWeights, Perturbed
 from sifnet.physics.emulator import CoefficientNetwork, Emulator
-from sifnet.physics.forward import transfer_on_bands
+from sifnet.physics.forward import simulate
 from sifnet.physics.instrument import INSTRUMENTS, Instrument
 from sifnet.physics.state import RANGES, State
-from sifnet.physics.transfer import at_sensor_radiance
 from sifnet.pixels import Pixels, fit_bands
 from sifnet.scene import FIT_WINDOW, Scene
 
@@ -127,23 +126,9 @@ class Retrieval(lightning.LightningModule):
         self.log_dict({"loss": loss, **terms}, on_step=False, on_epoch=True, batch_size=1)
         return loss
 
-    def simulate(self, pixels: Pixels, state: State) -> Simulated:
-        """Radiance of a state, and of the same state with reflectance_740 held."""
-        transfer = transfer_on_bands(
-            state.atmosphere,
-            state.sensor,
-            pixels.geometry,
-            self.emulator,
-            self.instrument,
-            pixels.irradiance,
-        )
-        wavelength = self.instrument.wavelength + state.sensor.wavelength_shift[..., None]
-        reflectance, sif = state.surface.spectra(wavelength)
-        level = state.surface.reflectance_740[..., None]
-        held = at_sensor_radiance(reflectance - level + level.detach(), sif, transfer)
-        radiance = at_sensor_radiance(reflectance, sif, transfer)
-        dark = at_sensor_radiance(reflectance.detach(), torch.zeros_like(sif), transfer)
-        return Simulated(radiance, held, (radiance - dark).detach())
+    def simulate(self, pixels: Pixels, state: State) -> Tensor:
+        """Radiance of a state under the light of the pixels, ``patch, line, sample, band``."""
+        return simulate(state, pixels.geometry, self.emulator, self.instrument, pixels.irradiance)
 
     def perturb(self, pixels: Pixels, state: State) -> Perturbed | None:
         """The state found with a random extra fluorescence of -1 to 1.5 in the radiance."""
@@ -154,7 +139,7 @@ class Retrieval(lightning.LightningModule):
             sif = state.surface.sif_760
             extra = (sif + torch.empty_like(sif).uniform_(-1.0, 1.5)).clamp(low, high) - sif
             more = replace(state, surface=replace(state.surface, sif_760=sif + extra))
-            change = self.simulate(pixels, more).radiance - self.simulate(pixels, state).radiance
+            change = self.simulate(pixels, more) - self.simulate(pixels, state)
         changed = replace(pixels, radiance=pixels.radiance + change)
         return Perturbed(self.encoder(changed), extra)
 

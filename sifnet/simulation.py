@@ -1,13 +1,14 @@
 """Scenes with known truth, in a sensor's own format: full radiative transfer, never the emulator.
 
 So that nobody grades their own homework, the light of a simulated scene is computed by
-sasktran2 at nodes over the scene (aerosol load, view angle, sun), interpolated between nodes and
-convolved with each column's own response.
+sasktran2 at nodes over the scene (aerosol load or elevation, view angle, sun), interpolated between
+nodes and convolved with each column's own response.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -99,11 +100,23 @@ class Settings:
         """Surface pressure, hPa."""
         return float(standard_pressure(self.ground_elevation)) + self.pressure_offset
 
-    def atmosphere(self, aot_550: float) -> Atmosphere:
-        """The atmosphere at one aerosol load."""
-        names = ("surface_pressure", "temperature_offset", "aerosol_height", "aerosol_type")
-        values = {name: getattr(self, name) for name in (*names, "o2_scale")}
-        return Atmosphere.of(aot_550=aot_550, **values)
+    def atmosphere(self) -> Atmosphere:
+        """The atmosphere at the mean aerosol load."""
+        return Atmosphere.of(**{n: getattr(self, n) for n in Atmosphere.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Relief:
+    """Ground that rises and falls below a sensor at one altitude; one aerosol load everywhere.
+
+    Attributes:
+        elevation: (line, sample) km above sea level.
+        over: settings over ground at some elevations, km, that enclose all; light is interpolated
+            between them by a polynomial through all.
+    """
+
+    elevation: Array
+    over: Mapping[float, Settings]
 
 
 def simulate(
@@ -115,6 +128,7 @@ def simulate(
     seed: int = 0,
     settings: Settings | None = None,
     ground: Ground | None = None,
+    relief: Relief | None = None,
 ) -> Path:
     """Write a simulated scene in its sensor's format, and ``truth.nc`` beside it.
 
@@ -126,6 +140,8 @@ def simulate(
         seed: of everything drawn; the same seed gives the same bytes.
         settings: sun, air and sensor; drawn from the seed by default.
         ground: of HyPlant scenes, (lines, samples); drawn from the seed by default.
+        relief: of HyPlant scenes; level by default. The file states the settings' mean elevation
+            and height only, as real ones do.
 
     Returns:
         Path of the scene, for ``sifnet.open_scene``.
@@ -156,7 +172,7 @@ def simulate(
     if sensor == "flox":
         return _simulate_flox(output, lines, samples, seed, settings, rng)
     ground = ground or Ground.drawn((lines, samples), settings.bare_soil, rng)
-    return _simulate_hyplant(output, ground, seed, settings, rng)
+    return _simulate_hyplant(output, ground, seed, settings, rng, relief)
 
 
 def _simulate_hyplant(
@@ -165,24 +181,29 @@ def _simulate_hyplant(
     seed: int,
     settings: Settings,
     rng: np.random.Generator,
+    relief: Relief | None,
 ) -> Path:
     lines, samples = ground.sif_760.shape
     aot = settings.aot_550 * (
         1 + settings.aot_contrast * (2 * smooth_pattern((lines, samples), rng, 0.5) - 1)
     )
+    place = aot
+    nodes = {a: replace(settings, aot_550=a) for a in np.linspace(aot.min(), aot.max(), AOT_NODES)}
+    if relief is not None:
+        aot = np.full_like(aot, settings.aot_550)
+        place, nodes = relief.elevation, dict(relief.over)
     view = np.linspace(-hyplant.HALF_SWATH_DEG, hyplant.HALF_SWATH_DEG, samples)
     across = np.linspace(-1, 1, samples)
     shift = settings.shift + settings.smile * across**2
     fwhm_shift = settings.fwhm_shift * across**2
     wavelength, fwhm = _hyplant_bands()
-    nodes = np.linspace(aot.min(), aot.max(), AOT_NODES)
-    transfer = np.stack([_products_across(settings, float(node), view) for node in nodes])
+    transfer = np.stack([_products_across(air, view) for air in track(nodes.values(), "air")])
 
     radiance = np.empty((lines, samples, len(wavelength)), dtype=np.float32)
     inside = wavelength > database.GRID[0] + 1
     for sample in track(range(samples), description="columns"):
         column, products = ground.column(sample), transfer[:, sample]
-        light = _column_radiance(column, aot[:, sample], nodes, products)
+        light = _column_radiance(column, place[:, sample], np.array(list(nodes)), products)
         centre = wavelength + shift[sample]
         response = _responses(centre[inside], fwhm[inside] + fwhm_shift[sample])
         radiance[:, sample, inside] = light @ response
@@ -204,6 +225,8 @@ def _simulate_hyplant(
         longitude=PLACE["longitude"],
     )
     dims = ("line", "sample")
+    level = np.full_like(aot, settings.ground_elevation)
+    elevation = level if relief is None else relief.elevation
     _write_truth(
         output,
         settings,
@@ -211,6 +234,7 @@ def _simulate_hyplant(
         ground,
         {
             "aot_550": (dims, aot, "1"),
+            "ground_elevation": (dims, elevation, "km"),
             "wavelength_shift": (("sample",), shift, "nm"),
             "fwhm_shift": (("sample",), fwhm_shift, "nm"),
         },
@@ -234,9 +258,7 @@ def _simulate_flox(
     times, sza = sun.solar_course(NOON, lines, **PLACE)
     nodes = np.linspace(sza.min(), sza.max(), min(lines, 8))
     below = [Observer(0.0, 0.0, FLOX_HEIGHT)]
-    light = np.stack(
-        [_products(settings, settings.aot_550, a, below)[0] for a in track(nodes, "sun")]
-    )
+    light = np.stack([_products(settings, a, below)[0] for a in track(nodes, "sun")])
     light[:, :3] /= np.cos(np.radians(nodes))[:, None, None]
     at_time = CubicSpline(nodes, light)(sza) if len(nodes) > 1 else light.repeat(lines, 0)
     at_time[:, :3] *= np.cos(np.radians(sza))[:, None, None]
@@ -273,27 +295,27 @@ def _hyplant_bands() -> tuple[Array, Array]:
     return wavelength, np.full(len(wavelength), 0.25)
 
 
-def _products_across(settings: Settings, aot_550: float, view: Array) -> Array:
-    """(sample, 5, GRID) products at one aerosol load; cubic in view angle between nodes."""
+def _products_across(settings: Settings, view: Array) -> Array:
+    """(sample, 5, GRID) products under one air; cubic in view angle between nodes."""
     nodes = np.linspace(view[0], view[-1], VIEW_NODES)
     # Relative azimuth 90 degrees on both sides: the line is flown towards or from the sun.
     observers = [Observer(abs(v), 90.0, settings.sensor_height) for v in nodes]
-    computed = _products(settings, aot_550, settings.solar_zenith_angle, observers)
+    computed = _products(settings, settings.solar_zenith_angle, observers)
     return CubicSpline(nodes, computed)(view)
 
 
-def _column_radiance(ground: Ground, aot: Array, nodes: Array, products: Array) -> Array:
-    """(line, GRID) radiance of one column: quadratic in aerosol load between its three nodes.
+def _column_radiance(ground: Ground, place: Array, nodes: Array, products: Array) -> Array:
+    """(line, GRID) radiance of one column: the polynomial through all nodes.
 
     Args:
         ground: of the column, (line, 1).
-        aot: (line) aerosol optical thickness.
-        nodes: (node) aerosol optical thickness of the products.
+        place: (line) aerosol optical thickness, or elevation in km.
+        nodes: (node) of the products, in the same measure.
         products: (node, 5, GRID).
     """
     at_nodes = [_over(ground, database.GRID, p) for p in products]
     weights = [
-        np.prod([(aot - b) / (a - b) for b in nodes if b != a], axis=0)[:, None] for a in nodes
+        np.prod([(place - b) / (a - b) for b in nodes if b != a], axis=0)[:, None] for a in nodes
     ]
     return sum((w * light for w, light in zip(weights, at_nodes, strict=True)), np.zeros(1))
 
@@ -326,11 +348,9 @@ def _grids() -> SpectralGrids:
     return SpectralGrids()
 
 
-def _products(
-    settings: Settings, aot_550: float, solar_zenith_angle: float, observers: list[Observer]
-) -> Array:
+def _products(settings: Settings, solar_zenith_angle: float, observers: list[Observer]) -> Array:
     """(observer, 5, GRID) products by full radiative transfer, at the day's distance of the sun."""
-    air = settings.atmosphere(aot_550)
+    air = settings.atmosphere()
     computed = database.products(air, solar_zenith_angle, observers, _grids())
     computed[:, :3] /= sun.sun_earth_distance(NOON) ** 2
     return computed

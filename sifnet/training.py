@@ -12,16 +12,18 @@ from typing import Any
 import lightning
 import torch
 import xarray as xr
+from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 
-from sifnet.encoder import Architecture
+from sifnet.encoder import SENSOR, Architecture, unbounded
 from sifnet.errors import SifnetError
 from sifnet.losses import LossWeights
+from sifnet.maps import find_shared
 from sifnet.patches import Patches, read_patches
 from sifnet.physics.emulator import Emulator
 from sifnet.pixels import Pixels
 from sifnet.pretrained import learn_simulations, on_bands_of, shipped_file
-from sifnet.pretraining import Simulation, estimate_columns
+from sifnet.pretraining import Simulation
 from sifnet.priors import on_terrain
 from sifnet.retrieval import Retrieval, Setup, line_key, load
 from sifnet.scene import FIT_WINDOW, Scene
@@ -127,7 +129,7 @@ def fit(
                 precision=config.precision,
                 progress=progress,
             )
-        model.encoder.add_lines(estimate_columns(model, pixels, len(scenes), columns))
+        model.encoder.add_lines(_columns(model, scenes, columns, atmosphere))
     if config.epochs:
         _adapt(model, pixels, config, folder, resume, progress)
     if folder is not None:
@@ -193,6 +195,19 @@ def _model(
         weights = {k: v for k, v in start.encoder.state_dict().items() if k != "columns"}
         model.encoder.load_state_dict(weights, strict=False)
     return model
+
+
+def _columns(
+    model: Retrieval, scenes: Sequence[Scene], columns: int, atmosphere: xr.Dataset | None
+) -> Tensor:
+    """Unbounded sensor state ``line, column, 2`` of the scenes, as refinement finds it."""
+    found = torch.zeros(len(scenes), columns, len(SENSOR))
+    for line, scene in enumerate(scenes):
+        sensor = find_shared(scene, model.eval(), atmosphere=atmosphere).sensor
+        for i, name in enumerate(SENSOR):
+            limits = model.encoder.ranges[name]
+            found[line, : len(sensor), i] = unbounded(sensor[:, i], limits)
+    return found
 
 
 def _adapt(

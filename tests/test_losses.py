@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sifnet import losses
-from sifnet.losses import LossWeights, Perturbed, Simulated
+from sifnet.losses import LossWeights, Perturbed
 from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.pixels import Pixels
@@ -44,10 +44,6 @@ def state(pixels: Pixels) -> State:
     return State(pixels.prior.mean, surface, sensor)
 
 
-def simulated(radiance: Tensor, sif: Tensor | None = None) -> Simulated:
-    return Simulated(radiance, radiance, torch.ones_like(radiance) if sif is None else sif)
-
-
 def with_sif(state: State, sif: Tensor) -> State:
     return replace(state, surface=replace(state.surface, sif_760=sif))
 
@@ -71,27 +67,6 @@ def test_residual_counts_misfit_in_noise_so_dark_bands_count_as_much(pixels: Pix
     assert losses.residual(pixels, bright, noise) == pytest.approx(
         float(losses.residual(pixels, dark, noise)), rel=1e-4
     )
-
-
-def test_spectral_punishes_misfit_where_fluorescence_shows(pixels: Pixels) -> None:
-    sif = torch.full_like(pixels.radiance, 0.01)
-    sif[..., 4] = 1.0
-    inside, outside = pixels.radiance.clone(), pixels.radiance.clone()
-    inside[..., 4] += 0.5
-    outside[..., 7] += 0.5
-    cost = [float(losses.spectral(pixels, simulated(x, sif), pixels.noise))
-            for x in (inside, outside)]  # fmt: skip
-    assert cost[0] == pytest.approx(0.5, rel=0.01)
-    assert cost[1] < 0.01 * cost[0]
-
-
-def test_spectral_uses_the_radiance_whose_level_is_held(pixels: Pixels) -> None:
-    free = pixels.radiance.clone().requires_grad_()
-    held = pixels.radiance.clone().requires_grad_()
-    found = Simulated(free + 1, held + 1, torch.ones_like(held))
-    losses.spectral(pixels, found, pixels.noise).backward()
-    assert free.grad is None
-    assert held.grad is not None
 
 
 def test_ndvi_punishes_mean_fluorescence_of_bare_ground_only(pixels: Pixels, state: State) -> None:
@@ -143,7 +118,7 @@ def test_perturbation_wants_fluorescence_to_follow_and_the_rest_to_stay(
 
 
 def test_terms_apply_weights_and_sum_to_a_finite_loss(pixels: Pixels, state: State) -> None:
-    found = simulated(pixels.radiance + 0.3)
+    found = pixels.radiance + 0.3
     terms = losses.terms(pixels, found, state)
     assert "perturbation" not in terms
     double = losses.terms(pixels, found, state, None, LossWeights(residual=2.0, ndvi=0.0))

@@ -21,6 +21,7 @@ from sifnet.pretrained import SHIPPED, anywhere, model_for, on_bands_of, pretrai
 from sifnet.pretraining import Simulation
 from sifnet.readers import open_scene
 from sifnet.retrieval import Retrieval, load
+from sifnet.scene import Scene
 from sifnet.tables import data_file
 from sifnet.units import standard_pressure
 
@@ -111,6 +112,25 @@ def test_a_model_on_other_bands_maps_without_a_fit(quick: Retrieval) -> None:
     maps = retrieve(known.scene, on_bands_of(quick, known.scene))
     error = maps.sif_760.values - known.truth.sif_760.values
     assert np.sqrt((error**2).mean()) < 0.5 * known.truth.sif_760.values.std()
+
+
+def test_pressure_follows_terrain_within_a_patch(quick: Retrieval) -> None:
+    """300 m across the swath: 35 hPa, that a patch of one pressure would have to explain."""
+    known = known_scene(fake_emulator(), step=0.22, lines=32, samples=32, relief=0.3)
+    model = on_bands_of(quick, known.scene)
+    truth, high = known.truth.sif_760.values, known.scene.dataset.ground_elevation.values
+
+    def imprint(scene: Scene) -> float:
+        """Slope of the error of SIF over elevation, mW m-2 nm-1 sr-1 a 100 m."""
+        maps = retrieve(scene, model)
+        if scene is known.scene:
+            error = maps.surface_pressure - known.truth.surface_pressure
+            assert float(error.max() - error.min()) < 3.0
+        return float(np.polyfit(high.ravel(), (maps.sif_760.values - truth).ravel(), 1)[0]) / 10
+
+    level = known.scene.dataset.assign(ground_elevation=0.15, sensor_height=0.85)
+    assert abs(imprint(known.scene)) < 0.03
+    assert abs(imprint(Scene(level))) > 3 * abs(imprint(known.scene))
 
 
 def test_bands_too_wide_to_tell_are_refused(quick: Retrieval) -> None:

@@ -38,17 +38,6 @@ def model(known: KnownScene) -> Retrieval:
     return model.eval()
 
 
-def test_simulation_knows_the_part_of_fluorescence(known: KnownScene, model: Retrieval) -> None:
-    pixels = read(known.scene, slice(0, 8), (8, 10))
-    state = model.encoder(pixels)
-    found = model.simulate(pixels, state)
-    torch.testing.assert_close(found.radiance, found.held)
-    no_sif = replace(state, surface=replace(state.surface, sif_760=0 * state.surface.sif_760))
-    torch.testing.assert_close(
-        found.radiance - found.sif, model.simulate(pixels, no_sif).radiance, rtol=1e-4, atol=1e-3
-    )
-
-
 def test_perturbation_adds_the_simulated_radiance(known: KnownScene, model: Retrieval) -> None:
     pixels = read(known.scene, slice(0, 8), (8, 10))
     perturbed = model.perturb(pixels, model.encoder(pixels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ pytest.importorskip("sasktran2", reason="needs the 'build' extra")
 from sifnet.errors import SifnetError
 from sifnet.landscape import Ground
 from sifnet.readers import open_scene
-from sifnet.simulation import Settings, simulate
+from sifnet.simulation import Relief, Settings, simulate
+from sifnet.units import standard_pressure
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,27 @@ def test_the_same_seed_gives_the_same_bytes(line: Path, tmp_path: Path) -> None:
     again = simulate("hyplant", tmp_path, lines=24, samples=12, seed=3)
     first = next(line.glob("*.dat")).read_bytes()
     assert again.with_suffix(".dat").read_bytes() == first
+
+
+def test_hills_rise_out_of_the_oxygen(tmp_path: Path) -> None:
+    """Strong lines absorb by their wings, as pressure squared times path: depth falls as p."""
+    high, low = 0.5, 0.2
+    level = Settings.drawn(np.random.default_rng(5), ground_elevation=0.35, sensor_height=1.0)
+    over = {z: replace(level, ground_elevation=z, sensor_height=1.35 - z) for z in (low, high)}
+    ground = Ground.drawn((2, 3), 0.0, np.random.default_rng(5))
+    ground = Ground(**{n: v[:1].repeat(2, 0) for n, v in vars(ground).items()})
+    ground.sif_760[:] = 0.0
+    relief = Relief(np.array([[low] * 3, [high] * 3]), over)
+    scene = open_scene(simulate("hyplant", tmp_path, settings=replace(level, noise=0.0),
+                                ground=ground, relief=relief))  # fmt: skip
+    assert float(scene.dataset.ground_elevation.mean()) == pytest.approx(0.35)
+    radiance, wavelength = scene.radiance.values, scene.wavelength
+    band = radiance[..., (wavelength > 759.5) & (wavelength < 769.0)].mean(axis=-1)
+    depth = 1 - band / radiance[..., np.abs(wavelength - 757.8) < 0.3].mean(axis=-1)
+    expected = float(standard_pressure(high) / standard_pressure(low))
+    assert depth[1] / depth[0] == pytest.approx(expected, abs=0.015)
+    truth = xr.open_dataset(tmp_path / "truth.nc")
+    np.testing.assert_allclose(truth.ground_elevation, relief.elevation)
 
 
 def test_fluorescence_does_not_follow_greenness() -> None:

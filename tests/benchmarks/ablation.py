@@ -27,7 +27,7 @@ from sifnet.training import Training, fit
 from sifnet.units import standard_pressure
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-TERMS = ("residual", "spectral", "ndvi", "prior", "border", "smoothness", "perturbation")
+TERMS = ("ndvi", "prior", "border", "smoothness", "perturbation")
 Make = Callable[[Scene], Retrieval]
 
 
@@ -62,18 +62,24 @@ def main(folder: Path) -> None:
         "| | encoder only: RMSE | bias | soil | refined: RMSE | bias | soil |",
         "|---|---|---|---|---|---|---|",
     ]
+    _save(rows)
     for name, make in models().items():
         once = cache(make)
         encoder = score(folder, once, refine=False)
         refined = score(folder, once, refine=True)
         rows.append(f"| {name} | {encoder.cells()} | {refined.cells()} |")
-        print(rows[-1], flush=True)
+        _save(rows)
     rows += ["\n## What is known beforehand, and what is shared\n",
              "With the model that ships, refined.\n",
              "| | RMSE | bias | soil |", "|---|---|---|---|"]  # fmt: skip
     for name, (make, known) in knowledge().items():
         rows.append(f"| {name} | {score(folder, make, refine=True, known=known).cells()} |")
-        print(rows[-1], flush=True)
+        _save(rows)
+
+
+def _save(rows: list[str]) -> None:
+    """The page as far as it is, so that a long run may be watched."""
+    print(rows[-1], flush=True)
     (DOCS / "ablation.md").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 

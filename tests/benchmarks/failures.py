@@ -1,6 +1,6 @@
 """What a wrong assumption does to SIF: the pictures of BEWARE.md.
 
-    python tests/benchmarks/failures.py                 (make failures, a minute)
+    python tests/benchmarks/failures.py                 (make failures, two minutes)
 
 A patch of 16 x 16 pixels without noise, a quarter bare soil, is simulated with one thing that the
 retrieval does not know, and retrieved as ever. Writes ``docs/failures.png``.
@@ -156,6 +156,29 @@ def emission_shape(patch: Patch, width: float) -> Tensor:
     return patch.radiance(patch.state(), shape=shape)
 
 
+def red_edge(patch: Patch, centre: float) -> Tensor:
+    """Canopies with a logistic red edge 12 nm wide, whose tail a parabola does not follow."""
+    state, x = patch.state(), patch.instrument.wavelength
+    t = transfer_on_bands(
+        state.atmosphere, state.sensor, patch.geometry, patch.emulator, patch.instrument
+    )
+    plain, sif = patch.surface.spectra(x)
+
+    def edge(wavelength: Tensor) -> Tensor:
+        return torch.sigmoid((wavelength - centre) / 12.0)
+
+    level = (patch.surface.reflectance_740 - 0.04) / edge(torch.tensor(740.0))
+    canopy = 0.04 + level[..., None] * edge(x)
+    return at_sensor_radiance(torch.where(patch.soil[..., None], plain, canopy), sif, t)
+
+
+def glowing_soil(patch: Patch, sif: float) -> Tensor:
+    """What NDVI calls bare ground does fluoresce."""
+    glow = torch.where(patch.soil, torch.full(SHAPE, sif), patch.surface.sif_760)
+    state = patch.state()
+    return patch.radiance(replace(state, surface=replace(state.surface, sif_760=glow)))
+
+
 def stray_light(patch: Patch, level: float) -> Tensor:
     """Light that every band sees alike, as a share of the mean radiance."""
     light = patch.radiance(patch.state())
@@ -170,6 +193,8 @@ CASES: dict[str, tuple[Callable[[Patch, float], Tensor], NDArray]] = {
     "share of the response in wide wings": (wings, np.linspace(0, 0.04, 5)),
     "width of the emission's fall, nm": (emission_shape, np.linspace(18, 30, 7)),
     "stray light, share of mean radiance": (stray_light, np.linspace(0, 0.01, 6)),
+    "centre of the canopies' red edge, nm": (red_edge, np.linspace(706, 726, 6)),
+    "SIF of what is taken for bare ground": (glowing_soil, np.linspace(0, 0.3, 5)),
 }  # fmt: skip
 
 
@@ -179,11 +204,13 @@ def main() -> None:
     emulator = Emulator.load().requires_grad_(False)
     usual = INSTRUMENTS["hyplant"]
     instrument = Instrument(usual.centres(), usual.fwhm, emulator)
-    figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="compressed", sharey=True)
+    figure, axes = plt.subplots(2, 4, figsize=(14, 6.5), layout="compressed", sharey=True)
     for axis, (label, (case, values)) in zip(axes.flat, CASES.items(), strict=True):
         for height, style in zip(HEIGHTS, ("-", "--"), strict=True):
             patch = Patch.at(height, emulator, instrument)
             errors = np.array([patch.error(case(patch, float(v))) for v in values])
+            if case is glowing_soil:  # its truth is not the patch's
+                errors[:, 1] -= values
             for i, (kind, colour) in enumerate((("vegetation", "C2"), ("bare soil", "C5"))):
                 axis.plot(values, errors[:, i], style, color=colour, label=f"{kind}, {height} km")
             print(label, height, np.array2string(errors.T, precision=3), flush=True)

@@ -16,6 +16,7 @@ from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.scene import Scene
+from sifnet.units import standard_pressure
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,12 @@ def known_scene(
     aot: float = 0.2,
     seed: int = 1,
     name: str = "fake",
+    relief: float = 0.0,
 ) -> KnownScene:
-    """Stripes of vegetation and bare soil, fluorescence independent of reflectance, a smile."""
+    """Stripes of vegetation and bare soil, fluorescence independent of reflectance, a smile.
+
+    With ``relief`` (km) the ground rises across the swath.
+    """
     rng = torch.Generator().manual_seed(seed)
     wavelength = np.arange(750.0, 770.0, step)
     fwhm = np.full(wavelength.shape, 0.26)
@@ -56,8 +61,10 @@ def known_scene(
     )
     drift = torch.linspace(0, 1, lines)[:, None]
     full = torch.ones(lines, 1)
+    rise = relief * torch.linspace(0, 1, samples).expand(shape)
+    pressure = torch.as_tensor(standard_pressure(rise.numpy()), dtype=torch.float32)
     atmosphere = Atmosphere(
-        surface_pressure=(1013.25 + pressure_offset) * full,
+        surface_pressure=(pressure if relief else 1013.25 * full) + pressure_offset,
         temperature_offset=2.0 * full,
         aot_550=aot + 0.03 * drift,
         aerosol_height=1.5 * full,
@@ -70,16 +77,17 @@ def known_scene(
         "solar_zenith_angle": 40.0,
         "view_zenith_angle": (("sample",), np.abs(np.linspace(-10, 10, samples))),
         "relative_azimuth_angle": 90.0,
-        "sensor_height": 0.002 if measured_irradiance else 1.0,
+        "sensor_height": 0.002 if measured_irradiance else (1.0 if not relief else (
+            ("line", "sample"), 1.0 - rise.numpy())),
         "sun_earth_distance": 1.0,
-        "ground_elevation": 0.0,
-    }
+        "ground_elevation": (("line", "sample"), rise.numpy()) if relief else 0.0,
+    }  # fmt: skip
     angles = {
         n: torch.as_tensor(np.asarray(v[1] if isinstance(v, tuple) else v), dtype=torch.float32)
         for n, v in geometry.items()
         if n in Geometry.__dataclass_fields__
     }
-    seen = Geometry(**{n: v.expand(1, samples) for n, v in angles.items()})
+    seen = Geometry(**{n: v if v.dim() == 2 else v.expand(1, samples) for n, v in angles.items()})
     state = State(atmosphere, surface, bent)
     extra = {}
     with torch.no_grad():
