@@ -36,19 +36,15 @@ class LossWeights:
         independent_pixels: of a patch. Errors of the simulation are common to all its pixels, so
             1,000 pixels do not know the atmosphere 30 times better than one: with noise of 1 %
             and a common error of 0.08 %, they count as (1 / 0.08)^2 = 150.
-        neighbour_sd: difference of atmosphere between adjacent patches, in prior sd.
     """
 
     residual: float = 1.0
     ndvi: float = 30.0
     prior: float = 1.0
-    border: float = 1.0
-    smoothness: float = 1.0
     perturbation: float = 0.1
     bare_ndvi: float = 0.12
     model_error: float = 1e-3
     independent_pixels: float = 150.0
-    neighbour_sd: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -79,8 +75,6 @@ def terms(
         "residual": w.residual * residual(pixels, simulated, sigma),
         "ndvi": w.ndvi * share * ndvi(pixels, state, w.bare_ndvi),
         "prior": w.prior * share * prior(pixels, state.atmosphere),
-        "border": w.border * share * border(pixels, state.atmosphere),
-        "smoothness": w.smoothness * share * smoothness(pixels, state.atmosphere, w.neighbour_sd),
     }
     if perturbed is not None:
         found["perturbation"] = w.perturbation * perturbation(pixels, state, perturbed)
@@ -124,43 +118,6 @@ def prior(pixels: Pixels, atmosphere: Atmosphere) -> Tensor:
         )
     )
     return 0.5 * _mean(torch.as_tensor(total).flatten(), _seen(pixels))
-
-
-def border(pixels: Pixels, atmosphere: Atmosphere, reach: float = 3.0) -> Tensor:
-    """100 mean of sum_k ReLU(|x_k - prior mean_k| / prior sd_k - reach)^2: no far excursions."""
-    total = sum(
-        torch.relu(((x - mean) / sd).abs() - reach) ** 2
-        for (_, x), (_, mean), (_, sd) in zip(
-            atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True
-        )
-    )
-    return 100.0 * _mean(torch.as_tensor(total).flatten(), _seen(pixels))
-
-
-def smoothness(pixels: Pixels, atmosphere: Atmosphere, neighbour_sd: float) -> Tensor:
-    """1/2 mean over pairs of sum_k [(x_k,i - x_k,j) / (neighbour_sd sd_k)]^2 w_ij.
-
-    w_ij = exp(1 - d_ij) of patches of one line at distance d, in patches: 1 for neighbours.
-    Deviations from the prior are compared, so that terrain does not count as roughness. Zero for
-    fewer than two patches.
-    """
-    if pixels.patches < 2:
-        return pixels.radiance.new_zeros(())
-    distance = torch.cdist(pixels.position.to(pixels.radiance), pixels.position.to(pixels.radiance))
-    together = pixels.line_id[:, None] == pixels.line_id
-    weight = torch.exp(1.0 - distance.clamp(min=1.0)) * together
-    weight = torch.triu(weight, diagonal=1)
-    deviation = torch.stack(
-        [
-            ((x - mean) / (neighbour_sd * sd)).flatten()
-            for (_, x), (_, mean), (_, sd) in zip(
-                atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True
-            )
-        ],
-        dim=-1,
-    )
-    difference = ((deviation[:, None] - deviation) ** 2).sum(-1)
-    return 0.5 * (weight * difference).sum() / weight.sum().clamp(min=1e-6)
 
 
 def perturbation(pixels: Pixels, state: State, perturbed: Perturbed) -> Tensor:

@@ -50,7 +50,6 @@ class Pixels:
         ndvi: ``patch, line, sample``, of radiances; NaN where the bands do not cover it.
         column: ``patch, sample``, number of the detector column in the scene.
         line_id: ``patch``, number of the flight line among those fitted, -1 if none.
-        position: ``patch, 2``, line and sample of the centre, in patches.
     """
 
     radiance: Tensor
@@ -63,7 +62,6 @@ class Pixels:
     ndvi: Tensor
     column: Tensor
     line_id: Tensor
-    position: Tensor
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Pixels:
         """The same with ``function`` applied to every tensor; its first axis is patch."""
@@ -228,7 +226,6 @@ def read(
         ndvi=cut(ndvi),
         column=cut(columns)[:, 0],
         line_id=torch.full((len(flagged),), line_id),
-        position=_positions(lines.start, flags.shape, shape),
     )
 
 
@@ -324,11 +321,3 @@ def _padding(size: tuple[int, ...], shape: tuple[int, int]) -> Tensor:
     whole = torch.ones(rows * shape[0], columns * shape[1], dtype=torch.bool)
     whole[: size[0], : size[1]] = False
     return _cut(whole, shape)
-
-
-def _positions(start: int, size: tuple[int, ...], shape: tuple[int, int]) -> Tensor:
-    """``patch, 2`` float: line and sample of patch centres in the scene, in patch lengths."""
-    rows, columns = _grid(size, shape)
-    line = start / shape[0] + torch.arange(rows) + 0.5
-    sample = torch.arange(columns) + 0.5
-    return torch.stack(torch.meshgrid(line, sample, indexing="ij"), -1).flatten(0, 1)

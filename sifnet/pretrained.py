@@ -139,7 +139,6 @@ def anywhere(emulator: Emulator, patches: int = 4096) -> Pixels:
         ndvi=torch.full(shape, torch.nan),
         column=torch.zeros(patches, SAMPLES, dtype=torch.long),
         line_id=torch.full((patches,), -1),
-        position=torch.zeros(patches, 2),
     )
 
 

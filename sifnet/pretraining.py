@@ -88,7 +88,6 @@ class Simulation(IterableDataset[tuple[Pixels, State]]):
             ndvi=torch.full(shape, torch.nan),
             column=torch.zeros(p, SAMPLES, dtype=torch.long),
             line_id=torch.full((p,), -1),
-            position=torch.zeros(p, 2),
         )
 
     def _atmosphere(self, template: Pixels) -> Atmosphere:

@@ -32,7 +32,6 @@ def pixels() -> Pixels:
         ndvi=torch.full(shape, 0.7),
         column=torch.arange(3).expand(2, 3),
         line_id=torch.zeros(2, dtype=torch.long),
-        position=torch.tensor([[0.5, 0.5], [0.5, 1.5]]),
     )
 
 
@@ -84,24 +83,6 @@ def test_prior_counts_standard_deviations(pixels: Pixels) -> None:
     assert float(losses.prior(pixels, mean)) == 0.0
     moved = replace(mean, surface_pressure=mean.surface_pressure + 16.0)
     assert float(losses.prior(pixels, moved)) == pytest.approx(0.5 * 4.0)
-
-
-def test_border_is_free_within_three_sd_and_steep_beyond(pixels: Pixels) -> None:
-    mean = pixels.prior.mean
-    near = replace(mean, aot_550=mean.aot_550 + 0.25)
-    far = replace(mean, aot_550=mean.aot_550 + 0.4)
-    assert float(losses.border(pixels, near)) == 0.0
-    assert float(losses.border(pixels, far)) == pytest.approx(100.0, rel=1e-3)
-
-
-def test_smoothness_punishes_jumps_between_neighbours(pixels: Pixels) -> None:
-    mean = pixels.prior.mean
-    assert float(losses.smoothness(pixels, mean, 0.3)) == 0.0
-    jump = replace(mean, aot_550=mean.aot_550 + torch.tensor([0.0, 0.03])[:, None, None])
-    assert float(losses.smoothness(pixels, jump, 0.3)) == pytest.approx(0.5, rel=1e-3)
-    apart = replace(pixels, line_id=torch.tensor([0, 1]))
-    assert float(losses.smoothness(apart, jump, 0.3)) == 0.0
-    assert float(losses.smoothness(pixels.map(lambda x: x[:1]), jump, 0.3)) == 0.0
 
 
 def test_perturbation_wants_fluorescence_to_follow_and_the_rest_to_stay(

@@ -32,13 +32,12 @@ def test_patches_hold_every_pixel_once(scene: Scene) -> None:
     cube = scene.radiance.values[..., fit_bands(scene.wavelength, FIT_WINDOW)]
     torch.testing.assert_close(pixels.radiance[5], torch.from_numpy(cube[8:16, 4:8]))
     assert pixels.column[5].tolist() == [4, 5, 6, 7]
-    assert pixels.position[5].tolist() == [1.5, 1.5]
 
 
 def test_strips_say_the_same_as_the_whole(scene: Scene) -> None:
     whole = read(scene, slice(0, 20), (8, 4))
     parts = join([pixels for _, pixels in strips(scene, (8, 4))])
-    for name in ("radiance", "usable", "position", "column"):
+    for name in ("radiance", "usable", "column"):
         assert torch.equal(getattr(whole, name), getattr(parts, name))
 
 

@@ -64,7 +64,6 @@ def made(emulator: Emulator, instrument: Instrument, aot: float) -> tuple[Pixels
         ndvi=torch.where(bare, 0.05, 0.7),
         column=torch.arange(8).expand(2, 8),
         line_id=torch.zeros(2, dtype=torch.long),
-        position=torch.zeros(2, 2),
     )
     return pixels, state
 

@@ -217,5 +217,4 @@ def _apart(pixels: Pixels) -> Pixels:
         ndvi=one(pixels.ndvi),
         column=one(pixels.column[:, None])[:, 0],
         line_id=one(pixels.line_id[:, None, None])[:, 0, 0],
-        position=one(pixels.position[:, None, None])[:, 0, 0],
     )

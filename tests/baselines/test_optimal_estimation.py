@@ -81,7 +81,6 @@ def drawn(emulator: Emulator, instrument: Instrument) -> tuple[Pixels, torch.Ten
         ndvi=full,
         column=torch.arange(SHAPE[1]).expand(DRAWS, -1),
         line_id=torch.zeros(DRAWS, dtype=torch.long),
-        position=torch.zeros(DRAWS, 2),
     )
     return pixels, surface.sif_760
 

@@ -27,7 +27,7 @@ from sifnet.training import Training, fit
 from sifnet.units import standard_pressure
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-TERMS = ("ndvi", "prior", "border", "smoothness", "perturbation")
+TERMS = ("ndvi", "prior", "perturbation")
 Make = Callable[[Scene], Retrieval]
 
 

@@ -104,7 +104,6 @@ class Patch:
             ndvi=torch.where(self.soil, 0.1, 0.8),
             column=torch.arange(16)[None],
             line_id=torch.zeros(1, dtype=torch.long),
-            position=torch.zeros(1, 2),
         )
         weights = LossWeights()
         sigma, through = total_sd(pixels, weights.model_error), (self.emulator, self.instrument)
