@@ -177,7 +177,7 @@ def read(
 
     Args:
         shape: lines and samples of a patch.
-        ranges: those of the emulator; pixels whose geometry or pressure is outside are flagged.
+        ranges: those of the emulator; pixels whose geometry or prior is outside are flagged.
         atmosphere: per-scene ``surface_pressure``, ``aot_550``, ... with ``*_uncertainty``.
         terrain: let pressure and sensor height vary within patches, where they do.
     """
@@ -275,7 +275,7 @@ def _flags(
     if irradiance is not None:
         flags[~(np.isfinite(irradiance).all(-1) & (irradiance > 0).all(-1))] |= int(Flag.DEAD)
     planes = {n: torch.as_tensor(v) for n, v in geometry.items()}
-    planes["surface_pressure"] = prior.mean.surface_pressure
+    planes |= dict(prior.mean.items())
     for name, plane in planes.items():
         if name in ranges:
             flags[outside(name, plane, *ranges[name]).numpy()] |= int(Flag.OUT_OF_RANGE)

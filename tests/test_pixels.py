@@ -70,6 +70,17 @@ def test_flags_say_why_a_pixel_is_not_used(scene: Scene) -> None:
     assert float(pixels.geometry.view_zenith_angle.max()) <= RANGES["view_zenith_angle"][1]
 
 
+@pytest.mark.parametrize(("name", "value"), [("temperature_offset", 11.5), ("aot_550", 1.2)])
+def test_air_that_the_simulation_does_not_know_is_flagged(
+    scene: Scene, name: str, value: float
+) -> None:
+    """A tropical profile, a dust storm: never clamped into range in silence."""
+    air = xr.Dataset({name: value, f"{name}_uncertainty": 0.1})
+    pixels = read(scene, slice(0, 8), (8, 14), atmosphere=air)
+    assert not pixels.usable.any()
+    assert (pixels.flags & int(Flag.OUT_OF_RANGE) > 0).all()
+
+
 def test_ndvi_of_radiances_tells_soil_from_vegetation() -> None:
     known = known_scene(fake_emulator(), lines=12, samples=12)
     ndvi = read(known.scene, slice(0, 12), (12, 12)).ndvi[0].numpy()
