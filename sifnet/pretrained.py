@@ -21,7 +21,7 @@ from sifnet.encoder import Architecture, log_spectrum
 from sifnet.errors import SifnetError
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import simulate
-from sifnet.physics.instrument import INSTRUMENTS
+from sifnet.physics.instrument import nominal_of
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, State
 from sifnet.pixels import Pixels, join
@@ -75,13 +75,7 @@ def untrained(
     Raises:
         SifnetError: the sensor is not known.
     """
-    if sensor not in INSTRUMENTS:
-        raise SifnetError(
-            "cannot pre-train for this sensor",
-            found=repr(sensor),
-            expected=f"one of {', '.join(INSTRUMENTS)}",
-        )
-    usual = INSTRUMENTS[sensor]
+    usual = nominal_of(sensor)
     centres = usual.centres()
     setup = Setup(
         sensor=sensor,

@@ -21,7 +21,7 @@ from sifnet.errors import SifnetError
 from sifnet.losses import LossWeights, Perturbed
 from sifnet.physics.emulator import CoefficientNetwork, Emulator
 from sifnet.physics.forward import simulate
-from sifnet.physics.instrument import INSTRUMENTS, Instrument
+from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import RANGES, State
 from sifnet.pixels import Pixels, fit_bands
 from sifnet.scene import FIT_WINDOW, Scene
@@ -101,14 +101,7 @@ class Retrieval(lightning.LightningModule):
         self.made_for = setup
         self.learning_rate = learning_rate
         self.emulator = emulator.requires_grad_(False)
-        usual = INSTRUMENTS.get(setup.sensor, INSTRUMENTS["hyplant"])
-        self.instrument = Instrument(
-            setup.wavelength,
-            setup.fwhm,
-            emulator,
-            shift_range=usual.shift_range,
-            fwhm_range=usual.fwhm_range,
-        )
+        self.instrument = Instrument.of_sensor(setup.sensor, setup.wavelength, setup.fwhm, emulator)
         self.encoder = Encoder(
             len(setup.wavelength),
             ranges={**RANGES, **emulator.ranges, **self.instrument.ranges},

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.instrument import INSTRUMENTS, Instrument
+from sifnet.physics.instrument import Instrument
 from sifnet.pixels import fit_bands
 from sifnet.scene import FIT_WINDOW, Scene
 
@@ -41,11 +41,4 @@ def nominal_instrument(
 def _instrument(
     wavelength: tuple[float, ...], fwhm: tuple[float, ...], sensor: str, emulator: Emulator
 ) -> Instrument:
-    usual = INSTRUMENTS.get(sensor, INSTRUMENTS["hyplant"])
-    return Instrument(
-        wavelength,
-        fwhm,
-        emulator,
-        shift_range=usual.shift_range,
-        fwhm_range=usual.fwhm_range,
-    )
+    return Instrument.of_sensor(sensor, wavelength, fwhm, emulator)

@@ -62,6 +62,22 @@ INSTRUMENTS: dict[str, Nominal] = {
 Krutz et al. 2019 (DESIS); ranges: the published simulations for HyPlant (widened) and DESIS."""
 
 
+def nominal_of(sensor: str) -> Nominal:
+    """What is usual for a sensor.
+
+    Raises:
+        SifnetError: the sensor is not known.
+    """
+    if sensor not in INSTRUMENTS:
+        raise SifnetError(
+            "unknown sensor",
+            found=repr(sensor),
+            expected=f"one of {', '.join(INSTRUMENTS)}",
+            remedy="Give centres and widths to Instrument for any other sensor.",
+        )
+    return INSTRUMENTS[sensor]
+
+
 class Instrument(nn.Module):
     """Applies the band responses of a sensor to transfer functions in components.
 
@@ -142,17 +158,18 @@ class Instrument(nn.Module):
         Raises:
             SifnetError: the sensor is not known.
         """
-        if sensor not in INSTRUMENTS:
-            raise SifnetError(
-                "unknown sensor",
-                found=repr(sensor),
-                expected=f"one of {', '.join(INSTRUMENTS)}",
-                remedy="Give centres and widths to Instrument for any other sensor.",
-            )
-        usual = INSTRUMENTS[sensor]
+        usual = nominal_of(sensor)
+        return cls.of_sensor(sensor, usual.centres(), usual.fwhm, emulator)
+
+    @classmethod
+    def of_sensor(
+        cls, sensor: str, centre: ArrayLike, fwhm: ArrayLike, emulator: Emulator
+    ) -> Instrument:
+        """Given bands with the shifts and widths usual for a sensor; HyPlant's for others."""
+        usual = INSTRUMENTS.get(sensor, INSTRUMENTS["hyplant"])
         return cls(
-            usual.centres(),
-            usual.fwhm,
+            centre,
+            fwhm,
             emulator,
             shift_range=usual.shift_range,
             fwhm_range=usual.fwhm_range,
