@@ -16,7 +16,7 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures model emulator clean
+.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures aerosol model emulator clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
@@ -27,6 +27,7 @@ help:
 	@echo "make ablation  what each part of the method buys on these lines (half an hour)"
 	@echo "make atmosphere what knowing pressure and terrain buys (ten minutes; needs reference data)"
 	@echo "make failures  what wrong assumptions do to SIF (a minute)"
+	@echo "make aerosol   the aerosol forecast with and without weather, against persistence (ten minutes)"
 	@echo "make model     train the model that ships again (half an hour)"
 	@echo "make emulator  rebuild the emulator from full radiative transfer (hours)"
 	@echo "make clean     remove what these made, .venv included"
@@ -74,11 +75,12 @@ test-slow: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
 
-accuracy ablation atmosphere failures: $(STAMP)
+accuracy ablation atmosphere failures aerosol: $(STAMP)
 	$(BIN)/python tests/benchmarks/$@.py
 
 model: $(STAMP)
 	$(BIN)/sifnet pretrain -o data/model_hyplant.ckpt
+	$(BIN)/sifnet pretrain --sensor desis --steps 2500 -o data/model_desis.ckpt
 
 # Every state is a file, so this may be interrupted and started again at any time.
 emulator: $(STAMP)

@@ -31,7 +31,7 @@ def main(scope: Path) -> None:
     mean = shapes.mean(axis=0)
     _, singular, components = np.linalg.svd(shapes - mean, full_matrices=False)
     pc1 = components[0] * singular[0] / np.sqrt(keep.sum() - 1)
-    window = (wavelength >= 700.0) & (wavelength <= 800.0)
+    window = (wavelength >= 640.0) & (wavelength <= 850.0)
     np.savetxt(
         Path(__file__).with_name("sif_shape.csv"),
         np.column_stack([wavelength, mean, pc1 * np.sign(pc1[wavelength == 740.0])])[window],

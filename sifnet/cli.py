@@ -28,6 +28,8 @@ from sifnet.errors import SifnetError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sifnet.batch import Outcome
+
 out, err = Console(), Console(stderr=True)
 
 
@@ -71,7 +73,8 @@ ScenePaths = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder, made if need be.")]
 Sensor = Annotated[
-    str | None, typer.Option(help="hyplant or flox; recognised from the files by default.")
+    str | None,
+    typer.Option(help="hyplant, flox, desis or enmap; recognised from the files by default."),
 ]
 Air = Annotated[
     Path | None,
@@ -163,35 +166,55 @@ def retrieve(
     ] = None,
     sensor: Sensor = None,
     atmosphere: Air = None,
-    workers: Annotated[int, typer.Option(min=1, help="Scenes at the same time.")] = 1,
+    labels: Annotated[
+        Path | None, typer.Option(help="DESIS L2A product whose quality layer knows the air.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Scenes at the same time, 2 GiB each.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Dask cluster that does the work.")
+    ] = None,
+    aggregate: Annotated[
+        int | None,
+        typer.Option(min=0, help="Pixels a side of block means; else 10 from space, 0: none."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Also what is there already.")] = False,
     cog: Annotated[bool, typer.Option(help="Also a cloud-optimised GeoTIFF.")] = False,
 ) -> None:
     """Map scenes with a model, pre-trained or fitted; what is there already is skipped.
 
-    A scene that is refused does not stop the others.
+    A scene is a file, a folder, a zip as it was downloaded, a folder of these or a quoted pattern.
+    One that is refused does not stop the others: `failures.json` names it, and the exit code is 2.
+    Kill it at any time: the same command goes on. `index.html` shows all that the folder holds.
 
     Example: `sifnet retrieve line1.hdr -o maps`
 
-    Example: `sifnet retrieve line2.hdr line3.hdr -m out/model.ckpt -o maps --workers 2`
+    Example: `sifnet retrieve downloads -m out/model.ckpt -o maps --workers 2`
     """
     from sifnet.batch import Job, run
+    from sifnet.report import write_index
 
-    job = Job(output, model, sensor, atmosphere, _command(), overwrite=overwrite, cog=cog)
-    refused = 0
-    for outcome in run(job, scenes, workers, progress=err.is_terminal):
-        if isinstance(outcome, SifnetError):
-            _complain(outcome)
-            refused += 1
-        else:
-            _say(outcome)
-    if refused:
+    job = Job(output, model, sensor, atmosphere, _command(), overwrite=overwrite, cog=cog,
+              labels=labels, aggregate=aggregate)  # fmt: skip
+    outcomes = []
+    # Lines that go into a file or a pipe are not the progress bar's to show.
+    with Progress(console=err, transient=True, disable=not err.is_terminal,
+                  redirect_stdout=out.is_terminal) as bar:  # fmt: skip
+        for outcome in run(job, scenes, workers, scheduler=scheduler, progress=bar):
+            outcomes.append(outcome)
+            if outcome.error is not None:
+                _complain(outcome.error)
+            else:
+                _say(outcome.note if outcome.statistics is None else f"map: {outcome.note}")
+    if len(outcomes) > 1:
+        _print_outcomes(outcomes)
+    _say(f"index: {write_index(output)}")
+    if any(outcome.error is not None for outcome in outcomes):
         raise typer.Exit(2)
 
 
 @app.command()
 def simulate(
-    sensor: Annotated[str, typer.Option(help="hyplant or flox.")],
+    sensor: Annotated[str, typer.Option(help="hyplant, flox or desis.")],
     output: Output,
     lines: Annotated[int, typer.Option(min=1, help="Lines, or measurements of FloX.")] = 96,
     samples: Annotated[int, typer.Option(min=1, help="Pixels across track.")] = 96,
@@ -352,6 +375,25 @@ def _print_evaluation(table: pd.DataFrame) -> None:
         shown.add_row(str(method), *("" if cell == "nan" else cell for cell in cells))
     wide = Console(width=max(out.width, 160))
     wide.print(shown, meanings, highlight=False)
+
+
+def _print_outcomes(outcomes: list[Outcome]) -> None:
+    """A row a scene, the figures of those mapped now."""
+    table = Table(title="SIF at 760 nm of trusted pixels, mW m-2 nm-1 sr-1", box=SIMPLE,
+                  title_justify="left", padding=(0, 1, 0, 0))  # fmt: skip
+    table.add_column("scene", overflow="fold")
+    table.add_column("outcome", no_wrap=True)
+    for name in ("pixels", "trusted", "mean", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for outcome in outcomes:
+        cells = ["", "", ""]
+        if (found := outcome.statistics) is not None:
+            cells = [f"{found['pixels']:,.0f}", f"{found['trusted']:.1%}",
+                     f"{found['sif_760_mean']:.3f}"]  # fmt: skip
+        state = f"[bold red]{outcome.state}[/]" if outcome.error else outcome.state
+        took = f"{outcome.seconds:.1f}" if outcome.seconds else ""
+        table.add_row(escape(outcome.scene.name), state, *cells, took)
+    out.print(table, highlight=False)
 
 
 @contextmanager

@@ -123,8 +123,13 @@ class Features(nn.Module):
 
 
 def log_spectrum(pixels: Pixels) -> Tensor:
-    """Log radiance, and log irradiance beside it where it was measured, ``..., spectrum``."""
+    """Log radiance, and log irradiance beside it where it was measured, ``..., spectrum``.
+
+    A known shape of reflectance is divided out: what is left looks like level ground.
+    """
     spectrum = torch.log(pixels.radiance.clamp(min=1e-2))
+    if pixels.known is not None:
+        spectrum = spectrum - torch.log(pixels.known.gain)
     if pixels.irradiance is None:
         return spectrum
     return torch.cat([spectrum, torch.log(pixels.irradiance.clamp(min=1e-2))], dim=-1)

@@ -32,3 +32,4 @@ class SifnetError(ValueError):
         if remedy:
             message += f". {remedy}"
         super().__init__(message)
+        self.remedy = remedy

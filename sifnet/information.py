@@ -20,6 +20,7 @@ from sifnet.physics.emulator import Emulator
 from sifnet.physics.fields import TensorFields
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import Atmosphere, Geometry, State
+from sifnet.physics.surface import KnownShape
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Blocks(TensorFields):
     Shared parameters are in units of their prior standard deviation.
     """
 
-    a: Tensor  # ..., 4, 4
+    a: Tensor  # ..., 4, 4, with the precision of a known shape
     b: Tensor  # ..., 4, 8
     c: Tensor  # ..., 8, 8
     surface: Tensor  # ..., 4: S'z
@@ -144,6 +145,7 @@ def normal_blocks(
     emulator: Emulator,
     instrument: Instrument,
     irradiance: Tensor | None = None,
+    known: KnownShape | None = None,
 ) -> Blocks:
     """Blocks of the pixels ``...`` around a state.
 
@@ -152,16 +154,21 @@ def normal_blocks(
         surface: ``..., 4``, polynomial and fluorescence (see ``to_polynomial``).
         state: its atmosphere and sensor, broadcastable to ``...``, are used.
         units: ``..., 8``, size of a step of 1 in every shared parameter.
+        known: shape of reflectance, whose prior enters the equations of the surface.
     """
-    simulated, s, x = jacobians(surface, state, geometry, emulator, instrument, irradiance)
+    simulated, s, x = jacobians(surface, state, geometry, emulator, instrument, irradiance, known)
     z = (radiance - simulated) / sigma
     s = s / sigma[..., None]
     x = x * units[..., None, :] / sigma[..., None]
+    a, side = s.mT @ s, (s.mT @ z[..., None])[..., 0]
+    if known is not None:
+        prior = known.prior(surface[..., 0])
+        a, side = a + prior, side - (prior @ surface[..., None])[..., 0]
     return Blocks(
-        s.mT @ s,
+        a,
         s.mT @ x,
         x.mT @ x,
-        (s.mT @ z[..., None])[..., 0],
+        side,
         (x.mT @ z[..., None])[..., 0],
         (z**2).sum(-1),
     )

@@ -16,11 +16,10 @@ from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import transfer_on_bands
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
-from sifnet.physics.surface import Surface, sif_shape
+from sifnet.physics.surface import CENTRE, SCALE, KnownShape, Surface, sif_shape
 from sifnet.physics.transfer import PRODUCTS, TransferFunctions
 
 SHARED = (*Atmosphere.__dataclass_fields__, *SensorState.__dataclass_fields__)
-CENTRE, SCALE = 760.0, 10.0  # nm, where the quadratic of reflectance is expanded
 SIF = 3  # index of fluorescence among the surface parameters
 
 
@@ -31,6 +30,7 @@ def jacobians(
     emulator: Emulator,
     instrument: Instrument,
     irradiance: Tensor | None = None,
+    known: KnownShape | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Radiance ``..., band``, its derivatives to the surface ``..., band, 4`` and to SHARED.
 
@@ -38,15 +38,17 @@ def jacobians(
     """
     transfer, changes = transfer_derivatives(state, geometry, emulator, instrument, irradiance)
     wavelength = instrument.wavelength + state.sensor.wavelength_shift[..., None]
-    radiance, to_surface = linearise(surface, wavelength, transfer)
-    weights = transfer_weights(surface, wavelength, transfer)
+    radiance, to_surface = linearise(surface, wavelength, transfer, known)
+    weights = transfer_weights(surface, wavelength, transfer, known)
     x = torch.as_tensor(sum(weights[name][..., None] * changes[name] for name in PRODUCTS))
     return radiance, to_surface, x + _shift_of_surface(surface, wavelength, to_surface, x)
 
 
-def linearise(surface: Tensor, wavelength: Tensor, t: TransferFunctions) -> tuple[Tensor, Tensor]:
+def linearise(
+    surface: Tensor, wavelength: Tensor, t: TransferFunctions, known: KnownShape | None = None
+) -> tuple[Tensor, Tensor]:
     """Radiance ``..., band`` and its derivatives to the surface ``..., band, 4``, closed form."""
-    basis = powers_of(wavelength, 3)
+    basis = _basis(wavelength, known)
     r = (surface[..., None, :3] * basis).sum(-1)
     radiance, to_r, to_f = sensitivities(r, surface[..., 3:4], sif_shape(wavelength), t)
     return radiance, torch.cat([to_r[..., None] * basis, to_f[..., None]], dim=-1)
@@ -67,14 +69,20 @@ def sensitivities(
     return radiance, to_r, to_f
 
 
+def _basis(wavelength: Tensor, known: KnownShape | None) -> Tensor:
+    """``..., band, 3``: what c0, c1 and c2 are multiplied by to give reflectance."""
+    powers = powers_of(wavelength, 3)
+    return powers if known is None else known.gain[..., None] * powers
+
+
 def transfer_weights(
-    surface: Tensor, wavelength: Tensor, t: TransferFunctions
+    surface: Tensor, wavelength: Tensor, t: TransferFunctions, known: KnownShape | None = None
 ) -> dict[str, Tensor]:
     """Derivatives of radiance to each transfer product, ``..., band`` by name.
 
     r G / (1 - r B / G) has the derivatives r m^2 (1 - 2 r s) to G and (r m)^2 to B.
     """
-    r = (surface[..., None, :3] * powers_of(wavelength, 3)).sum(-1)
+    r = (surface[..., None, :3] * _basis(wavelength, known)).sum(-1)
     f = surface[..., 3:4] * sif_shape(wavelength)
     s, s_up = t.ground_bounce / t.ground, t.up_bounce / t.up
     m, m_up = 1.0 / (1.0 - r * s), 1.0 / (1.0 - r * s_up)

@@ -41,16 +41,16 @@ class Ground:
     @classmethod
     def drawn(cls, shape: tuple[int, int], bare_soil: float, rng: np.random.Generator) -> Ground:
         """Draw fields of crops, with smooth variation inside, and bare soil between them."""
-        fields = _fields(shape, rng)
-        count = fields.max() + 1
+        field = fields(shape, rng)
+        count = field.max() + 1
         soil_fields = rng.permutation(count) < round(bare_soil * count)
 
         def pattern(low: float, high: float) -> Array:
-            level = rng.random(count)[fields]
+            level = rng.random(count)[field]
             mixed = np.clip(0.75 * level + 0.25 * smooth_pattern(shape, rng), 0, 1)
             return low + (high - low) * mixed
 
-        soil = soil_fields[fields]
+        soil = soil_fields[field]
         return cls(
             bare_soil=soil,
             red=pattern(*CANOPY["red"]),
@@ -85,7 +85,7 @@ class Ground:
         return Ground(**{name: values[:, cut] for name, values in vars(self).items()})
 
 
-def _fields(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.intp]:
+def fields(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.intp]:
     """(line, sample) number of the field each pixel lies in: nearest of random centres."""
     count = max(6, shape[0] * shape[1] // 400)
     centres = rng.random((count, 2)) * shape

@@ -28,12 +28,13 @@ from sifnet.information import (
 from sifnet.jacobians import SHARED, to_polynomial
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.fields import TensorFields
-from sifnet.physics.instrument import Instrument
+from sifnet.physics.instrument import Instrument, usual_for
 from sifnet.physics.state import Atmosphere, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.pixels import Pixels, patch_shape, strips
 from sifnet.refinement import refine_surface
 from sifnet.scene import Scene
+from sifnet.shape import ShapePredictor
 
 AT_ONCE = 1024  # pixels; what is computed of them stays in the processor's cache
 COUNT = len(Atmosphere.__dataclass_fields__)
@@ -100,6 +101,7 @@ class Problem:
             self.emulator,
             self.instrument,
             p.irradiance,
+            p.known,
         )
         return Point(deviation, surface, blocks)
 
@@ -137,6 +139,7 @@ def limits(
     emulator: Emulator | None = None,
     atmosphere: xr.Dataset | None = None,
     patch: tuple[int, int] = (32, 32),
+    predictor: ShapePredictor | None = None,
 ) -> xr.Dataset:
     """Smallest possible standard deviation of sif_760, mW m-2 nm-1 sr-1, (line, sample).
 
@@ -149,6 +152,7 @@ def limits(
         emulator: the shipped one by default.
         atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
         patch: lines and samples.
+        predictor: of the shape of reflectance, which then counts as known as well as it says.
 
     Raises:
         SifnetError: fewer than 5 bands in the fit window.
@@ -161,7 +165,7 @@ def limits(
 
     return over_patches(
         scene, solve, ("single_pixel", "patch"), emulator=emulator, atmosphere=atmosphere,
-        patch=patch,
+        patch=patch, predictor=predictor,
     )  # fmt: skip
 
 
@@ -174,6 +178,7 @@ def over_patches(
     emulator: Emulator | None,
     atmosphere: xr.Dataset | None,
     patch: tuple[int, int],
+    predictor: ShapePredictor | None = None,
 ) -> xr.Dataset:
     """Maps (line, sample) of what ``solve`` makes of patches, NaN where pixels are not usable.
 
@@ -189,8 +194,10 @@ def over_patches(
         shape,
         strip=max(shape[0], patch[0]),
         ranges=emulator.ranges,
+        window=usual_for(scene.sensor).window,
         atmosphere=atmosphere,
         terrain=True,
+        predictor=predictor,
     ):
         groups = torch.arange(pixels.patches).split(many)
         found = [

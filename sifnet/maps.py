@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 import xarray as xr
 from rich.progress import Progress
@@ -22,6 +21,7 @@ from sifnet.jacobians import to_polynomial
 from sifnet.losses import total_sd
 from sifnet.physics.noise import COMMON_ERROR
 from sifnet.physics.state import Atmosphere, SensorState, State
+from sifnet.physics.surface import sif_740_ratio
 from sifnet.pixels import Pixels, patch_shape, strips
 from sifnet.refinement import SurfaceFit, refine_shared, refine_surface
 from sifnet.retrieval import Retrieval
@@ -37,6 +37,8 @@ MAPS = (
     "sif_760",
     "sif_740",
     "sif_760_uncertainty",
+    "sif_760_uncertainty_shared",
+    "sif_740_uncertainty",
     "reflectance_740",
     "reflectance_slope",
     "aot_550",
@@ -66,7 +68,6 @@ class Shared:
     patch: tuple[int, int]
 
 
-@torch.no_grad()
 def retrieve(
     scene: Scene,
     model: Retrieval,
@@ -85,27 +86,44 @@ def retrieve(
     Raises:
         SifnetError: the model was not made for this sensor or these bands.
     """
+    with Progress(transient=True, disable=not progress) as bar:
+        task = bar.add_task(f"retrieve {scene.name}", total=2 * scene.shape[0])
+        done = partial(bar.advance, task)
+        maps = retrieve_strips(scene, model, atmosphere=atmosphere, refine=refine, done=done)
+        return xr.concat([strip for _, strip in maps], "line")
+
+
+@torch.no_grad()
+def retrieve_strips(
+    scene: Scene,
+    model: Retrieval,
+    *,
+    atmosphere: xr.Dataset | None = None,
+    refine: bool = True,
+    done: Callable[[int], None] = lambda lines: None,
+) -> Iterator[tuple[slice, xr.Dataset]]:
+    """The maps of ``retrieve`` from top to bottom, some lines at a time: nothing is kept.
+
+    Args:
+        atmosphere, refine: see ``retrieve``.
+        done: told of every few lines that are finished; each line is passed twice.
+
+    Raises:
+        SifnetError: the model was not made for this sensor or these bands.
+    """
     model.made_for.refuse_other(scene)
     model = model.eval()
-    lines, samples, _ = scene.shape
-    maps = {name: np.full((lines, samples), np.nan, np.float32) for name in MAPS}
-    flags = np.zeros((lines, samples), np.uint16)
-    with Progress(transient=True, disable=not progress) as bar:
-        task = bar.add_task(f"retrieve {scene.name}", total=2 * lines)
-        shared = find_shared(
-            scene, model, atmosphere=atmosphere, refine=refine, done=partial(bar.advance, task)
-        )
-        height = shared.patch[0]
-        block = (min(BLOCK, height) if refine else height, samples)
-        for window, pixels in _strips(scene, model, block, atmosphere, STRIP):
-            found, flagged = _solve(model, pixels, shared, window.start, refine)
-            height = window.stop - window.start
-            for name, values in found.items():
-                maps[name][window] = values.flatten(0, 1)[:height].numpy()
-            flags[window] = flagged.flatten(0, 1)[:height].numpy().astype(np.uint16)
-            bar.advance(task, height)
-    variables = {name: (("line", "sample"), values) for name, values in maps.items()}
-    return xr.Dataset({**variables, "quality_flag": (("line", "sample"), flags)})
+    shared = find_shared(scene, model, atmosphere=atmosphere, refine=refine, done=done)
+    height = shared.patch[0]
+    block = (min(BLOCK, height) if refine else height, scene.shape[1])
+    for window, pixels in _strips(scene, model, block, atmosphere, STRIP):
+        found, flags = _solve(model, pixels, shared, window.start, refine)
+        height = window.stop - window.start
+        maps = {name: values.to(torch.float32) for name, values in found.items()}
+        maps["quality_flag"] = flags.to(torch.uint16)
+        planes = {n: v.flatten(0, 1)[:height].numpy() for n, v in maps.items()}
+        yield window, xr.Dataset({n: (("line", "sample"), v) for n, v in planes.items()})
+        done(height)
 
 
 @torch.no_grad()
@@ -150,6 +168,7 @@ def _strips(
         atmosphere=atmosphere,
         line_id=model.line_id(scene),
         terrain=True,
+        predictor=model.predictor,
     )
 
 
@@ -260,19 +279,30 @@ def _solve(
     common = (over[..., None, :] @ carried @ over[..., None])[..., 0, 0]
     filled = COMMON_ERROR.get(model.made_for.sensor, 0.0) * pixels.radiance.amin(-1)
     # What the noise model leaves unexplained is counted as noise too.
-    own = fit.own_variance * fit.chi2.clamp(min=1)
-    sd = torch.sqrt(own + common.clamp(min=0) + filled**2)
-    return _maps(pixels, fit, sd), _flags(model, pixels, fit)
+    excess = fit.chi2.clamp(min=1)
+    alike = common.clamp(min=0) + filled**2 + fit.shape_variance * excess
+    own = (fit.own_variance - fit.shape_variance) * excess
+    sd = torch.sqrt(own + alike)
+    return _maps(pixels, fit, sd, torch.sqrt(alike)), _flags(model, pixels, fit, sd)
 
 
-def _maps(pixels: Pixels, fit: SurfaceFit, uncertainty: Tensor) -> dict[str, Tensor]:
+def _maps(
+    pixels: Pixels, fit: SurfaceFit, uncertainty: Tensor, shared: Tensor
+) -> dict[str, Tensor]:
     surface, atmosphere, sensor = fit.state.surface, fit.state.atmosphere, fit.state.sensor
+    level, slope = surface.reflectance_740, surface.reflectance_slope
+    if pixels.known is not None:
+        gain, steepness = pixels.known.at_740.unbind(-1)
+        level, slope = gain * level, gain * (slope + steepness * level)
+    ratio, spread = sif_740_ratio()
     found = {
         "sif_760": surface.sif_760,
         "sif_740": surface.sif_740,
         "sif_760_uncertainty": uncertainty,
-        "reflectance_740": surface.reflectance_740,
-        "reflectance_slope": surface.reflectance_slope,
+        "sif_760_uncertainty_shared": shared,
+        "sif_740_uncertainty": torch.hypot(ratio * uncertainty, spread * surface.sif_760),
+        "reflectance_740": level,
+        "reflectance_slope": slope,
         "aot_550": atmosphere.aot_550,
         "surface_pressure": atmosphere.surface_pressure,
         "wavelength_shift": sensor.wavelength_shift,
@@ -285,8 +315,11 @@ def _maps(pixels: Pixels, fit: SurfaceFit, uncertainty: Tensor) -> dict[str, Ten
     return {**masked, "ndvi_radiance": pixels.ndvi}
 
 
-def _flags(model: Retrieval, pixels: Pixels, fit: SurfaceFit) -> Tensor:
-    """Flags of the reading, and of the result: poor fit, parameter at its bound."""
+def _flags(model: Retrieval, pixels: Pixels, fit: SurfaceFit, uncertainty: Tensor) -> Tensor:
+    """Flags of the reading, and of the result: poor fit, parameter at its bound.
+
+    Noise may carry fluorescence beyond its bounds: that is no reason to leave a pixel out.
+    """
     flags = pixels.flags.clone()
     flags[pixels.usable & (fit.chi2 > POOR_FIT)] |= int(Flag.POOR_FIT)
     ranges = model.encoder.ranges
@@ -294,7 +327,7 @@ def _flags(model: Retrieval, pixels: Pixels, fit: SurfaceFit) -> Tensor:
         if name == "reflectance_slope_ratio":  # undetermined over ground without a slope
             continue
         low, high = ranges[name]
-        edge = EDGE * (high - low)
+        edge = -3 * uncertainty if name == "sif_760" else EDGE * (high - low)
         beyond = ((value <= low + edge) | (value >= high - edge)).expand(flags.shape)
         flags[pixels.usable & beyond] |= int(Flag.AT_BOUND)
     return flags

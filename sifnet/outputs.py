@@ -1,28 +1,29 @@
-"""Products to files and back: NetCDF-4 and cloud-optimised GeoTIFF, whole or not at all."""
+"""Products to files and back: NetCDF-4, whole or not at all, a strip of lines at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import warnings
-from collections.abc import Iterator
+import platform
+import re
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
 
+import h5netcdf
 import numpy as np
-import rasterio
 import xarray as xr
 from numpy.typing import NDArray
-from rasterio.crs import CRS
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.transform import Affine
+from rasterio.errors import RasterioError
 
 from sifnet.errors import SifnetError
 from sifnet.scene import Flag
 
-CHUNK = 256  # pixels a side
+CHUNK = (64, 256)  # lines and samples; a retrieval hands over 64 lines at a time
+WINDOW = 512  # lines of a file that are read at once
+STALE = 24 * 3600.0  # s after which a partial file of another machine is nobody's
 
 
 @contextmanager
@@ -32,16 +33,44 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         SifnetError: the folder or the file cannot be written.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    owner = f"{platform.node()}.{os.getpid()}"
+    partial = path.with_name(f".{path.stem}.{owner}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         partial.replace(path)
     except (OSError, RasterioError) as error:
         raise _unwritable(path, error) from error
+    except RuntimeError as error:  # HDF5 that cannot flush when it closes
+        if "write failed" not in str(error) and "flush" not in str(error):
+            raise
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written: their partial files."""
+    for path in folder.glob(".*.partial.*"):
+        owner = re.search(r"\.([^/]*)\.(\d+)\.partial\.\w+$", path.name)
+        if owner is None:
+            continue
+        with suppress(OSError):
+            here = owner[1].endswith(platform.node())
+            old = time.time() - path.stat().st_mtime > STALE
+            if old or (here and not _alive(int(owner[2]))):
+                path.unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def writable(folder: Path) -> Path:
@@ -76,19 +105,65 @@ def write(product: xr.Dataset, path: str | Path) -> Path:
         SifnetError: the folder or the file cannot be written.
     """
     path = Path(path)
-    maps = {str(name): v for name, v in product.data_vars.items() if v.ndim == 2}
-    encoding = {name: _encoding(variable) for name, variable in maps.items()}
+    maps = [name for name, v in product.variables.items() if v.dims == ("line", "sample")]
+    others = [name for name in product.variables if name not in maps]
     with whole(path) as partial:
-        product.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+        strips = [(slice(0, product.sizes["line"]), product.drop_vars(others))] if maps else []
+        write_strips(product.drop_vars(maps), strips, partial)
     return path
 
 
-def _encoding(variable: xr.DataArray) -> dict[str, Any]:
-    chunks = tuple(min(CHUNK, length) for length in variable.shape)
-    encoding: dict[str, Any] = {"zlib": True, "complevel": 4, "shuffle": True, "chunksizes": chunks}
-    if variable.dtype.kind == "f":
-        encoding["_FillValue"] = np.float32(np.nan)
-    return encoding
+def write_strips(
+    frame: xr.Dataset, strips: Iterable[tuple[slice, xr.Dataset]], path: Path, lines: int = 0
+) -> None:
+    """Write maps as they come: memory holds one strip.
+
+    Args:
+        frame: all that is not a map (line, sample): coordinates and attributes.
+        strips: lines, and the maps on them; names, types and attributes are those of the first.
+        lines: of the whole scene; by default the first strip is the scene.
+    """
+    frame.to_netcdf(path, engine="h5netcdf")
+    made: dict[str, h5netcdf.Variable] = {}
+    with h5netcdf.File(path, "a") as file:
+        for window, strip in strips:
+            if not made:
+                made = _create(file, frame, strip, lines or strip.sizes["line"])
+            for name, variable in made.items():
+                variable[window] = strip[name].values
+
+
+def _create(
+    file: h5netcdf.File, frame: xr.Dataset, strip: xr.Dataset, lines: int
+) -> dict[str, h5netcdf.Variable]:
+    """Empty variables, one a map; auxiliary coordinates are told as CF wants them."""
+    shape = (lines, strip.sizes["sample"])
+    for dimension, length in zip(("line", "sample"), shape, strict=True):
+        if dimension not in file.dimensions:
+            file.dimensions[dimension] = length
+    around = {**frame.coords, **strip.coords}
+    places = [str(n) for n, c in around.items() if set(c.dims) <= {"line", "sample"}]
+    made = {}
+    for name, values in strip.variables.items():
+        floating = values.dtype.kind == "f"
+        variable = file.create_variable(
+            str(name), ("line", "sample"), values.dtype,
+            fillvalue=values.dtype.type(np.nan) if floating else None,
+            chunks=tuple(min(pair) for pair in zip(CHUNK, shape, strict=True)),
+            compression="gzip", compression_opts=4, shuffle=True,
+        )  # fmt: skip
+        variable.attrs.update(values.attrs)
+        if name not in strip.coords and places:
+            variable.attrs["coordinates"] = " ".join(places)
+        made[str(name)] = variable
+    return made
+
+
+def append(layer: xr.Dataset, path: Path) -> None:
+    """Add variables to a NetCDF-4 file that has none of these names."""
+    packed = {"zlib": True, "complevel": 4, "shuffle": True}
+    encoding = {str(name): packed for name, v in layer.data_vars.items() if v.ndim}
+    layer.to_netcdf(path, mode="a", engine="h5netcdf", encoding=encoding)
 
 
 def read(path: str | Path) -> xr.Dataset:
@@ -115,10 +190,20 @@ def read_netcdf(path: str | Path) -> xr.Dataset:
     Raises:
         SifnetError: no such file, or not NetCDF-4.
     """
+    with opened(path) as file:
+        return file.load()
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[xr.Dataset]:
+    """A NetCDF-4 file of which only what is asked for is read.
+
+    Raises:
+        SifnetError: no such file, or not NetCDF-4.
+    """
     path = Path(path)
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as file:
-            return file.load()
+        file = xr.open_dataset(path, engine="h5netcdf", cache=False)
     except (OSError, ValueError) as error:
         raise SifnetError(
             "this is not a readable NetCDF-4 file",
@@ -127,6 +212,22 @@ def read_netcdf(path: str | Path) -> xr.Dataset:
             remedy="Check the path.",
             file=path,
         ) from error
+    with file:
+        yield file
+
+
+def windows(product: xr.Dataset, lines: int = WINDOW) -> Iterator[xr.Dataset]:
+    """The product from top to bottom, some lines at a time, in memory."""
+    for start in range(0, product.sizes["line"], lines):
+        yield product.isel(line=slice(start, start + lines)).load()
+
+
+def thinned(product: xr.Dataset, most: int) -> xr.Dataset:
+    """Every n-th line and sample in memory, so that at most ``most`` are left a side."""
+    every = {
+        name: slice(None, None, -(-product.sizes[name] // most)) for name in ("line", "sample")
+    }
+    return product.isel(every).load()
 
 
 def trusted(product: xr.Dataset) -> NDArray[np.bool_]:
@@ -145,43 +246,33 @@ def flag_shares(product: xr.Dataset) -> dict[str, float]:
     return {name: share for name, share in shares.items() if share > 0}
 
 
-def to_cog(product: xr.Dataset, path: str | Path) -> Path:
-    """Write the maps as a cloud-optimised GeoTIFF, float32, a band a variable.
-
-    Bands carry name and unit; it is georeferenced where the product is.
-
-    Raises:
-        SifnetError: the file cannot be written.
-    """
-    path = Path(path)
-    names = [name for name in map(str, product.data_vars) if product[name].ndim == 2]
-    lines, samples = product["sif_760"].shape
-    profile: dict[str, Any] = {
-        "driver": "COG",
-        "dtype": "float32",
-        "nodata": float("nan"),
-        "count": len(names),
-        "height": lines,
-        "width": samples,
-        "compress": "ZSTD",
-        "predictor": 3,
+def summary(product: xr.Dataset) -> dict[str, float]:
+    """Pixels, share of them that is trusted, and of these mean, sd and mean uncertainty of SIF."""
+    sums = np.zeros(4)
+    for part in windows(product[["sif_760", "sif_760_uncertainty", "quality_flag"]]):
+        good = trusted(part)
+        sif, sd = (part[n].values[good].astype(float) for n in ("sif_760", "sif_760_uncertainty"))
+        sums += good.sum(), sif.sum(), (sif**2).sum(), sd.sum()
+    n, pixels = sums[0], product["sif_760"].size
+    mean, square, uncertainty = sums[1:] / n if n else np.full(3, np.nan)
+    return {
+        "pixels": pixels,
+        "trusted": n / pixels,
+        "sif_760_mean": mean,
+        "sif_760_sd": float(np.sqrt(max(square - mean**2, 0.0))) if n else np.nan,
+        "sif_760_uncertainty_mean": uncertainty,
     }
-    if "spatial_ref" in product.coords:
-        reference = product["spatial_ref"].attrs
-        profile["crs"] = CRS.from_wkt(reference["crs_wkt"])
-        geo = [float(value) for value in reference["GeoTransform"].split()]
-        profile["transform"] = Affine.from_gdal(*geo)
-    with whole(path) as partial, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # flight lines are not, often
-        with rasterio.open(partial, "w", **profile) as file:
-            for band, name in enumerate(names, start=1):
-                file.write(product[name].values.astype(np.float32), band)
-                file.set_band_description(band, name)
-                file.set_band_unit(band, str(product[name].attrs.get("units", "")))
-    return path
 
 
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file, read in pieces."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_and_time(path: Path) -> str:
+    """Bytes and time of change in ns, which tell a file that is as it was without reading it."""
+    if not path.is_file():
+        return "?"
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"

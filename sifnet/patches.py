@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from sifnet.errors import SifnetError
 from sifnet.pixels import Pixels, Ranges, join, patch_shape, read
 from sifnet.scene import Scene
+from sifnet.shape import ShapePredictor
 
 _log = logging.getLogger(__name__)
 
@@ -40,12 +41,13 @@ def read_patches(
     window: tuple[float, float],
     atmosphere: xr.Dataset | None = None,
     most: int = 400,
+    predictor: ShapePredictor | None = None,
 ) -> Pixels:
     """Patches of all scenes that have a usable pixel, numbered by scene in ``line_id``.
 
     Args:
         shape: lines and samples of a patch.
-        ranges, window, atmosphere: see ``pixels.read``.
+        ranges, window, atmosphere, predictor: see ``pixels.read``.
         most: patches to hold in memory; of larger scenes rows are left out evenly.
 
     Raises:
@@ -62,6 +64,7 @@ def read_patches(
             window=window,
             atmosphere=atmosphere,
             line_id=number,
+            predictor=predictor,
         )
         good = pixels.usable.flatten(1).any(1)
         kept.append(pixels.map(lambda x, good=good: x[good]))  # type: ignore[misc]

@@ -21,14 +21,19 @@ from sifnet.errors import SifnetError
 from sifnet.physics.fields import TensorFields
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import RANGES, AtmospherePrior, Geometry, outside
+from sifnet.physics.surface import KnownShape
 from sifnet.priors import atmosphere_prior
 from sifnet.scene import CONTINUUM, FIT_WINDOW, SUN_755, Flag, Scene
+from sifnet.shape import READ, ShapePredictor
 
 Ranges = Mapping[str, tuple[float, float]]
 Array = NDArray[np.float32]
 
-UNUSABLE = Flag.DEAD | Flag.SATURATED | Flag.OUT_OF_RANGE | Flag.CLOUD_OR_DARK
+UNUSABLE = (
+    Flag.DEAD | Flag.SATURATED | Flag.OUT_OF_RANGE | Flag.CLOUD_OR_DARK | Flag.CLOUD | Flag.SHADOW
+)
 EVEN = 0.5  # hPa, 4 m of terrain: pressure varies no more within a patch that is taken for level
+UNUSUAL = 3.0  # times the usual uncertainty of the shape of reflectance, beyond which it is said
 DARK, BRIGHT = 0.02, 0.75  # continuum reflectance of water or shadow, and of cloud
 RED, INFRARED = (650.0, 680.0), (770.0, 810.0)  # nm, the bands of the NDVI of radiances
 
@@ -50,6 +55,8 @@ class Pixels:
         ndvi: ``patch, line, sample``, of radiances; NaN where the bands do not cover it.
         column: ``patch, sample``, number of the detector column in the scene.
         line_id: ``patch``, number of the flight line among those fitted, -1 if none.
+        known: shape of reflectance that the rest of the spectrum predicts, ``patch, line, sample``;
+            None where none is asked for.
     """
 
     radiance: Tensor
@@ -62,6 +69,7 @@ class Pixels:
     ndvi: Tensor
     column: Tensor
     line_id: Tensor
+    known: KnownShape | None = None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Pixels:
         """The same with ``function`` applied to every tensor; its first axis is patch."""
@@ -81,8 +89,9 @@ class Pixels:
             n: thin(getattr(self, n)) for n in ("radiance", "noise", "usable", "flags", "ndvi")
         }
         irradiance = None if self.irradiance is None else thin(self.irradiance)
+        known = None if self.known is None else self.known.map(thin)
         return replace(self, irradiance=irradiance, geometry=self.geometry.map(thin),
-                       prior=self.prior.map(thin), **whole)  # fmt: skip
+                       prior=self.prior.map(thin), known=known, **whole)  # fmt: skip
 
     @property
     def patches(self) -> int:
@@ -169,6 +178,7 @@ def read(
     atmosphere: xr.Dataset | None = None,
     line_id: int = -1,
     terrain: bool = False,
+    predictor: ShapePredictor | None = None,
 ) -> Pixels:
     """Read some lines and cut them into patches, row by row.
 
@@ -180,8 +190,9 @@ def read(
         ranges: those of the emulator; pixels whose geometry or prior is outside are flagged.
         atmosphere: per-scene ``surface_pressure``, ``aot_550``, ... with ``*_uncertainty``.
         terrain: let pressure and sensor height vary within patches, where they do.
+        predictor: of the shape of reflectance in the window, from bands beside it.
     """
-    part = scene.read(lines, _wanted_bands(scene.wavelength, window))
+    part = scene.read(lines, _wanted_bands(scene.wavelength, window, predictor))
     bands = fit_bands(part.wavelength, window)
     radiance = _values(part.radiance, bands)
     irradiance = None if part.irradiance is None else _values(part.irradiance, bands)
@@ -190,6 +201,9 @@ def read(
     flags = _flags(part, radiance, irradiance, geometry, prior, bands, ranges)
     ndvi = _ndvi(part)
     flags[~np.isfinite(ndvi)] |= int(Flag.NO_NDVI)
+    known, left = (None, None) if predictor is None else _known(part, geometry, bands, predictor)
+    if known is not None:
+        flags[(known.unusual > UNUSUAL).numpy()] |= int(Flag.UNUSUAL_SPECTRUM)
 
     def cut(plane: NDArray) -> Tensor:
         return _cut(torch.from_numpy(np.array(plane)), shape)
@@ -202,13 +216,17 @@ def read(
     columns = np.broadcast_to(np.arange(flags.shape[1]), flags.shape)
     angles = {name: cut(plane) for name, plane in geometry.items()}
     pressure = cut(prior.mean.surface_pressure.numpy())
+    noise = noise_sd(filled.clamp(min=0.1), scene.sensor)
+    if known is not None and left is not None:
+        known = known.map(lambda plane: _cut(plane, shape))
+        noise = torch.hypot(noise, filled * _cut(left, shape))
     uneven = terrain and bool((pressure.amax((1, 2)) - pressure.amin((1, 2)) > EVEN).any())
     common = prior.map(lambda plane: _cut(plane, shape).mean((1, 2), keepdim=True))
     if uneven:
         common = replace(common, mean=replace(common.mean, surface_pressure=pressure))
     return Pixels(
         radiance=filled,
-        noise=noise_sd(filled.clamp(min=0.1), scene.sensor),
+        noise=noise,
         irradiance=measured,
         geometry=Geometry(
             **{
@@ -226,12 +244,29 @@ def read(
         ndvi=cut(ndvi),
         column=cut(columns)[:, 0],
         line_id=torch.full((len(flagged),), line_id),
+        known=known,
     )
 
 
-def _wanted_bands(wavelength: NDArray[np.float64], window: tuple[float, float]) -> NDArray[np.intp]:
-    """Indices of the bands that fit, flags or NDVI need, in their order."""
-    wanted = (window, FIT_WINDOW, INFRARED, RED)
+def _known(
+    part: Scene, geometry: dict[str, Array], bands: NDArray[np.intp], predictor: ShapePredictor
+) -> tuple[KnownShape, Tensor]:
+    """What the whole spectrum says of the shape of reflectance in the fit window."""
+    planes = {name: torch.as_tensor(plane) for name, plane in geometry.items()}
+    elevation = torch.as_tensor(_plane(part, "ground_elevation"))
+    radiance = torch.as_tensor(np.asarray(part.radiance.values, dtype=np.float32))
+    return predictor.known(
+        radiance, part.wavelength, part.fwhm, bands, Geometry(**planes), elevation
+    )
+
+
+def _wanted_bands(
+    wavelength: NDArray[np.float64],
+    window: tuple[float, float],
+    predictor: ShapePredictor | None,
+) -> NDArray[np.intp]:
+    """Indices of the bands that fit, flags, NDVI or predictor need, in their order."""
+    wanted = (window, FIT_WINDOW, INFRARED, RED, *(READ if predictor is not None else ()))
     inside = [(wavelength >= low) & (wavelength <= high) for low, high in wanted]
     return np.flatnonzero(np.any(inside, axis=0))
 

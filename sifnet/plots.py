@@ -16,10 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 
-from sifnet.outputs import flag_shares, trusted, whole
+from sifnet.outputs import flag_shares, thinned, trusted, whole
 
 Array = NDArray[np.float64]
 
@@ -27,6 +28,7 @@ UNITS = r"mW m$^{-2}$ nm$^{-1}$ sr$^{-1}$"
 GREY = "0.82"
 INK, ACCENT = "#1b2a34", "#0b7a4b"
 MOST = 1200  # pixels a side that a picture shows; larger scenes are thinned
+THUMBNAIL = 160  # pixels a side at most, in an index of many scenes
 LONG = 1.8  # lines a sample from which a scene is shown lying on its side
 PANELS = (  # variable, title, unit, colours, whether zero belongs to the scale
     ("sif_760", "SIF at 760 nm", UNITS, "viridis", True),
@@ -39,13 +41,39 @@ PANELS = (  # variable, title, unit, colours, whether zero belongs to the scale
 def quicklook(product: xr.Dataset, path: str | Path | None = None) -> Figure:
     """SIF, its uncertainty, reflectance and residual; pixels that are not trusted are grey.
 
-    A scene with one column is a series of measurements and is drawn against time.
+    A scene with one column is a series of measurements and is drawn against time. Of a file that is
+    open (``outputs.opened``) only what the picture shows is read.
     """
-    lines, samples = product["sif_760"].shape
-    figure = _series(product) if samples == 1 else _maps(product, lines / samples)
+    shape = product["sif_760"].shape
+    if shape[1] > 1:
+        product = thinned(product[[*(panel[0] for panel in PANELS), "quality_flag"]], MOST)
+    figure = _series(product) if shape[1] == 1 else _maps(product, shape)
     figure.suptitle(_title(product), fontsize=11, color=INK, fontweight="bold")
     figure.supxlabel(_flag_legend(product), fontsize=8, color="0.35")
     return _saved(figure, path)
+
+
+def thumbnail(product: xr.Dataset, path: str | Path, most: int = THUMBNAIL) -> Path:
+    """A picture of SIF at 760 nm alone, at most ``most`` pixels a side, for an index of many."""
+    path = Path(path)
+    small = thinned(product[["sif_760", "quality_flag"]], most)
+    values = np.where(trusted(small), small["sif_760"].values, np.nan)
+    lines, samples = product["sif_760"].shape
+    if samples == 1:
+        figure = Figure(figsize=(most / 100, most / 200))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.plot(values[:, 0], color=ACCENT, linewidth=1.5)
+        axes.set_axis_off()
+        with whole(path) as partial:
+            figure.savefig(partial, dpi=100)
+        return path
+    low, high = _limits(values, zero=True)
+    colours = _with_grey("viridis")
+    shown = values.T if lines / samples > LONG else values
+    grown = np.kron(shown, np.ones((max(1, most // 2 // max(shown.shape)),) * 2))
+    with whole(path) as partial:
+        imsave(partial, colours(np.ma.masked_invalid((grown - low) / (high - low))))
+    return path
 
 
 def _title(product: xr.Dataset) -> str:
@@ -64,7 +92,8 @@ def _percent(share: float) -> str:
     return "< 0.1 %" if 0 < share < 5e-4 else f"{100 * share:.1f} %"
 
 
-def _maps(product: xr.Dataset, aspect: float) -> Figure:
+def _maps(product: xr.Dataset, shape: tuple[int, ...]) -> Figure:
+    aspect = shape[0] / shape[1]
     lying = aspect > LONG
     shown = 1 / aspect if lying else aspect  # height over width of a map in the picture
     stacked = shown < 1 / LONG
@@ -77,7 +106,8 @@ def _maps(product: xr.Dataset, aspect: float) -> Figure:
         figure.subplots(rows, columns).flat, PANELS, strict=True
     ):
         values = np.where(good, product[name].values, np.nan)
-        _map(axes, values, title, unit, colours, limits=_limits(values, zero), lying=lying)
+        _map(axes, values, title, unit, colours, limits=_limits(values, zero), lying=lying,
+             shape=shape)  # fmt: skip
     return figure
 
 
@@ -90,13 +120,18 @@ def _map(
     *,
     limits: tuple[float, float],
     lying: bool = False,
+    shape: tuple[int, ...] = (),
 ) -> None:
-    """One map, thinned to what a picture shows; along track is down, or right if lying."""
-    thinned = values[tuple(slice(None, None, -(-length // MOST)) for length in values.shape)]
-    lines, samples = values.shape
+    """One map, thinned to what a picture shows; along track is down, or right if lying.
+
+    Args:
+        shape: lines and samples of the scene, where ``values`` are thinned already.
+    """
+    drawn = values[tuple(slice(None, None, -(-length // MOST)) for length in values.shape)]
+    lines, samples = shape or values.shape
     extent = (0, lines, samples, 0) if lying else (0, samples, lines, 0)
     image = axes.imshow(
-        thinned.T if lying else thinned,
+        drawn.T if lying else drawn,
         cmap=_with_grey(colours),
         vmin=limits[0],
         vmax=limits[1],

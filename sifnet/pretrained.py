@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from sifnet.encoder import Architecture, log_spectrum
 from sifnet.errors import SifnetError
+from sifnet.losses import LossWeights
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import simulate
 from sifnet.physics.instrument import nominal_of
@@ -29,11 +30,14 @@ from sifnet.pretraining import SAMPLES, Pretraining, Simulation
 from sifnet.priors import ATMOSPHERE_PRIOR, PRESSURE_SD
 from sifnet.retrieval import Retrieval, Setup, load
 from sifnet.scene import Scene
+from sifnet.shape import ShapePredictor
 from sifnet.tables import data_file
 from sifnet.trainer import make_trainer, output_folder, run
 from sifnet.units import standard_pressure
 
-SHIPPED = {"hyplant": "model_hyplant.ckpt"}
+SHIPPED = {"hyplant": "model_hyplant.ckpt", "desis": "model_desis.ckpt"}
+# Predicted shapes err alike over a field, and a patch of a scene from space has few fields.
+ALIKE = LossWeights(independent_pixels=10.0)
 LOWEST_FLIGHT = 0.1  # km above the ground
 EPOCH = 250  # optimiser steps of a pre-training after which it is saved
 UNEXPLAINED = 0.5  # of a component's variance, noise included, that other bands may leave
@@ -68,7 +72,10 @@ def model_for(scene: Scene, given: str | Path | Retrieval | None = None) -> Retr
 
 
 def untrained(
-    sensor: str, emulator: Emulator, architecture: Architecture = Architecture()
+    sensor: str,
+    emulator: Emulator,
+    architecture: Architecture = Architecture(),
+    predictor: ShapePredictor | None = None,
 ) -> Retrieval:
     """A model for the nominal bands of a sensor over the fit window.
 
@@ -83,9 +90,14 @@ def untrained(
         fwhm=(usual.fwhm,) * len(centres),
         irradiance=False,
         space=emulator.space,
+        window=usual.window,
+        predictor=None if predictor is None else predictor.sizes,
         architecture=architecture,
+        weights=LossWeights() if predictor is None else ALIKE,
     )
-    return Retrieval(setup, emulator)
+    model = Retrieval(setup, emulator)
+    model.predictor = predictor
+    return model
 
 
 def anywhere(emulator: Emulator, patches: int = 4096) -> Pixels:
@@ -154,7 +166,8 @@ def on_bands_of(
         return model
     if not (wanted.sensor == mine.sensor and wanted.irradiance == mine.irradiance is False):
         mine.refuse_other(scene)
-    unexplained, enough = 1.0, len(wanted.wavelength) >= mine.architecture.features
+    unexplained = 1.0
+    enough = len(wanted.wavelength) >= min(mine.architecture.features, len(mine.wavelength) - 1)
     if enough:
         setup = replace(
             mine,
@@ -164,6 +177,7 @@ def on_bands_of(
             lines=(),
         )
         other = Retrieval(setup, model.emulator)
+        other.predictor = model.predictor
         weights = {
             name: value
             for name, value in model.encoder.state_dict().items()
@@ -234,7 +248,7 @@ def pretrain(
 
     Args:
         output: the checkpoint; beside it, while training, a folder with what is done.
-        emulator: the shipped airborne one by default.
+        emulator: the shipped one by default, for space where the sensor predicts shapes.
 
     Raises:
         SifnetError: the sensor is not known, or the output cannot be written.
@@ -242,7 +256,13 @@ def pretrain(
     output = Path(output)
     folder = output_folder(output.with_name(output.name + ".training"))
     lightning.seed_everything(seed, verbose=False)
-    model = untrained(sensor, emulator or Emulator.load(), architecture)
+    usual, predictor = nominal_of(sensor), None
+    if usual.predicts_shape:
+        from sifnet.shape_training import learn
+
+        predictor = learn(sensor, seed=seed, progress=progress)
+    emulator = emulator or Emulator.load(space=usual.space)
+    model = untrained(sensor, emulator, architecture, predictor)
     simulation = Simulation(model, anywhere(model.emulator))
     learn_simulations(model, simulation, steps, folder=folder, progress=progress)
     model.save(output)

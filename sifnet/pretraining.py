@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from sifnet.encoder import SENSOR, Encoder
+from sifnet.jacobians import from_polynomial
 from sifnet.losses import SURFACE_SCALE
 from sifnet.physics.forward import simulate
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, SensorState, State
-from sifnet.physics.surface import Surface
+from sifnet.physics.surface import KnownShape, Surface
 from sifnet.pixels import Pixels
 from sifnet.retrieval import Retrieval
 
@@ -55,14 +57,36 @@ class Simulation(IterableDataset[tuple[Pixels, State]]):
     def draw(self) -> tuple[Pixels, State]:
         """Pixels ``patches, LINES, SAMPLES`` with noise, and the state they were made from."""
         template = self._template()
-        state = State(self._atmosphere(template), self._surface(), self._sensor())
+        known, left = self._known_shape()
+        surface = self._surface()
+        surface = surface if known is None else self._about(known, surface)
+        state = State(self._atmosphere(template), surface, self._sensor())
         radiance = simulate(
             state, template.geometry, self.model.emulator, self.model.instrument,
-            template.irradiance,
+            template.irradiance, known,
         )  # fmt: skip
-        noise = noise_sd(radiance, self.model.made_for.sensor)
+        noise = torch.hypot(noise_sd(radiance, self.model.made_for.sensor), left * radiance)
+        template = replace(template, known=known)
         noisy = radiance + noise * torch.randn_like(radiance)
         return replace(template, radiance=noisy.clamp(min=1e-2), noise=noise), state
+
+    def _known_shape(self) -> tuple[KnownShape | None, Tensor]:
+        """Shapes of reflectance as they would be predicted, and what no parabola corrects."""
+        predictor = self.model.predictor
+        if predictor is None:
+            return None, torch.zeros(())
+        chosen = torch.randint(len(predictor.examples), (self.patches, LINES, SAMPLES))
+        shape, usual = predictor.examples[chosen], torch.ones(chosen.shape)
+        return predictor.as_known(shape, usual, np.array(self.model.made_for.wavelength))
+
+    def _about(self, known: KnownShape, surface: Surface) -> Surface:
+        """The level and fluorescence of a surface, with errors of the known shape."""
+        precision = known.prior(torch.ones(()))[..., 1:3, 1:3]
+        factor = torch.linalg.cholesky(torch.linalg.inv(precision))
+        error = (factor @ torch.randn(*factor.shape[:-1], 1))[..., 0]
+        level = surface.reflectance_740
+        parts = level, level * error[..., 0], level * error[..., 1], surface.sif_760
+        return from_polynomial(torch.stack(parts, dim=-1))
 
     def _template(self) -> Pixels:
         """Random patches, columns and, with irradiance, pixels of the scene, radiance aside."""

@@ -19,7 +19,7 @@ from rasterio.transform import Affine
 
 from sifnet import __version__
 from sifnet.maps import retrieve as retrieve_maps
-from sifnet.outputs import sha256
+from sifnet.outputs import sha256, size_and_time
 from sifnet.pretrained import model_for
 from sifnet.priors import describe, on_terrain
 from sifnet.retrieval import Retrieval
@@ -37,12 +37,21 @@ VARIABLES: dict[str, dict[str, str]] = {
     "sif_740": {
         "long_name": "sun-induced chlorophyll fluorescence at 740 nm",
         "units": RADIANCE,
-        "ancillary_variables": "quality_flag",
+        "ancillary_variables": "sif_740_uncertainty quality_flag",
         "comment": f"{SIF_COMMENT}; sif_760 times the mean shape of emission of canopy models",
     },
     "sif_760_uncertainty": {
         "long_name": "uncertainty of sif_760, one standard deviation",
         "units": RADIANCE,
+    },
+    "sif_740_uncertainty": {
+        "long_name": "uncertainty of sif_740, one standard deviation",
+        "units": RADIANCE,
+    },
+    "sif_760_uncertainty_shared": {
+        "long_name": "part of the uncertainty of sif_760 that neighbouring pixels share",
+        "units": RADIANCE,
+        "comment": "atmosphere, sensor and expected shape of reflectance; no mean reduces it",
     },
     "reflectance_740": {"long_name": "reflectance of the surface at 740 nm", "units": "1"},
     "reflectance_slope": {
@@ -87,6 +96,7 @@ PLACES = {
     "longitude": {"standard_name": "longitude", "units": "degrees_east"},
     "time": {"standard_name": "time"},
 }
+TIME_ON_FILE = {"units": "seconds since 1970-01-01", "dtype": "float64"}  # to 1 microsecond
 GEOMETRY = {
     "solar_zenith_angle": "degree",
     "view_zenith_angle": "degree",
@@ -106,6 +116,8 @@ class Provenance:
         configuration: all settings of the fit.
         seed: of the fit.
         atmosphere_source: what was known of the atmosphere beforehand.
+        settings: of the retrieval, by which a batch knows what it made.
+        scene_path: what the user named to open the scene.
     """
 
     command: str = "sifnet from Python"
@@ -113,6 +125,8 @@ class Provenance:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     atmosphere_source: str = "standard atmosphere and climatological prior of sifnet"
+    settings: str = ""
+    scene_path: Path | None = None
 
 
 def retrieve(
@@ -148,13 +162,20 @@ def finish(maps: xr.Dataset, scene: Scene, provenance: Provenance | None = None)
 
     Every name of VARIABLES is there afterwards; what was not retrieved is NaN and says so.
     """
-    shape = scene.shape[:2]
-    product = xr.Dataset(coords=_places(scene))
+    around = frame(scene, provenance)
+    product = label(maps, scene).assign_coords(around.coords).assign_attrs(around.attrs)
+    assert product["sif_760"].shape == scene.shape[:2]
+    return product
+
+
+def label(maps: xr.Dataset, scene: Scene) -> xr.Dataset:
+    """Maps of a scene, or of a window of it, with all that belongs to every pixel."""
+    product = xr.Dataset(coords={n: v for n, v in _places(scene).items() if v.ndim == 2})
     for name, attributes in VARIABLES.items():
         values = maps[name] if name in maps else xr.full_like(maps["sif_760"], np.nan)
         product[name] = values.astype(np.float32)
         product[name].attrs = dict(attributes)
-        if name not in maps and "comment" not in attributes:
+        if name not in maps and "not retrieved" not in attributes.get("comment", ""):
             product[name].attrs["comment"] = "not retrieved"
     product["quality_flag"] = maps["quality_flag"].astype(np.uint16)
     product["quality_flag"].attrs = {
@@ -164,9 +185,19 @@ def finish(maps: xr.Dataset, scene: Scene, provenance: Provenance | None = None)
         "flag_meanings": " ".join(str(flag.name).lower() for flag in FLAGS),
         "comment": "; ".join(f"{str(f.name).lower()}: {text}" for f, text in FLAGS.items()),
     }
-    product = product.assign_attrs(_attributes(scene, provenance or Provenance()))
-    assert product["sif_760"].shape == shape
-    return _georeferenced(product, scene)
+    if _on_map(scene) is not None:
+        for variable in product.data_vars.values():
+            variable.attrs["grid_mapping"] = "spatial_ref"
+    return product
+
+
+def frame(scene: Scene, provenance: Provenance | None = None) -> xr.Dataset:
+    """What a product has beside its maps: provenance, and coordinates on one dimension or none."""
+    coordinates = {n: v for n, v in _places(scene).items() if v.ndim < 2}
+    found = _on_map(scene)
+    if found is not None:
+        coordinates |= grid(*found, shape=scene.shape[:2])
+    return xr.Dataset(coords=coordinates, attrs=_attributes(scene, provenance or Provenance()))
 
 
 def _places(scene: Scene) -> dict[str, xr.Variable]:
@@ -176,7 +207,7 @@ def _places(scene: Scene) -> dict[str, xr.Variable]:
         if name in scene.dataset:
             values = scene.dataset[name].variable.copy()
             values.attrs = dict(attributes)
-            values.encoding = {"units": "seconds since 1970-01-01"} if name == "time" else {}
+            values.encoding = dict(TIME_ON_FILE) if name == "time" else {}
             found[name] = values
     return found
 
@@ -196,6 +227,7 @@ def _attributes(scene: Scene, provenance: Provenance) -> dict[str, Any]:
         "acquisition_time": str(data.attrs["acquisition_time"]),
         "source_files": "\n".join(str(file.absolute()) for file in files),
         "source_sha256": "\n".join(sha256(file) if file.is_file() else "?" for file in files),
+        "source_size_and_time": "\n".join(map(size_and_time, files)),
         "reader_notes": "\n".join(str(note) for note in data.attrs["notes"]),
         "sifnet_version": __version__,
         "configuration": json.dumps(configuration, default=str, sort_keys=True),
@@ -205,6 +237,10 @@ def _attributes(scene: Scene, provenance: Provenance) -> dict[str, Any]:
     for name, units in GEOMETRY.items():
         attributes[name] = float(data[name].mean())
         attributes[f"{name}_units"] = units
+    if provenance.settings:
+        attributes["settings"] = provenance.settings
+    if provenance.scene_path is not None:
+        attributes["scene_path"] = str(provenance.scene_path.absolute())
     if provenance.seed is not None:
         attributes["seed"] = provenance.seed
     if provenance.model_file is not None:
@@ -213,28 +249,44 @@ def _attributes(scene: Scene, provenance: Provenance) -> dict[str, Any]:
     return attributes
 
 
-def _georeferenced(product: xr.Dataset, scene: Scene) -> xr.Dataset:
-    """Add ``spatial_ref`` where the scene lies on a map; north-up grids get x and y as well."""
+def _on_map(scene: Scene) -> tuple[CRS, Affine] | None:
     wkt, transform = (scene.dataset.attrs.get(name) for name in ("crs", "transform"))
     if wkt is None or transform is None:
-        return product
-    crs, affine = CRS.from_user_input(wkt), Affine(*transform)
-    reference = {
+        return None
+    return CRS.from_user_input(wkt), Affine(*transform)
+
+
+def grid(
+    crs: CRS,
+    affine: Affine,
+    *,
+    shape: tuple[int, int],
+    names: tuple[str, str, str] = ("spatial_ref", "y", "x"),
+    dimensions: tuple[str, str] = ("line", "sample"),
+) -> dict[str, xr.Variable]:
+    """Coordinates of a map: its grid mapping, and of a north-up one y and x as well."""
+    mapping = {
         **crs.to_cf(),
         "GeoTransform": " ".join(f"{value:.12g}" for value in affine.to_gdal()),
     }
-    product = product.assign_coords(spatial_ref=((), np.int32(0), reference))
-    for variable in product.data_vars.values():
-        variable.attrs["grid_mapping"] = "spatial_ref"
+    found = {names[0]: xr.Variable((), np.int32(0), mapping)}
     if affine.b or affine.d:
-        return product  # rotated: x and y would need both dimensions, GeoTransform has it all
-    kind = ("longitude", "latitude") if crs.is_geographic else (
-        "projection_x_coordinate", "projection_y_coordinate")  # fmt: skip
-    units = ("degrees_east", "degrees_north") if crs.is_geographic else ("m", "m")
-    lines, samples = product["sif_760"].shape
-    x = affine.c + affine.a * (np.arange(samples) + 0.5)
-    y = affine.f + affine.e * (np.arange(lines) + 0.5)
-    return product.assign_coords(
-        x=("sample", x, {"standard_name": kind[0], "units": units[0]}),
-        y=("line", y, {"standard_name": kind[1], "units": units[1]}),
-    )
+        return found  # rotated: x and y would need both dimensions, GeoTransform has it all
+    kind = ("latitude", "longitude") if crs.is_geographic else (
+        "projection_y_coordinate", "projection_x_coordinate")  # fmt: skip
+    units = ("degrees_north", "degrees_east") if crs.is_geographic else ("m", "m")
+    y = affine.f + affine.e * (np.arange(shape[0]) + 0.5)
+    x = affine.c + affine.a * (np.arange(shape[1]) + 0.5)
+    for i, values in enumerate((y, x)):
+        attributes = {"standard_name": kind[i], "units": units[i]}
+        found[names[1 + i]] = xr.Variable(dimensions[i], values, attributes)
+    return found
+
+
+def place(product: xr.Dataset, mapping: str = "spatial_ref") -> tuple[CRS, Affine] | None:
+    """Projection and transform of a product, or of a layer of it, that lies on a map."""
+    if mapping not in product.coords:
+        return None
+    reference = product[mapping].attrs
+    transform = [float(value) for value in reference["GeoTransform"].split()]
+    return CRS.from_wkt(reference["crs_wkt"]), Affine.from_gdal(*transform)

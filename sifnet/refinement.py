@@ -23,12 +23,12 @@ from sifnet.information import (
     solve_shared,
     surface_gain,
 )
-from sifnet.jacobians import SCALE, SIF, from_polynomial, powers_of, sensitivities, to_polynomial
+from sifnet.jacobians import SIF, from_polynomial, powers_of, sensitivities, to_polynomial
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import transfer_on_bands
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import Atmosphere, SensorState, State
-from sifnet.physics.surface import sif_shape
+from sifnet.physics.surface import SCALE, sif_shape
 from sifnet.pixels import Pixels
 
 SENSOR_UNITS = (0.01, 0.01)  # nm, steps of shift and width in the normal equations
@@ -58,12 +58,14 @@ class SurfaceFit:
     Attributes:
         state: with the surface that minimises the misfit, or as given after 0 steps.
         own_variance: of sif_760 at known atmosphere and sensor.
+        shape_variance: the part of it that is due to the known shape's uncertainty, 0 without.
         chi2: sum of squared misfits in units of noise over bands less surface parameters.
         rms: root mean square misfit, mW m-2 nm-1 sr-1.
     """
 
     state: State
     own_variance: Tensor
+    shape_variance: Tensor
     chi2: Tensor
     rms: Tensor
 
@@ -90,15 +92,24 @@ def refine_surface(
     surface = _shifted(to_polynomial(state.surface), shift)
     powers = powers_of(instrument.wavelength, 5)
     weight = 1.0 / sigma**2
+    known, prior = pixels.known, None
     for step in range(steps + 1):
-        radiance, to_r, to_f = sensitivities(
-            surface[..., :3] @ powers[:, :3].T, surface[..., 3:], shape, transfer
-        )
+        reflectance = surface[..., :3] @ powers[:, :3].T
+        if known is not None:
+            reflectance = reflectance * known.gain
+        radiance, to_r, to_f = sensitivities(reflectance, surface[..., 3:], shape, transfer)
+        if known is not None:
+            to_r = to_r * known.gain
         misfit = pixels.radiance - radiance
         a = _normal_matrix(to_r, to_f, weight, powers)
+        if known is not None:
+            prior = known.prior(surface[..., 0])
+            a = a + prior
         if step < steps:
             seen = weight * misfit
             side = torch.cat([(to_r * seen) @ powers[:, :3], (to_f * seen).sum(-1, True)], -1)
+            if prior is not None:
+                side = side - (prior @ surface[..., None])[..., 0]
             surface = surface + solve_small(a, side)
     if steps:
         state = replace(state, surface=from_polynomial(_shifted(surface, -shift)))
@@ -106,9 +117,18 @@ def refine_surface(
     return SurfaceFit(
         state,
         own_variance(a).to(a),
+        by_shape(a, prior),
         (misfit**2 * weight).sum(-1) / freedom,
         torch.sqrt((misfit**2).mean(-1)),
     )
+
+
+def by_shape(a: Tensor, prior: Tensor | None) -> Tensor:
+    """Variance of sif_760 by the error of a known shape, ``...``: [A^-1 P A^-1]_FF."""
+    if prior is None:
+        return torch.zeros_like(a[..., 0, 0])
+    to_sif = torch.linalg.inv(a.double())[..., SIF, :]
+    return (to_sif[..., None, :] @ prior.double() @ to_sif[..., None])[..., 0, 0].to(a)
 
 
 def _shifted(surface: Tensor, shift: Tensor) -> Tensor:
@@ -250,6 +270,7 @@ def blocks_of(
         emulator,
         instrument,
         pixels.irradiance,
+        pixels.known,
     )
 
 

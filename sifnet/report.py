@@ -1,19 +1,25 @@
-"""One page for people: the pictures of a fit, its numbers, and where everything came from."""
+"""Pages for people: a fit with its pictures, numbers and provenance; the index of a batch."""
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from sifnet.outputs import flag_shares, trusted, whole
+from sifnet.finished import Failures
+from sifnet.outputs import flag_shares, thinned, trusted, whole
+from sifnet.plots import MOST
+from sifnet.product import RADIANCE
 
 # The page holds its pictures, so that it can be sent as one file.
 _PAGE = Template("""<!doctype html>
@@ -27,9 +33,13 @@ _PAGE = Template("""<!doctype html>
           vertical-align: top }
  td.number { text-align: right; font-variant-numeric: tabular-nums }
  pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; font-size: .85em }
+ body.wide { max-width: 84em } .wide td { overflow-wrap: anywhere } .wide img { display: block }
+ th.number { text-align: right } td:first-child { min-width: 5em }
 </style>
+<body class="$kind">
 <h1>$title</h1>
 $body
+</body>
 </html>
 """)
 _STATISTICS = ("variable", "unit", "mean", "sd", "5 %", "median", "95 %")
@@ -59,11 +69,96 @@ def write_report(
     if log is not None and log.is_file():
         body += _losses(log)
     with whole(path) as partial:
-        partial.write_text(_PAGE.substitute(title=escape(title), body=body), encoding="utf-8")
+        page = _PAGE.substitute(title=escape(title), body=body, kind="")
+        partial.write_text(page, encoding="utf-8")
     return path
 
 
+def write_index(folder: Path) -> Path:
+    """Write ``index.html`` of all that a folder of products holds, from STAC items and failures.
+
+    The page links to what lies beside it and shows thumbnails, which load as they are scrolled to:
+    a thousand scenes are no burden.
+
+    Raises:
+        SifnetError: the page cannot be written.
+    """
+    items = [item for path in sorted(folder.glob("*_sif.json")) if (item := _item(path))]
+    failures = list(Failures.read(folder).entries.values())
+    title = f"sifnet: {len(items)} scene{'s' * (len(items) != 1)}"
+    if failures:
+        title += f", {len(failures)} failed"
+    body = _failures(failures) + _scenes(items)
+    path = folder / "index.html"
+    with whole(path) as partial:
+        page = _PAGE.substitute(title=escape(title), body=body, kind="wide")
+        partial.write_text(page, encoding="utf-8")
+    return path
+
+
+def _item(path: Path) -> dict[str, Any]:
+    """A STAC item of ours; nothing where the file is none, or its product is gone."""
+    try:
+        item: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        product = path.parent / item["assets"]["product"]["href"]
+        return item if product.exists() and "sifnet:pixels" in item["properties"] else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _failures(failures: list[dict[str, str]]) -> str:
+    if not failures:
+        return ""
+    rows = [
+        f"<tr><td>{escape(one['scene'])}</td><td>{escape(one['reason'])}</td>"
+        f"<td>{escape(one['time'])}</td></tr>"
+        for one in failures
+    ]
+    head = "<tr><th>scene</th><th>reason and remedy</th><th>time</th></tr>"
+    return f"<h2>Failures</h2>\n<table>{head}{''.join(rows)}</table>\n<h2>Maps</h2>\n"
+
+
+def _scenes(items: list[dict[str, Any]]) -> str:
+    """A row a scene: thumbnail, links, time, and figures over its trusted pixels."""
+    columns = {
+        "pixels": "{:,.0f}", "trusted": "{:.1%}", "sif_760_mean": "{:.3f}", "sif_760_sd": "{:.3f}",
+        "sif_760_uncertainty_mean": "{:.3f}",
+    }  # fmt: skip
+    rows = []
+    for item in items:
+        known, assets = item["properties"], item["assets"]
+        links = {name: escape(quote(asset["href"])) for name, asset in assets.items()}
+        picture = ""
+        if "thumbnail" in links:
+            image = f'<img loading="lazy" alt="" src="{links["thumbnail"]}">'
+            picture = f'<a href="{links.get("quicklook", links["thumbnail"])}">{image}</a>'
+        files = " ".join(f'<a href="{link}">{n}</a>' for n, link in links.items()
+                         if n != "thumbnail")  # fmt: skip
+        values = [known.get(f"sifnet:{name}") for name in columns]
+        cells = "".join(
+            f'<td class="number">{"" if value is None else form.format(value)}</td>'
+            for value, form in zip(values, columns.values(), strict=True)
+        )
+        flags = ", ".join(
+            f"{name.replace('_', ' ')} {share:.1%}"
+            for name, share in known.get("sifnet:flags", {}).items()
+        )
+        when = str(known["datetime"])[:19].replace("T", " ")
+        rows.append(
+            f"<tr><td>{picture}</td><td>{escape(item['id'])}<br>{files}</td>"
+            f"<td>{escape(str(known['instruments'][0]))}<br>{escape(when)}</td>{cells}"
+            f"<td>{escape(flags) or 'none'}</td></tr>"
+        )
+    labels = ("", "scene", "sensor and time, UTC")
+    head = "".join(f"<th>{label}</th>" for label in labels)
+    figures = ("pixels", "trusted", "mean SIF", "sd", "mean uncertainty")
+    head += "".join(f'<th class="number">{label}</th>' for label in figures)
+    note = f"<p>SIF at 760 nm of trusted pixels, {RADIANCE}; uncertainty is one standard deviation."
+    return f"{note}</p>\n<table><tr>{head}<th>flags</th></tr>\n" + "\n".join(rows) + "\n</table>"
+
+
 def _section(product: xr.Dataset, picture: Path) -> str:
+    product = thinned(product, MOST)
     name = escape(str(product.attrs.get("scene", "scene")))
     image = _image(picture.read_bytes(), f"maps of {name}")
     flags = ", ".join(f"{n} {100 * s:.2f} %" for n, s in flag_shares(product).items()) or "none"
@@ -79,7 +174,7 @@ def _statistics(product: xr.Dataset) -> str:
     good = trusted(product)
     rows = []
     for name, variable in product.data_vars.items():
-        if name == "quality_flag" or variable.ndim != 2:
+        if name == "quality_flag" or variable.dims != ("line", "sample"):
             continue
         values = variable.values[good]
         values = values[np.isfinite(values)].astype(float)

@@ -21,10 +21,11 @@ from sifnet.errors import SifnetError
 from sifnet.losses import LossWeights, Perturbed
 from sifnet.physics.emulator import CoefficientNetwork, Emulator
 from sifnet.physics.forward import simulate
-from sifnet.physics.instrument import Instrument
+from sifnet.physics.instrument import Instrument, usual_for
 from sifnet.physics.state import RANGES, State
 from sifnet.pixels import Pixels, fit_bands
 from sifnet.scene import FIT_WINDOW, Scene
+from sifnet.shape import ShapePredictor, Sizes
 
 FORMAT = 1  # of the checkpoint
 SAME_BAND = 0.02  # nm, within which centres and widths of bands are those of a model
@@ -40,6 +41,7 @@ class Setup:
         space: whether the sensor is in space.
         lines: names of the fitted flight lines, in the order of the encoder's columns.
         patch: lines and samples that share an atmosphere.
+        predictor: of the shape of reflectance, where there is one.
     """
 
     sensor: str
@@ -50,13 +52,15 @@ class Setup:
     window: tuple[float, float] = FIT_WINDOW
     patch: tuple[int, int] = (32, 32)
     lines: tuple[str, ...] = ()
+    predictor: Sizes | None = None
     architecture: Architecture = field(default_factory=Architecture)
     weights: LossWeights = field(default_factory=LossWeights)
 
     @classmethod
     def of_scene(cls, scene: Scene, **options: Any) -> Setup:
         """The setup of a scene's sensor and bands."""
-        bands = fit_bands(scene.wavelength, options.get("window", FIT_WINDOW))
+        options["window"] = options.get("window") or usual_for(scene.sensor).window
+        bands = fit_bands(scene.wavelength, options["window"])
         return cls(
             sensor=scene.sensor,
             wavelength=tuple(scene.wavelength[bands].tolist()),
@@ -102,6 +106,9 @@ class Retrieval(lightning.LightningModule):
         self.learning_rate = learning_rate
         self.emulator = emulator.requires_grad_(False)
         self.instrument = Instrument.of_sensor(setup.sensor, setup.wavelength, setup.fwhm, emulator)
+        self.predictor = None
+        if setup.predictor is not None:
+            self.predictor = ShapePredictor(setup.predictor).requires_grad_(False)
         self.encoder = Encoder(
             len(setup.wavelength),
             ranges={**RANGES, **emulator.ranges, **self.instrument.ranges},
@@ -121,7 +128,9 @@ class Retrieval(lightning.LightningModule):
 
     def simulate(self, pixels: Pixels, state: State) -> Tensor:
         """Radiance of a state under the light of the pixels, ``patch, line, sample, band``."""
-        return simulate(state, pixels.geometry, self.emulator, self.instrument, pixels.irradiance)
+        return simulate(
+            state, pixels.geometry, self.emulator, self.instrument, pixels.irradiance, pixels.known
+        )
 
     def perturb(self, pixels: Pixels, state: State) -> Perturbed | None:
         """The state found with a random extra fluorescence of -1 to 1.5 in the radiance."""
@@ -182,6 +191,7 @@ class Retrieval(lightning.LightningModule):
             "format": FORMAT,
             "made_for": TypeAdapter(Setup).dump_json(self.made_for).decode(),
             "encoder": self.encoder.state_dict(),
+            "predictor": {} if self.predictor is None else self.predictor.state_dict(),
             "emulator": self.emulator.state_dict(),
             "emulator_metadata": json.dumps(self.emulator.metadata),
         }
@@ -215,6 +225,8 @@ def load(path: str | Path) -> Retrieval:
         columns = content["encoder"]["columns"]
         retrieval.encoder.add_lines(torch.zeros_like(columns))
         retrieval.encoder.load_state_dict(content["encoder"])
+        if retrieval.predictor is not None:
+            retrieval.predictor.load_state_dict(content["predictor"])
     except SifnetError:
         raise
     except Exception as error:

@@ -41,6 +41,12 @@ class Flag(IntFlag):
     AT_BOUND = 32
     NO_NDVI = 64
     UNSTABLE_LIGHT = 128
+    CLOUD = 256
+    SHADOW = 512
+    SNOW = 1024
+    WATER = 2048
+    HAZE = 4096
+    UNUSUAL_SPECTRUM = 8192
 
 
 FLAGS: dict[Flag, str] = {
@@ -52,6 +58,13 @@ FLAGS: dict[Flag, str] = {
     Flag.AT_BOUND: "a retrieved parameter lies at its bound",
     Flag.NO_NDVI: "bands do not cover 650-680 and 770-810 nm, so bare ground is not known",
     Flag.UNSTABLE_LIGHT: "irradiance before and after the measurement differ",
+    Flag.CLOUD: "cloud, as the product's own mask says",
+    Flag.SHADOW: "shadow of cloud or terrain, as the product's own mask says",
+    Flag.SNOW: "snow, as the product's own mask says; retrieved all the same",
+    Flag.WATER: "water, as the product's own mask says; retrieved all the same",
+    Flag.HAZE: "haze, as the product's own mask says; retrieved all the same",
+    Flag.UNUSUAL_SPECTRUM: "unlike what the shape of reflectance was learned from; the "
+    "uncertainty says how much",
 }
 
 
@@ -64,6 +77,9 @@ class Scene:
     - coordinates ``wavelength`` (ascending, vacuum) and ``fwhm`` on band;
     - the names of GEOMETRY_BOUNDS, each a scalar or on line, sample or both;
     - optional ``latitude``, ``longitude``, ``time`` and ``reader_flags`` (line, sample);
+    - optional ``aot_550`` and ``water_vapour`` (g cm-2): scalars that the product itself states;
+    - optional ``response`` and ``response_wavelength`` (band, point): measured spectral response
+      of every band at vacuum wavelengths, nm, in any unit, NaN beyond a band's own points;
     - attributes sensor, name, acquisition_time (ISO, UTC), source_files, notes.
 
     Raises:
@@ -155,13 +171,30 @@ class Scene:
         return _unchecked(self.dataset.isel(line=lines))
 
     def read(self, lines: slice, bands: NDArray[np.intp]) -> Scene:
-        """Some lines and bands of the scene, in memory: one pass over its file."""
-        return _unchecked(self.dataset.isel(line=lines, band=bands).load())
+        """Some lines and bands of the scene, in memory: one pass over its file.
+
+        Args:
+            bands: ascending. Neighbours are read together, and each run on its own: dask hands
+                only a lone slice down to the file, and of anything else reads every band.
+        """
+        spectral = [name for name, v in self.dataset.data_vars.items() if "band" in v.dims]
+        runs = np.split(bands, np.flatnonzero(np.diff(bands) != 1) + 1)
+        parts = [
+            self.dataset[spectral].isel(line=lines, band=slice(*run[[0, -1]] + (0, 1))).load()
+            for run in runs
+            if run.size
+        ]
+        rest = self.dataset.drop_dims("band").isel(line=lines, missing_dims="ignore").load()
+        whole = xr.concat(
+            parts, "band", data_vars="minimal", coords="minimal", compat="override", join="exact"
+        )
+        return _unchecked(rest.merge(whole, compat="override"))
 
     def flags(self) -> xr.DataArray:
         """(line, sample) uint16, lazy: what the reader knew, and DEAD where nothing was seen."""
-        in_window = (self.wavelength >= FIT_WINDOW[0]) & (self.wavelength <= FIT_WINDOW[1])
-        seen = self.radiance.isel(band=np.flatnonzero(in_window))
+        low = np.searchsorted(self.wavelength, FIT_WINDOW[0], "left")
+        high = np.searchsorted(self.wavelength, FIT_WINDOW[1], "right")
+        seen = self.radiance.isel(band=slice(low, high))
         alive = seen.notnull().all("band") & (seen > 0).any("band")
         dead: xr.DataArray = (~alive).astype(np.uint16) * np.uint16(Flag.DEAD)
         known = self.dataset.get("reader_flags")
@@ -186,6 +219,14 @@ class Scene:
         for label in (*GEOMETRY_BOUNDS, *places):
             value = span(self.dataset[label].values)
             rows.append((label.replace("_", " "), f"{value} {units.get(label, 'deg')}"))
+        rows += [
+            (f"{name.replace('_', ' ')} of the product", f"{float(self.dataset[name]):.3g}{unit}")
+            for name, unit in (("aot_550", ""), ("water_vapour", " g cm-2"))
+            if name in self.dataset
+        ]
+        if "response" in self.dataset:
+            points = self.dataset.sizes["point"]
+            rows.append(("measured response", f"of every band, up to {points} points"))
         rows.append(("flags, sampled lines", _flag_summary(self)))
         rows += [("file", str(file)) for file in self.dataset.attrs["source_files"]]
         return rows + [("note", str(note)) for note in self.dataset.attrs["notes"]]

@@ -208,7 +208,8 @@ def _check_share(
 
 def sampled_lines(data: xr.Dataset, count: int = 16) -> xr.Dataset:
     """At most ``count`` lines, evenly over the scene."""
-    return data.isel(line=np.unique(np.linspace(0, data.sizes["line"] - 1, count).astype(int)))
+    step = -(-data.sizes["line"] // count)
+    return data.isel(line=slice(step // 2, None, step))
 
 
 def continuum(data: xr.Dataset, label: str) -> NDArray[np.float64]:
@@ -218,8 +219,10 @@ def continuum(data: xr.Dataset, label: str) -> NDArray[np.float64]:
         bands = np.flatnonzero((wavelength >= low) & (wavelength <= high))
         if bands.size:
             break
+    # A slice, for with a list of indices every band of every line would be read.
+    window = slice(bands[0], bands[-1] + 1)
     for part in (sampled_lines(data), data):
-        level = part[label].isel(band=bands).mean("band", skipna=False).values.astype(float)
+        level = part[label].isel(band=window).mean("band", skipna=False).values.astype(float)
         if (level > 0).any():
             break
     return level

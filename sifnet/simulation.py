@@ -8,13 +8,10 @@ nodes and convolved with each column's own response.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from rich.progress import track
 from scipy.interpolate import CubicSpline
@@ -23,86 +20,25 @@ from sifnet.errors import SifnetError
 from sifnet.landscape import Ground, smooth_pattern
 from sifnet.physics import database
 from sifnet.physics.radiative_transfer import Observer
-from sifnet.physics.spectral_grids import SpectralGrids
-from sifnet.physics.state import Atmosphere
 from sifnet.readers import flox, hyplant, sun
-from sifnet.units import standard_pressure
+from sifnet.scenery import (
+    AOT_NODES,
+    NOON,
+    PLACE,
+    Settings,
+    between,
+    gaussian_responses,
+    products_of,
+    radiance_over,
+    write_truth,
+)
+from sifnet.simulation_desis import simulate_desis
 
 Array = NDArray[np.float64]
 
-PLACE = {"latitude": 50.62, "longitude": 6.99}  # Campus Klein-Altendorf
-NOON = datetime(2020, 6, 25, 11, tzinfo=UTC)
 FLOX_HEIGHT = 0.0025  # km above the canopy
 FLOX_NOISE = 1e-3  # of radiance
-AOT_NODES = 3
 VIEW_NODES = 7
-NOISE = 0.07  # HyPlant FLUO: standard deviation / sqrt(radiance in mW m-2 nm-1 sr-1)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Sun, air and sensor of a simulated scene; what is not given is drawn from the seed.
-
-    Attributes:
-        solar_zenith_angle: degrees.
-        sensor_height: km above the ground.
-        ground_elevation: km above sea level.
-        pressure_offset: hPa, surface pressure minus the standard atmosphere's.
-        temperature_offset: K.
-        aot_550: mean over the scene; it varies by ``aot_contrast`` of itself, slowly.
-        aot_contrast: half the peak-to-peak variation of AOT over its mean.
-        aerosol_height: km.
-        aerosol_type: 0 continental to 1 maritime.
-        o2_scale: factor on O2 absorption.
-        shift: nm, mean wavelength shift; a smile of ``smile`` nm is added across track.
-        smile: nm, edge minus centre.
-        fwhm_shift: nm at the edge of the swath; 0 in the middle.
-        noise: standard deviation / sqrt(radiance).
-        bare_soil: share of the scene.
-    """
-
-    solar_zenith_angle: float
-    sensor_height: float
-    ground_elevation: float
-    pressure_offset: float
-    temperature_offset: float
-    aot_550: float
-    aerosol_height: float
-    aerosol_type: float
-    shift: float
-    smile: float
-    fwhm_shift: float
-    o2_scale: float = 1.0
-    aot_contrast: float = 0.15
-    noise: float = NOISE
-    bare_soil: float = 0.25
-
-    @classmethod
-    def drawn(cls, rng: np.random.Generator, **given: float) -> Settings:
-        """Draw what is not ``given`` from the ranges of European summer flights."""
-        ranges = {
-            "solar_zenith_angle": (28, 55),
-            "sensor_height": (0.35, 1.8),
-            "ground_elevation": (0.05, 0.4),
-            "pressure_offset": (-8, 8),
-            "temperature_offset": (-4, 6),
-            "aot_550": (0.05, 0.25),
-            "aerosol_height": (0.8, 2.5),
-            "aerosol_type": (0, 0.4),
-            "shift": (-0.03, 0.03),
-            "smile": (-0.04, 0.04),
-            "fwhm_shift": (-0.02, 0.02),
-        }
-        return cls(**({k: float(rng.uniform(*v)) for k, v in ranges.items()} | given))
-
-    @property
-    def surface_pressure(self) -> float:
-        """Surface pressure, hPa."""
-        return float(standard_pressure(self.ground_elevation)) + self.pressure_offset
-
-    def atmosphere(self) -> Atmosphere:
-        """The atmosphere at the mean aerosol load."""
-        return Atmosphere.of(**{n: getattr(self, n) for n in Atmosphere.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
@@ -133,7 +69,8 @@ def simulate(
     """Write a simulated scene in its sensor's format, and ``truth.nc`` beside it.
 
     Args:
-        sensor: ``hyplant`` (lines x samples pixels) or ``flox`` (``lines`` measurements).
+        sensor: ``hyplant`` or ``desis`` (lines x samples pixels), ``flox`` (``lines``
+            measurements).
         output: folder, made if need be.
         lines: lines along track, or measurements in time.
         samples: columns across track; FloX has one.
@@ -149,15 +86,14 @@ def simulate(
     Raises:
         SifnetError: no such sensor, or the folder cannot be written.
     """
-    if sensor not in ("hyplant", "flox"):
+    if sensor not in ("hyplant", "flox", "desis"):
         raise SifnetError(
             "cannot simulate this sensor",
             found=repr(sensor),
-            expected="hyplant or flox",
+            expected="hyplant, flox or desis",
             remedy="Choose one of these with --sensor.",
         )
     rng = np.random.default_rng(seed)
-    settings = settings or Settings.drawn(rng)
     output = Path(output)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -169,6 +105,9 @@ def simulate(
             expected="a folder that can be written",
             remedy="Choose another folder with -o.",
         ) from error
+    if sensor == "desis":
+        return simulate_desis(output, lines, samples, seed, settings, rng)
+    settings = settings or Settings.drawn(rng)
     if sensor == "flox":
         return _simulate_flox(output, lines, samples, seed, settings, rng)
     ground = ground or Ground.drawn((lines, samples), settings.bare_soil, rng)
@@ -205,7 +144,7 @@ def _simulate_hyplant(
         column, products = ground.column(sample), transfer[:, sample]
         light = _column_radiance(column, place[:, sample], np.array(list(nodes)), products)
         centre = wavelength + shift[sample]
-        response = _responses(centre[inside], fwhm[inside] + fwhm_shift[sample])
+        response = gaussian_responses(centre[inside], fwhm[inside] + fwhm_shift[sample])
         radiance[:, sample, inside] = light @ response
         radiance[:, sample, ~inside] = _red(column, centre[~inside], products[1])
     noisy = radiance + settings.noise * np.sqrt(radiance) * rng.standard_normal(radiance.shape)
@@ -227,7 +166,7 @@ def _simulate_hyplant(
     dims = ("line", "sample")
     level = np.full_like(aot, settings.ground_elevation)
     elevation = level if relief is None else relief.elevation
-    _write_truth(
+    write_truth(
         output,
         settings,
         seed,
@@ -258,14 +197,14 @@ def _simulate_flox(
     times, sza = sun.solar_course(NOON, lines, **PLACE)
     nodes = np.linspace(sza.min(), sza.max(), min(lines, 8))
     below = [Observer(0.0, 0.0, FLOX_HEIGHT)]
-    light = np.stack([_products(settings, a, below)[0] for a in track(nodes, "sun")])
+    light = np.stack([products_of(settings, a, below)[0] for a in track(nodes, "sun")])
     light[:, :3] /= np.cos(np.radians(nodes))[:, None, None]
     at_time = CubicSpline(nodes, light)(sza) if len(nodes) > 1 else light.repeat(lines, 0)
     at_time[:, :3] *= np.cos(np.radians(sza))[:, None, None]
 
     wavelength, fwhm = np.arange(745.0, 778.0, 0.153), 0.31
-    response = _responses(wavelength + settings.shift, np.full(len(wavelength), fwhm))
-    reflected = _over(ground, database.GRID, at_time)
+    response = gaussian_responses(wavelength + settings.shift, np.full(len(wavelength), fwhm))
+    reflected = radiance_over(ground, database.GRID, at_time)
     # Irradiance over the target contains what the sky returns of the target's own light.
     _, lit, bounce, up, _ = at_time.transpose(1, 0, 2)
     incoming = lit / up / (1 - ground.reflectance(database.GRID)[:, 0] * bounce / lit)
@@ -283,7 +222,7 @@ def _simulate_flox(
         sensor_height=FLOX_HEIGHT,
         **PLACE,
     )
-    _write_truth(output, settings, seed, ground, {"solar_zenith_angle": (("line",), sza, "degree")})
+    write_truth(output, settings, seed, ground, {"solar_zenith_angle": (("line",), sza, "degree")})
     return scene
 
 
@@ -300,7 +239,7 @@ def _products_across(settings: Settings, view: Array) -> Array:
     nodes = np.linspace(view[0], view[-1], VIEW_NODES)
     # Relative azimuth 90 degrees on both sides: the line is flown towards or from the sun.
     observers = [Observer(abs(v), 90.0, settings.sensor_height) for v in nodes]
-    computed = _products(settings, settings.solar_zenith_angle, observers)
+    computed = products_of(settings, settings.solar_zenith_angle, observers)
     return CubicSpline(nodes, computed)(view)
 
 
@@ -313,19 +252,7 @@ def _column_radiance(ground: Ground, place: Array, nodes: Array, products: Array
         nodes: (node) of the products, in the same measure.
         products: (node, 5, GRID).
     """
-    at_nodes = [_over(ground, database.GRID, p) for p in products]
-    weights = [
-        np.prod([(place - b) / (a - b) for b in nodes if b != a], axis=0)[:, None] for a in nodes
-    ]
-    return sum((w * light for w, light in zip(weights, at_nodes, strict=True)), np.zeros(1))
-
-
-def _over(ground: Ground, wavelength: Array, products: Array) -> Array:
-    """(line, wavelength) radiance over a column (line, 1); the closed form, here in numpy."""
-    path, lit, lit_bounce, up, up_bounce = np.moveaxis(products, -2, 0)
-    reflectance, sif = ground.reflectance(wavelength)[:, 0], ground.sif(wavelength)[:, 0]
-    reflected = reflectance * lit / (1 - reflectance * lit_bounce / lit)
-    return path + reflected + sif * up / (1 - reflectance * up_bounce / up)
+    return between(place, nodes, [radiance_over(ground, database.GRID, p) for p in products])
 
 
 def _red(ground: Ground, wavelength: Array, products: Array) -> Array:
@@ -333,52 +260,4 @@ def _red(ground: Ground, wavelength: Array, products: Array) -> Array:
     continuum = products[:, (database.GRID > 744) & (database.GRID < 750)].mean(axis=1)
     grey = np.repeat(continuum[:, None], len(wavelength), axis=1)
     grey[:3] *= np.interp(wavelength, [660.0, 747.0], [1.20, 1.0])  # the sun is brighter there
-    return _over(ground, wavelength, grey)
-
-
-def _responses(centre: Array, fwhm: Array) -> Array:
-    """(GRID, band) Gaussian responses, each summing to 1, less the products' own smoothing."""
-    sigma = np.sqrt(fwhm**2 - database.PRESMOOTHING_FWHM**2) / np.sqrt(8 * np.log(2))
-    weight = np.exp(-0.5 * ((database.GRID[:, None] - centre) / sigma) ** 2)
-    return weight / np.maximum(weight.sum(axis=0), 1e-300)
-
-
-@cache
-def _grids() -> SpectralGrids:
-    return SpectralGrids()
-
-
-def _products(settings: Settings, solar_zenith_angle: float, observers: list[Observer]) -> Array:
-    """(observer, 5, GRID) products by full radiative transfer, at the day's distance of the sun."""
-    air = settings.atmosphere()
-    computed = database.products(air, solar_zenith_angle, observers, _grids())
-    computed[:, :3] /= sun.sun_earth_distance(NOON) ** 2
-    return computed
-
-
-def _write_truth(
-    output: Path,
-    settings: Settings,
-    seed: int,
-    ground: Ground,
-    more: dict[str, tuple[tuple[str, ...], Array, str]],
-) -> None:
-    dims = ("line", "sample")
-    radiance = "mW m-2 nm-1 sr-1"
-    at_740 = ground.reflectance(np.array([740.0]))[..., 0]
-    sif_740 = ground.sif(np.array([740.0]))[..., 0]
-    maps = {
-        "sif_760": (dims, ground.sif_760, radiance),
-        "sif_740": (dims, sif_740, radiance),
-        "reflectance_740": (dims, at_740, "1"),
-        "bare_soil": (dims, ground.bare_soil.astype(np.int8), "1"),
-        **more,
-    }
-    truth = xr.Dataset({k: (d, v, {"units": u}) for k, (d, v, u) in maps.items()})
-    truth = truth.assign_attrs(
-        title="truth of a scene simulated by full radiative transfer",
-        seed=seed,
-        surface_pressure_hpa=settings.surface_pressure,
-        **asdict(settings),
-    )
-    truth.to_netcdf(output / "truth.nc", engine="h5netcdf")
+    return radiance_over(ground, wavelength, grey)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,18 @@ def make_trainer(
     folder: Path | None = None,
     patience: int | None = None,
     device: str = "cpu",
+    devices: int = 1,
     precision: str = "32-true",
+    strategy: str = "auto",
     progress: bool = False,
 ) -> lightning.Trainer:
-    """The Trainer of all fits: deterministic, stops early, resumable when it has a folder."""
+    """The Trainer of all fits: deterministic, stops early, resumable when it has a folder.
+
+    Args:
+        device: kind of it: "cpu", "gpu", "auto". devices: how many of them, in each node of a
+            SLURM job.
+        precision: "32-true", "bf16-mixed", ... strategy: "auto", "ddp", "fsdp", ...
+    """
     # Lightning's advice on devices and services; what matters here is said by other means.
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -47,7 +56,10 @@ def make_trainer(
         max_epochs=epochs,
         limit_train_batches=steps_per_epoch,
         accelerator=device,
-        devices=1,
+        devices=devices,
+        # Of a job of SLURM that starts a process for every device itself.
+        num_nodes=int(os.environ.get("SLURM_NNODES", 1)) if devices > 1 else 1,
+        strategy=strategy,
         precision=precision,  # type: ignore[arg-type]
         deterministic=True,
         logger=False if folder is None else CSVLogger(folder, name="", version="log"),
@@ -56,7 +68,8 @@ def make_trainer(
         enable_progress_bar=progress,
         enable_model_summary=False,
         log_every_n_steps=1,
-        gradient_clip_val=1.0,
+        # Sharded parameters have no norm that one process could know.
+        gradient_clip_val=None if strategy.startswith("fsdp") else 1.0,
     )
 
 

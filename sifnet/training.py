@@ -26,7 +26,7 @@ from sifnet.pretrained import learn_simulations, on_bands_of, shipped_file
 from sifnet.pretraining import Simulation
 from sifnet.priors import on_terrain
 from sifnet.retrieval import Retrieval, Setup, line_key, load
-from sifnet.scene import FIT_WINDOW, Scene
+from sifnet.scene import Scene
 from sifnet.trainer import make_trainer, output_folder, run
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ class Training:
         patience: epochs without a better loss after which the fit stops.
         pretrain_steps: on simulations of the scenes, where there is no model to start from.
         most_patches: that are held in memory; of larger scenes, evenly spread ones.
-        patch, window, weights, architecture: see ``retrieval.Setup``.
+        patch, window, weights, architecture: see ``retrieval.Setup``; the window usual for the
+            sensor by default.
         device, precision: of Lightning's Trainer.
     """
 
@@ -58,7 +59,7 @@ class Training:
     most_patches: int = 400
     seed: int = 0
     patch: tuple[int, int] = (32, 32)
-    window: tuple[float, float] = FIT_WINDOW
+    window: tuple[float, float] | None = None
     weights: LossWeights = field(default_factory=LossWeights)
     architecture: Architecture = field(default_factory=Architecture)
     device: str = "cpu"
@@ -111,9 +112,10 @@ def fit(
         scenes,
         config.patch,
         ranges=model.emulator.ranges,
-        window=config.window,
+        window=model.made_for.window,
         atmosphere=atmosphere,
         most=config.most_patches,
+        predictor=model.predictor,
     )
     columns = max(scene.shape[1] for scene in scenes)
     if resume is not None:
@@ -186,6 +188,7 @@ def _model(
         architecture=config.architecture if start is None else start.made_for.architecture,
         weights=config.weights,
         lines=tuple(line_key(scene) for scene in scenes),
+        predictor=None if start is None else start.made_for.predictor,
     )
     for scene in scenes[1:]:
         setup.refuse_other(scene)
@@ -194,6 +197,7 @@ def _model(
     if start is not None:
         weights = {k: v for k, v in start.encoder.state_dict().items() if k != "columns"}
         model.encoder.load_state_dict(weights, strict=False)
+        model.predictor = start.predictor
     return model
 
 

@@ -82,7 +82,9 @@ def test_retrieve_maps_the_same_and_skips_what_is_there(
     arguments = ("retrieve", scene, "-m", fitted / "model.ckpt", "-o", tmp_path)
     first = _run(*arguments, "--cog")
     assert first.exit_code == 0, first.output
-    assert {p.suffix for p in tmp_path.iterdir()} == {".nc", ".png", ".tif"}
+    stem = PRODUCT.removesuffix(".nc")
+    sides = {f"{stem}{suffix}" for suffix in (".nc", ".png", ".tif", ".json")}
+    assert {p.name for p in tmp_path.iterdir()} == {*sides, "thumbnails", "index.html"}
     made, before = (
         outputs.read(tmp_path / PRODUCT),
         outputs.read(fitted / PRODUCT),
@@ -91,7 +93,9 @@ def test_retrieve_maps_the_same_and_skips_what_is_there(
     written = (tmp_path / PRODUCT).stat().st_mtime_ns
     assert "there already" in _run(*arguments).output
     assert (tmp_path / PRODUCT).stat().st_mtime_ns == written
-    assert "map:" in _run(*arguments, "--overwrite").output
+    again = _run(*arguments, "--overwrite")
+    assert "map:" in again.output
+    assert "made again" not in again.output
     assert (tmp_path / PRODUCT).stat().st_mtime_ns > written
 
 
@@ -104,6 +108,12 @@ def test_a_refused_scene_does_not_stop_the_others(
     assert result.exit_code == 2
     assert "none.hdr: no such file" in result.stderr
     assert (tmp_path / PRODUCT).exists()
+    rows = [line.split() for line in result.output.splitlines() if "hdr" in line]
+    assert ["none.hdr", "failed"] in [row[:2] for row in rows]
+    (mapped,) = [row for row in rows if "mapped" in row]
+    assert mapped[2] == "384"
+    assert "none.hdr" in (tmp_path / "failures.json").read_text()
+    assert "1 scene, 1 failed" in (tmp_path / "index.html").read_text()
 
 
 def test_two_workers_map_two_scenes(scene: Path, fitted: Path, tmp_path: Path) -> None:

@@ -14,18 +14,28 @@ FLOORS = {
     "sifnet.units": 0, "sifnet.tables": 0, "sifnet.errors": 0,
     "sifnet.scene": 1, "sifnet.scene_checks": 1, "sifnet.physics": 1,
     "sifnet.readers": 2, "sifnet.priors": 2, "sifnet.pixels": 2, "sifnet.patches": 2,
+    "sifnet.shape": 2,
     "sifnet.encoder": 3, "sifnet.losses": 3, "sifnet.jacobians": 3, "sifnet.information": 3,
     "sifnet.refinement": 3,
     "sifnet.retrieval": 4, "sifnet.maps": 4, "sifnet.limits": 4, "sifnet.baselines": 4,
     "sifnet.pretraining": 5, "sifnet.pretrained": 5, "sifnet.trainer": 5, "sifnet.training": 5,
     "sifnet.outputs": 5, "sifnet.product": 5,
     "sifnet.plots": 5, "sifnet.report": 5, "sifnet.evaluation": 5, "sifnet.landscape": 5,
-    "sifnet.simulation": 5,
+    "sifnet.simulation": 5, "sifnet.simulation_desis": 5, "sifnet.scenery": 5,
+    "sifnet.mosaic": 5, "sifnet.canopies": 5,
+    "sifnet.shape_training": 5, "sifnet.aggregate": 5, "sifnet.cog": 5, "sifnet.stac": 5,
+    "sifnet.mapping": 6, "sifnet.finished": 5, "sifnet.downloads": 6, "sifnet.cluster": 6,
     "sifnet.batch": 6, "sifnet.config": 6,
     "sifnet.cli": 7, "sifnet.__main__": 7,
 }  # fmt: skip
 APART = (("sifnet.physics", "sifnet.scene"), ("sifnet", "atmorep_bridge"))
-BRIDGE_MAY_USE = ("sifnet.scene", "sifnet.units", "sifnet.errors", "sifnet.training")
+BRIDGE_MAY_USE = (
+    "sifnet.scene",
+    "sifnet.units",
+    "sifnet.errors",
+    "sifnet.training",
+    "sifnet.trainer",
+)
 
 
 def _modules() -> dict[str, Path]:

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 
 from fakes.products import fake_maps, fake_scene
-from sifnet import outputs, product
+from sifnet import cog, outputs, product
 from sifnet.errors import SifnetError
 
 
@@ -36,7 +37,7 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     blocker.touch()
     for attempt in (
         lambda: outputs.write(_product(), blocker / "p.nc"),
-        lambda: outputs.to_cog(_product(), blocker / "p.tif"),
+        lambda: cog.to_cog(_product(), blocker / "p.tif"),
         lambda: outputs.writable(blocker / "folder"),
     ):
         with pytest.raises(SifnetError, match="the output cannot be written.*Choose another"):
@@ -67,7 +68,7 @@ def test_flagged_pixels_are_not_trusted() -> None:
 
 def test_geotiff_has_names_units_and_place(tmp_path: Path) -> None:
     made = _product(crs="EPSG:32632", transform=[2.0, 0.0, 4e5, 0.0, -2.0, 5.6e6])
-    with rasterio.open(outputs.to_cog(made, tmp_path / "p.tif")) as file:
+    with rasterio.open(cog.to_cog(made, tmp_path / "p.tif")) as file:
         band = file.descriptions.index("sif_760") + 1
         np.testing.assert_array_equal(file.read(band), made["sif_760"])
         assert file.units[band - 1] == "mW m-2 nm-1 sr-1"
@@ -80,3 +81,43 @@ def test_sha256_is_that_of_the_content(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"x" * 100_000)
     assert outputs.sha256(path) == hashlib.sha256(b"x" * 100_000).hexdigest()
+
+
+def test_strips_make_the_same_file_as_the_whole(tmp_path: Path) -> None:
+    """Also of places that change from pixel to pixel, and of times along the line."""
+    scene = fake_scene(150, 5)
+    scene.dataset["latitude"] = scene.dataset["latitude"] + 0.001 * scene.dataset["sample"]
+    start = np.datetime64("2020-06-25T09:32", "ns")
+    scene.dataset["time"] = ("line", start + np.arange(150) * np.timedelta64(20, "ms"))
+    maps = fake_maps(150, 5)
+    made = product.finish(maps, scene)
+    path = outputs.write(made, tmp_path / "whole.nc")
+    windows = (slice(0, 64), slice(64, 128), slice(128, 150))
+    strips = ((w, product.label(maps.isel(line=w), scene.window(w))) for w in windows)
+    outputs.write_strips(product.frame(scene), strips, tmp_path / "strips.nc", 150)
+    whole, built = outputs.read(path), outputs.read(tmp_path / "strips.nc")
+    for each in (whole, built):
+        each.attrs.pop("history")
+    xr.testing.assert_identical(whole, built)
+    xr.testing.assert_allclose(built, made.drop_attrs())
+    assert built["latitude"].dims == ("line", "sample")
+
+
+def test_what_is_opened_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
+    path = outputs.write(product.finish(fake_maps(30, 20), fake_scene(30, 20)), tmp_path / "p.nc")
+    with outputs.opened(path) as file:
+        few = outputs.thinned(file, 10)
+        parts = list(outputs.windows(file[["sif_760"]], 7))
+    assert dict(few.sizes) == {"line": 10, "sample": 10}
+    np.testing.assert_array_equal(few["sif_760"], fake_maps(30, 20)["sif_760"][::3, ::2])
+    assert [part.sizes["line"] for part in parts] == [7, 7, 7, 7, 2]
+
+
+def test_gdal_finds_a_map_at_its_place(tmp_path: Path) -> None:
+    made = _product(crs="EPSG:32632", transform=[30.0, 0.0, 4e5, 0.0, -30.0, 5.6e6])
+    path = outputs.write(made, tmp_path / "p.nc")
+    with rasterio.open(f"netcdf:{path}:sif_760") as file:
+        assert file.crs.to_epsg() == 32632
+        assert file.bounds == (4e5, 5.6e6 - 6 * 30, 4e5 + 5 * 30, 5.6e6)
+        np.testing.assert_array_equal(file.read(1), made["sif_760"])
+        assert file.units == ("mW m-2 nm-1 sr-1",)

@@ -48,6 +48,15 @@ def test_a_large_scene_is_thinned() -> None:
     assert max(figure.axes[0].images[0].get_array().shape) <= plots.MOST
 
 
+@pytest.mark.parametrize(("shape", "size"), [((30, 30), 60), ((500, 20), 120), ((40, 1), 80)])
+def test_a_thumbnail_is_small(tmp_path: Path, shape: tuple[int, int], size: int) -> None:
+    path = plots.thumbnail(_product(*shape), tmp_path / "t.png")
+    picture = imread(path)
+    assert size <= max(picture.shape[:2]) <= 160
+    assert path.stat().st_size < 40_000
+    assert picture[..., :3].std() > 0.05
+
+
 @pytest.mark.parametrize("times", [True, False])
 def test_a_single_column_is_a_series(tmp_path: Path, times: bool) -> None:
     series = _product(40, 1)

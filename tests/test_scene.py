@@ -71,6 +71,39 @@ def test_a_window_shares_pixels_and_checks_nothing() -> None:
     assert (part.flags() == int(Flag.DEAD)).all()
 
 
+def test_some_lines_and_bands_are_read_as_they_are() -> None:
+    values = radiance() * np.linspace(0.9, 1.1, WAVELENGTH.size, dtype=np.float32)
+    values *= np.arange(1, 6, dtype=np.float32)[:, None, None] / 3
+    response = np.arange(2.0 * WAVELENGTH.size).reshape(-1, 2)
+    extra = {
+        "irradiance": (("line", "sample", "band"), values * 8),
+        "reader_flags": (("line", "sample"), np.arange(20, dtype=np.uint16).reshape(5, 4)),
+        "response": (("band", "point"), response),
+    }
+    whole = scene(da.from_array(values, chunks=(2, -1, -1)), extra=extra)
+    for bands in ([3], [3, 4, 5], [0, 7, 8, 20, 53], list(range(54))):
+        part = whole.read(slice(1, 5, 2), np.array(bands))
+        np.testing.assert_array_equal(part.radiance, values[1:5:2][:, :, bands])
+        np.testing.assert_array_equal(part.irradiance, 8 * values[1:5:2][:, :, bands])
+        np.testing.assert_array_equal(part.dataset["response"], response[bands])
+        np.testing.assert_array_equal(part.wavelength, WAVELENGTH[bands])
+        np.testing.assert_array_equal(part.dataset["reader_flags"][:, 0], [4, 12])
+        assert float(part.dataset["solar_zenith_angle"]) == 40.0
+        assert part.name == "field"
+
+
+def test_what_a_product_states_is_shown() -> None:
+    extra = {
+        "aot_550": 0.214,
+        "water_vapour": 2.5,
+        "response": (("band", "point"), np.ones((54, 7))),
+    }
+    told = dict(scene(extra=extra).describe())
+    assert told["aot 550 of the product"] == "0.214"
+    assert told["water vapour of the product"] == "2.5 g cm-2"
+    assert told["measured response"] == "of every band, up to 7 points"
+
+
 def test_nan_and_zero_lines_are_flagged_not_refused() -> None:
     values = radiance()
     values[0], values[2], values[4, 1, 20] = np.nan, 0.0, np.nan

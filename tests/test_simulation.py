@@ -14,7 +14,8 @@ pytest.importorskip("sasktran2", reason="needs the 'build' extra")
 from sifnet.errors import SifnetError
 from sifnet.landscape import Ground
 from sifnet.readers import open_scene
-from sifnet.simulation import Relief, Settings, simulate
+from sifnet.scenery import Settings
+from sifnet.simulation import Relief, simulate
 from sifnet.units import standard_pressure
 
 
@@ -117,7 +118,7 @@ def test_a_flox_day_has_its_irradiance(tmp_path: Path) -> None:
 
 
 def test_unknown_sensors_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SifnetError, match="'camera'.*hyplant or flox"):
+    with pytest.raises(SifnetError, match="'camera'.*hyplant, flox or desis"):
         simulate("camera", tmp_path)
 
 

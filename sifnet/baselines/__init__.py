@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.instrument import Instrument
+from sifnet.physics.instrument import Instrument, usual_for
 from sifnet.pixels import fit_bands
-from sifnet.scene import FIT_WINDOW, Scene
+from sifnet.scene import Scene
 
 
 def shipped_emulator(scene: Scene) -> Emulator:
@@ -22,7 +22,7 @@ def shipped_emulator(scene: Scene) -> Emulator:
 
 
 def nominal_instrument(
-    scene: Scene, emulator: Emulator, window: tuple[float, float] = FIT_WINDOW
+    scene: Scene, emulator: Emulator, window: tuple[float, float] | None = None
 ) -> Instrument:
     """A scene's bands within a window (nm), with the shifts and widths usual for its sensor.
 
@@ -31,7 +31,7 @@ def nominal_instrument(
     Raises:
         SifnetError: too few bands, or bands that do not suit the emulator.
     """
-    bands = fit_bands(scene.wavelength, window)
+    bands = fit_bands(scene.wavelength, window or usual_for(scene.sensor).window)
     return _instrument(
         tuple(scene.wavelength[bands]), tuple(scene.fwhm[bands]), scene.sensor, emulator
     )

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from sifnet.baselines import nominal_instrument, shipped_emulator
-from sifnet.jacobians import CENTRE, SCALE
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import transfer_on_bands
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import SensorState
-from sifnet.physics.surface import sif_shape
+from sifnet.physics.surface import CENTRE, SCALE, sif_shape
 from sifnet.pixels import Pixels, patch_shape, strips
 from sifnet.scene import Scene
 

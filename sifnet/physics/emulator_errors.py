@@ -80,7 +80,10 @@ def emulator_errors(emulator: Emulator, samples: Samples) -> dict[str, float]:
 
 
 def _on_bands(emulator: Emulator, t: TransferFunctions, matrix: _Array) -> TransferFunctions:
-    convolved = emulator.basis @ torch.as_tensor(matrix.T)
+    # An emulator for space reaches beyond the wavelengths that were computed.
+    first = int(torch.searchsorted(emulator.grid, database.GRID[0] - 1e-6))
+    computed = emulator.basis[..., first : first + matrix.shape[1]]
+    convolved = computed @ torch.as_tensor(matrix.T)
     return TransferFunctions(*(getattr(t, p) @ convolved[i] for i, p in enumerate(PRODUCTS)))
 
 

@@ -26,6 +26,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from sifnet.physics import database
 from sifnet.physics.emulator import CoefficientNetwork, Emulator, state_features
 from sifnet.physics.emulator_errors import emulator_errors
+from sifnet.physics.extension import extended
 from sifnet.physics.instrument import gaussian_response
 from sifnet.physics.samples import Samples
 from sifnet.physics.state import RANGES
@@ -90,7 +91,8 @@ def fit_emulator(
     report = emulator_errors(emulator, unseen)
     emulator.metadata["measured_error"] = report
     emulator.metadata["held_out"] = {"samples": len(unseen), "atmospheres": unseen.atmospheres}
-    return emulator, report
+    # Sensors in space have wide bands, whose wings reach beyond what was computed.
+    return extended(emulator) if emulator.space else emulator, report
 
 
 def fit_samples(

@@ -10,6 +10,7 @@ from torch import Tensor
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
+from sifnet.physics.surface import KnownShape
 from sifnet.physics.transfer import TransferFunctions, at_sensor_radiance
 
 LOWEST_HEIGHT = 0.002  # km, the lowest sensor of the emulator
@@ -22,6 +23,7 @@ def simulate(
     emulator: Emulator,
     instrument: Instrument,
     irradiance: Tensor | None = None,
+    known: KnownShape | None = None,
 ) -> Tensor:
     """Radiance at the sensor, mW m-2 nm-1 sr-1, ``..., band``; batch shapes broadcast.
 
@@ -32,12 +34,15 @@ def simulate(
         instrument: brings them to the bands.
         irradiance: measured beside the sensor through the same spectrometer, mW m-2 nm-1,
             ``..., band``; it then replaces the modelled one.
+        known: shape of reflectance that the surface multiplies.
     """
     transfer = transfer_on_bands(
         state.atmosphere, state.sensor, geometry, emulator, instrument, irradiance
     )
     wavelength = instrument.wavelength + state.sensor.wavelength_shift[..., None]
     reflectance, sif = state.surface.spectra(wavelength)
+    if known is not None:
+        reflectance = reflectance * known.gain
     return at_sensor_radiance(reflectance, sif, transfer)
 
 

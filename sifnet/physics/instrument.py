@@ -25,7 +25,6 @@ _Array = NDArray[np.floating]
 Response = Sequence[tuple[_Array, _Array]]
 
 FIT_WINDOW = (750.0, 770.0)  # nm, the bands of the published retrievals
-SIMULATED_WINDOW = (748.0, 775.0)  # nm, where the spectroscopy needs no water vapour
 _SIGMA_PER_FWHM = 1.0 / np.sqrt(8.0 * np.log(2.0))
 _REACH = 1.8  # FWHM on either side over which a response is summed: 4.2 sigma, 2e-5 of its area
 _NODES = ((5, 3), (7, 4), (9, 5), (11, 6), (14, 8))  # of shift and width change
@@ -41,25 +40,37 @@ class Nominal:
         fwhm: full width at half maximum of the response.
         shift_range: lowest and highest wavelength shift worth looking for.
         fwhm_range: lowest and highest change of width.
+        window: that is fitted; wider where bands are, so that there are enough of them.
+        space: whether it is in space.
+        predicts_shape: whether the sensor sees enough beside the window to predict the shape of
+            reflectance in it, and needs to.
     """
 
     sampling: float
     fwhm: float
     shift_range: tuple[float, float]
     fwhm_range: tuple[float, float]
+    window: tuple[float, float] = FIT_WINDOW
+    space: bool = False
+    predicts_shape: bool = False
 
-    def centres(self, window: tuple[float, float] = FIT_WINDOW) -> _Array:
-        """Band centres within a window, nm."""
-        return np.arange(window[0], window[1] + 1e-6, self.sampling)
+    def centres(self) -> _Array:
+        """Band centres within the window, nm."""
+        return np.arange(self.window[0], self.window[1] + 1e-6, self.sampling)
 
 
 INSTRUMENTS: dict[str, Nominal] = {
     "hyplant": Nominal(0.11, 0.25, (-0.12, 0.12), (-0.06, 0.06)),
     "flox": Nominal(0.153, 0.31, (-0.25, 0.25), (-0.06, 0.06)),
-    "desis": Nominal(2.55, 3.5, (-1.75, 1.25), (-0.30, 0.30)),
+    "desis": Nominal(2.553, 3.5, (-1.75, 1.25), (-0.30, 0.30), (743.5, 783.5), True, True),
 }
 """Sampling and widths: Siegmann et al. 2019 (HyPlant FLUO), the FloX spectra themselves,
 Krutz et al. 2019 (DESIS); ranges: the published simulations for HyPlant (widened) and DESIS."""
+
+
+def usual_for(sensor: str) -> Nominal:
+    """What is usual for a sensor, HyPlant's for one that is not known."""
+    return INSTRUMENTS.get(sensor, INSTRUMENTS["hyplant"])
 
 
 def nominal_of(sensor: str) -> Nominal:
@@ -166,7 +177,7 @@ class Instrument(nn.Module):
         cls, sensor: str, centre: ArrayLike, fwhm: ArrayLike, emulator: Emulator
     ) -> Instrument:
         """Given bands with the shifts and widths usual for a sensor; HyPlant's for others."""
-        usual = INSTRUMENTS.get(sensor, INSTRUMENTS["hyplant"])
+        usual = usual_for(sensor)
         return cls(
             centre,
             fwhm,
@@ -246,7 +257,7 @@ class _Bands:
                 "bands reach beyond the emulator's wavelengths",
                 found=f"{low:.2f} to {high:.2f} nm with their wings",
                 expected=f"within {self.grid[0]:.1f} to {self.grid[-1]:.1f} nm (vacuum)",
-                remedy=f"Keep bands within {SIMULATED_WINDOW[0]:g}-{SIMULATED_WINDOW[1]:g} nm.",
+                remedy="Narrow the window of the fit.",
             )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from sifnet.physics.fields import TensorFields
 from sifnet.tables import data_file
 
+CENTRE, SCALE = 760.0, 10.0  # nm, where the quadratic of reflectance is expanded
 REFLECTANCE_SPAN = 40.0  # nm, 740 to 780, over which the slope ratio is defined
 
 
@@ -55,6 +56,34 @@ class Surface(TensorFields):
         return self.sif_760 * sif_shape(at_740)[0]
 
 
+@dataclass(frozen=True)
+class KnownShape(TensorFields):
+    """What is known of the shape of reflectance beforehand; the surface is then what multiplies it.
+
+    Reflectance is gain (c0 + c1 x + c2 x^2), x = (wavelength - 760 nm) / 10 nm, and c1 / c0 and
+    c2 / c0 are known to be zero with the covariance that is the inverse of ``precision``.
+
+    Attributes:
+        gain: ``..., band``, reflectance relative to that at 760 nm.
+        precision: ``..., 3``, elements 11, 12 and 22 of the symmetric matrix.
+        at_740: ``..., 2``, gain at 740 nm, and its slope there over it, nm-1.
+        unusual: ``...``, factor by which the covariance exceeds the usual one.
+    """
+
+    gain: Tensor
+    precision: Tensor
+    at_740: Tensor
+    unusual: Tensor
+
+    def prior(self, c0: Tensor) -> Tensor:
+        """Prior precision of (c0, c1, c2, sif), ``..., 4, 4``, at a level c0 ``...``."""
+        one_one, one_two, two_two = (self.precision / c0.clamp_min(0.02)[..., None] ** 2).unbind(-1)
+        matrix = torch.zeros(*one_one.shape, 4, 4).to(one_one)
+        matrix[..., 1, 1], matrix[..., 2, 2] = one_one, two_two
+        matrix[..., 1, 2] = matrix[..., 2, 1] = one_two
+        return matrix
+
+
 def sif_shape(wavelength: Tensor) -> Tensor:
     """Emission relative to 760 nm, same shape as ``wavelength`` (nm); differentiable.
 
@@ -66,6 +95,14 @@ def sif_shape(wavelength: Tensor) -> Tensor:
     position = wavelength - start
     index = position.detach().floor().long().clamp(0, len(table) - 2)
     return table[index] + (position - index) * (table[index + 1] - table[index])
+
+
+@cache
+def sif_740_ratio() -> tuple[float, float]:
+    """Emission at 740 nm over that at 760 nm: mean and standard deviation over the canopies."""
+    table = np.loadtxt(data_file("sif_shape.csv"), delimiter=",", comments="#")
+    row = table[table[:, 0] == 740.0][0]
+    return float(row[1]), float(row[2])
 
 
 @cache

@@ -7,11 +7,16 @@ from types import ModuleType
 from typing import Any
 
 from sifnet.errors import SifnetError
-from sifnet.readers import flox, hyplant
+from sifnet.readers import desis, enmap, flox, hyplant
 from sifnet.scene import Scene
 
 # Each module has matches(path) -> bool and open_scene(path, **site) -> Scene.
-READERS: dict[str, ModuleType] = {"hyplant": hyplant, "flox": flox}
+READERS: dict[str, ModuleType] = {
+    "hyplant": hyplant,
+    "flox": flox,
+    "desis": desis,
+    "enmap": enmap,
+}
 
 
 def open_scene(path: str | Path, sensor: str | None = None, **site: Any) -> Scene:

@@ -36,7 +36,8 @@ from sifnet.pretrained import model_for
 from sifnet.priors import PRESSURE_SD, on_terrain
 from sifnet.readers import open_scene
 from sifnet.scene import Scene
-from sifnet.simulation import PLACE, Relief, Settings, simulate
+from sifnet.scenery import PLACE, Settings
+from sifnet.simulation import Relief, simulate
 from sifnet.units import standard_pressure
 
 Array = NDArray[np.float64]

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from sifnet.landscape import Ground
-from sifnet.simulation import Settings, simulate
+from sifnet.scenery import Settings
+from sifnet.simulation import simulate
 
 SHAPE = (128, 96)  # lines, samples
 LINES: dict[str, dict[str, float]] = {

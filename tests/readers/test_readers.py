@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fakes.desis import fake_desis
+from fakes.enmap import fake_enmap
 from fakes.flox import PLACE, fake_flox
 from fakes.hyplant import fake_hyplant
 from sifnet.errors import SifnetError
@@ -18,6 +20,8 @@ from sifnet.scene import GEOMETRY_BOUNDS, Scene
 FAKES: dict[str, tuple[Any, dict[str, float]]] = {
     "hyplant": (fake_hyplant, {}),
     "flox": (fake_flox, PLACE),
+    "desis": (fake_desis, {}),
+    "enmap": (fake_enmap, {}),
 }
 
 
@@ -35,7 +39,8 @@ def test_every_reader_keeps_the_contract(tmp_path: Path, sensor: str) -> None:
     assert all(isinstance(text, str) for row in scene.describe() for text in row)
     again = open_scene(str(tmp_path), sensor=sensor, **site)
     assert again.shape == scene.shape
-    assert [key for key, reader in READERS.items() if reader.matches(path)] == [sensor]
+    for known in (path, tmp_path):
+        assert [key for key, reader in READERS.items() if reader.matches(known)] == [sensor]
 
 
 def test_an_unknown_sensor_is_refused(tmp_path: Path) -> None:

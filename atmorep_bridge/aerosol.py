@@ -1,0 +1,184 @@
+"""The aerosol model: fitted on a series of maps, driven by weather from outside.
+
+A small network (``aerosol_net``) learns the change in one step from two past states and the weather
+now and then; ``aerosol_forecast`` repeats it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import xarray as xr
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from pydantic import TypeAdapter
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, RandomSampler
+
+from atmorep_bridge.aerosol_net import AerosolNet, Pooling
+from atmorep_bridge.aerosol_series import Scaling, Windows
+from sifnet.errors import SifnetError
+from sifnet.trainer import make_trainer, run
+
+FORMAT = 1
+DRIVERS = ("u", "v", "q")
+ROBUST = 0.1  # of the typical change, from which an error counts by its size, not its square
+
+
+@dataclass(frozen=True)
+class AerosolTraining:
+    """How an aerosol model is fitted.
+
+    Attributes:
+        pooling: how aerosol and weather meet, see ``aerosol_net.Pool``.
+        width, rank: features of the network and of its pooling.
+        steps: of the optimiser, each on ``batch`` stretches of the series.
+        unroll: steps of a stretch that are forecast, one from the other.
+        learning_rate: Adam's, at its peak (one cycle).
+    """
+
+    pooling: Pooling = "bilinear"
+    width: int = 16
+    rank: int = 32
+    steps: int = 600
+    batch: int = 8
+    unroll: int = 3
+    learning_rate: float = 1e-2
+    seed: int = 0
+
+
+class AerosolModel(lightning.LightningModule):
+    """A network with the grid and the statistics it was fitted on.
+
+    Attributes:
+        errors: standard deviation of the forecast at each lead time, in the network's unit; empty
+            before ``aerosol_forecast.calibrate``.
+    """
+
+    def __init__(self, scaling: Scaling, config: AerosolTraining) -> None:
+        super().__init__()
+        self.scaling, self.config = scaling, config
+        self.errors: tuple[float, ...] = ()
+        self.net = AerosolNet(
+            len(scaling.weather),
+            pooling=config.pooling,
+            width=config.width,
+            rank=config.rank,
+            mean=torch.zeros(len(scaling.latitude), len(scaling.longitude)),
+            change=scaling.change,
+            periodic=scaling.periodic,
+        )
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        """Huber loss of all steps, in units of the typical change in one.
+
+        Analyses jump where satellites come in (MERRA-2 over India: at 3, 6 and 9 UTC, five times
+        as far as weather moves aerosol in an hour), which squares would chase.
+        """
+        aerosol, weather = batch
+        misfit = (self.net.rollout(aerosol[:, :2], weather) - aerosol[:, 2:]) / self.scaling.change
+        loss = functional.smooth_l1_loss(misfit, torch.zeros_like(misfit), beta=ROBUST)
+        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(aerosol))
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam; the learning rate rises and falls once."""
+        optimizer = torch.optim.Adam(self.net.parameters())
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.config.learning_rate, total_steps=max(2, self.config.steps)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint that needs no other file, whole or not at all.
+
+        Raises:
+            SifnetError: the path cannot be written.
+        """
+        path = Path(path)
+        partial = path.with_name(path.name + ".partial")
+        about = {"scaling": asdict(self.scaling), "config": asdict(self.config)}
+        content = {
+            "format": FORMAT,
+            "kind": "aerosol",
+            "about": json.dumps(about),
+            "errors": list(self.errors),
+            "net": self.net.state_dict(),
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(content, partial)
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:
+            raise SifnetError(
+                "the aerosol model cannot be written",
+                found=str(error),
+                expected="a folder with write permission and space",
+                remedy="Choose another file.",
+                file=path,
+            ) from error
+
+
+def load(path: str | Path) -> AerosolModel:
+    """Read a checkpoint; only tensors and plain values are read, no code runs.
+
+    Raises:
+        SifnetError: missing, no checkpoint of an aerosol model, or of a later format.
+    """
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        if content["kind"] != "aerosol" or content["format"] > FORMAT:
+            raise ValueError(f"{content['kind']} of format {content['format']}")
+        about = json.loads(content["about"])
+        model = AerosolModel(
+            TypeAdapter(Scaling).validate_python(about["scaling"]),
+            TypeAdapter(AerosolTraining).validate_python(about["config"]),
+        )
+        model.net.load_state_dict(content["net"])
+        model.errors = tuple(content["errors"])
+    except Exception as error:
+        raise SifnetError(
+            "this is not a readable aerosol model",
+            found=f"{type(error).__name__}: {error}".split("\n")[0],
+            expected=f"a checkpoint of format {FORMAT} that AerosolModel.save wrote",
+            remedy="Fit it again.",
+            file=path,
+        ) from error
+    return model.eval()
+
+
+def fit(
+    series: xr.Dataset,
+    *,
+    weather: Sequence[str] = DRIVERS,
+    config: AerosolTraining = AerosolTraining(),
+    progress: bool = False,
+) -> AerosolModel:
+    """Fit on a series of ``aot_550`` and weather, (time, latitude, longitude).
+
+    Keep a later part of it, a gap of some steps away, for ``aerosol_forecast.calibrate``. The same
+    seed gives the same model.
+
+    Args:
+        weather: names of the fields that drive the aerosol, any that say what moves, makes or
+            washes it out; ignored by the pooling "none".
+
+    Raises:
+        SifnetError: a field is absent or has gaps, too few steps, an uneven grid.
+    """
+    lightning.seed_everything(config.seed, verbose=False)
+    scaling = Scaling.of(series, () if config.pooling == "none" else weather)
+    windows = Windows(series, scaling, config.unroll)
+    model = AerosolModel(scaling, config)
+    model.net.mean.copy_(windows.aerosol.mean(0))
+    drawn = RandomSampler(windows, replacement=True, num_samples=config.steps * config.batch)
+    loader: DataLoader[Any] = DataLoader(windows, batch_size=config.batch, sampler=drawn)
+    trainer = make_trainer(epochs=1, steps_per_epoch=config.steps, progress=progress)
+    run(trainer, model, loader)
+    return model.eval()

@@ -1,0 +1,163 @@
+"""The aerosol network: what aerosol does next, given where it was and what the weather does.
+
+    x(t+1) = x(t) + f( Pool( P(x(t-1), x(t)), M(m(t), m(t+1)) ), base )
+
+P and M are convolutions over the map, f too. The weather comes from outside ("offline coupling"),
+so that the network need not know how weather is made. Advection, u dx/dlon + v dx/dlat, is a
+product of a slope of aerosol with a wind; bilinear pooling makes such products of all features.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from sifnet.errors import SifnetError
+
+Pooling = Literal["none", "concatenation", "addition", "bilinear", "product"]
+TINY = 1e-4  # below which roots and norms fade out instead of having an endless slope
+BASE = 3  # maps of the base: the state, its last change, the mean of the training
+
+
+def padded(maps: Tensor, periodic: bool) -> Tensor:
+    """``..., row + 2, column + 2``: around the Earth in longitude if periodic, else repeated."""
+    maps = torch.cat([maps[..., :1, :], maps, maps[..., -1:, :]], dim=-2)
+    west, east = maps[..., :1], maps[..., -1:]
+    return torch.cat([east, maps, west] if periodic else [west, maps, east], dim=-1)
+
+
+class Convolution(nn.Conv2d):
+    """3 x 3, of the same size as its input, on a grid that may go around the Earth."""
+
+    def __init__(self, inputs: int, outputs: int, *, periodic: bool) -> None:
+        super().__init__(inputs, outputs, 3)
+        self.periodic = periodic
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """``batch, feature, row, column``."""
+        return super().forward(padded(maps, self.periodic))
+
+
+def encoder(inputs: int, width: int, *, periodic: bool) -> nn.Sequential:
+    """Features of maps ``batch, input, row, column``: what is within two pixels."""
+    return nn.Sequential(
+        Convolution(inputs, width, periodic=periodic),
+        nn.GELU(),
+        Convolution(width, width, periodic=periodic),
+    )
+
+
+class Pool(nn.Module):
+    """Features of aerosol p and weather m, ``batch, width, row, column``, as one z of that width.
+
+    - bilinear: z = Uᵀ((V p) ∘ (W m)), then sign(z) √|z|, then z / ‖z‖₂ over features (low-rank
+      bilinear pooling, Kim et al. 2017, arXiv:1610.04325; normalised as Lin et al. 2015,
+      arXiv:1504.07889);
+    - product: bilinear without the root and the norm, which both hide how large a product is;
+    - concatenation: Uᵀ [V p, W m]; addition: Uᵀ(V p + W m); none: Uᵀ V p, which knows no weather.
+    """
+
+    def __init__(self, kind: Pooling, width: int, rank: int) -> None:
+        super().__init__()
+        if kind not in get_args(Pooling):
+            raise SifnetError(
+                "aerosol: unknown pooling",
+                found=kind,
+                expected="one of " + ", ".join(get_args(Pooling)),
+            )
+        self.kind = kind
+        self.v = nn.Conv2d(width, rank, 1)
+        self.w = nn.Conv2d(width, rank, 1) if kind != "none" else None
+        self.u = nn.Conv2d(2 * rank if kind == "concatenation" else rank, width, 1)
+
+    def forward(self, p: Tensor, m: Tensor | None) -> Tensor:
+        """Pooled features ``batch, width, row, column``; m is not looked at where kind is none."""
+        ours = self.v(p)
+        if self.w is None:
+            return self.u(ours)
+        theirs = self.w(m)
+        if self.kind == "concatenation":
+            return self.u(torch.cat([ours, theirs], dim=1))
+        if self.kind == "addition":
+            return self.u(ours + theirs)
+        z = self.u(ours * theirs)
+        return normalised(z) if self.kind == "bilinear" else z
+
+
+def normalised(z: Tensor) -> Tensor:
+    """Signed square root, then unit length over features (dimension 1)."""
+    root = z / torch.sqrt(z.abs() + TINY)
+    return root / torch.sqrt((root**2).sum(dim=1, keepdim=True) + TINY)
+
+
+class AerosolNet(nn.Module):
+    """One step of aerosol, in the units of ``aerosol_series.Scaling``.
+
+    Args:
+        fields: number of weather fields.
+        pooling: how aerosol and weather meet, see Pool.
+        width: features of P, M and f; rank: of the pooling.
+        mean: ``row, column``, the mean map of the training.
+        change: typical change in a step, which the network's output is counted in.
+        periodic: the grid goes around the Earth.
+    """
+
+    mean: Tensor
+
+    def __init__(
+        self,
+        fields: int,
+        *,
+        pooling: Pooling = "bilinear",
+        width: int,
+        rank: int,
+        mean: Tensor,
+        change: float,
+        periodic: bool,
+    ) -> None:
+        super().__init__()
+        self.change = change
+        self.register_buffer("mean", mean)
+        self.aerosol = encoder(BASE, width, periodic=periodic)
+        self.weather = encoder(2 * fields, width, periodic=periodic) if pooling != "none" else None
+        self.pool = Pool(pooling, width, rank)
+        first = Convolution(width + BASE, width, periodic=periodic)
+        last = Convolution(width, 1, periodic=periodic)
+        nn.init.normal_(last.weight, std=0.1 / math.sqrt(9 * width))
+        if last.bias is not None:  # untrained, it says persistence, nearly
+            nn.init.zeros_(last.bias)
+        self.increment = nn.Sequential(first, nn.GELU(), last)
+
+    def forward(self, before: Tensor, now: Tensor, weather: Tensor) -> Tensor:
+        """Aerosol a step ahead, ``batch, row, column``.
+
+        Args:
+            before, now: aerosol a step ago and now, ``batch, row, column``.
+            weather: now and a step ahead, ``batch, 2, field, row, column``.
+        """
+        base = torch.stack([now, (now - before) / self.change, now - self.mean], dim=1)
+        met = None if self.weather is None else self.weather(weather.flatten(1, 2))
+        z = self.pool(self.aerosol(base), met)
+        return now + self.change * self.increment(torch.cat([z, base], dim=1))[:, 0]
+
+    def rollout(self, past: Tensor, weather: Tensor) -> Tensor:
+        """Aerosol of coming steps, ``batch, step, row, column``, each from those before it.
+
+        Args:
+            past: a step ago and now, ``batch, 2, row, column``.
+            weather: now and at every step, ``batch, 1 + step, field, row, column``.
+        """
+        before, now = past.unbind(1)
+        states = []
+        for step in range(weather.shape[1] - 1):
+            before, now = now, self(before, now, weather[:, step : step + 2])
+            states.append(now)
+        return torch.stack(states, dim=1)
+
+
+def parameters(net: nn.Module) -> int:
+    """Trained numbers of a network."""
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)

@@ -1,0 +1,239 @@
+"""Maps of aerosol and weather, hour after hour, as the aerosol network takes them.
+
+Aerosol is the square root of AOT, in standard deviations of the training: background and plumes
+then count alike, and no forecast is negative. Weather fields are in their own standard deviations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sifnet.errors import SifnetError
+
+AEROSOL = "aot_550"
+DIMENSIONS = ("time", "latitude", "longitude")
+UNEVEN = 0.05  # share by which spacings may differ: Gaussian grids pass
+LEAST = 3  # rows, columns: what a convolution looks at
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Statistics of the training part, and the grid they belong to.
+
+    Attributes:
+        weather: names of the weather fields; weather_mean, weather_sd: of each, in its unit.
+        root_mean, root_sd: of the square root of AOT.
+        change: rms change of aerosol in a step, in units of root_sd.
+        step: hours between two maps.
+        latitude, longitude: degrees.
+    """
+
+    weather: tuple[str, ...]
+    weather_mean: tuple[float, ...]
+    weather_sd: tuple[float, ...]
+    root_mean: float
+    root_sd: float
+    change: float
+    step: float
+    latitude: tuple[float, ...]
+    longitude: tuple[float, ...]
+
+    @classmethod
+    def of(cls, fields: xr.Dataset, weather: Sequence[str]) -> Scaling:
+        """Of a checked training series.
+
+        Raises:
+            SifnetError: see checked; or a field that never changes.
+        """
+        fields = checked(fields, (AEROSOL, *weather))
+        root = np.sqrt(np.maximum(finite(fields, AEROSOL), 0.0))
+        root_sd = float(root.std())
+        maps = {name: finite(fields, name) for name in weather}
+        for name, sd in ((AEROSOL, root_sd), *((n, float(m.std())) for n, m in maps.items())):
+            if not sd > 0:
+                raise SifnetError(
+                    f"{name} is the same everywhere and at all times",
+                    found=f"standard deviation {sd:g}",
+                    expected="a field that varies",
+                    remedy="Leave it out, or give another training series.",
+                )
+        return cls(
+            weather=tuple(weather),
+            weather_mean=tuple(float(m.mean()) for m in maps.values()),
+            weather_sd=tuple(float(m.std()) for m in maps.values()),
+            root_mean=float(root.mean()),
+            root_sd=root_sd,
+            change=max(float(np.sqrt((np.diff(root, axis=0) ** 2).mean())) / root_sd, 1e-3),
+            step=step_of(fields),
+            latitude=tuple(fields["latitude"].values.tolist()),
+            longitude=tuple(fields["longitude"].values.tolist()),
+        )
+
+    @property
+    def periodic(self) -> bool:
+        """Whether the grid goes around the Earth."""
+        spacing = (self.longitude[-1] - self.longitude[0]) / (len(self.longitude) - 1)
+        return abs(spacing * len(self.longitude) - 360) < 0.5 * spacing
+
+    def aerosol(self, fields: xr.Dataset) -> Tensor:
+        """``time, row, column``: the network's unit from AOT."""
+        root = np.sqrt(np.maximum(finite(fields, AEROSOL), 0.0))
+        return torch.from_numpy(((root - self.root_mean) / self.root_sd).astype(np.float32))
+
+    def aot(self, aerosol: Tensor) -> NDArray[np.float64]:
+        """AOT from the network's unit."""
+        return np.maximum(aerosol.double().numpy() * self.root_sd + self.root_mean, 0.0) ** 2
+
+    def aot_sd(self, aot: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Standard deviation of AOT = root², from that of the root in the network's unit.
+
+        Var(r²) = 4 r² σ² + 2 σ⁴ for a normal r of standard deviation σ.
+        """
+        sigma = sd * self.root_sd
+        return np.sqrt(4 * aot * sigma**2 + 2 * sigma**4)
+
+    def weather_maps(self, fields: xr.Dataset) -> Tensor:
+        """``time, field, row, column``: in standard deviations from the mean."""
+        maps = [
+            (finite(fields, name) - mean) / sd
+            for name, mean, sd in zip(self.weather, self.weather_mean, self.weather_sd, strict=True)
+        ]
+        shape = (fields.sizes["time"], 0, len(self.latitude), len(self.longitude))
+        stacked = np.stack(maps, axis=1) if maps else np.empty(shape)
+        return torch.from_numpy(stacked.astype(np.float32))
+
+    def refuse_other(self, fields: xr.Dataset) -> xr.Dataset:
+        """The fields, checked, if they are on the grid and the steps of the training.
+
+        Raises:
+            SifnetError: they are not; or see checked.
+        """
+        fields = checked(fields, (AEROSOL, *self.weather))
+        for name in ("latitude", "longitude"):
+            theirs, ours = fields[name].values, np.array(getattr(self, name))
+            if theirs.shape != ours.shape or not np.allclose(theirs, ours, atol=1e-3):
+                raise SifnetError(
+                    f"the fields are on another grid than the aerosol model's: {name}",
+                    found=_axis(theirs),
+                    expected=_axis(ours),
+                    remedy="Interpolate them to its grid, or fit a model on theirs.",
+                )
+        if fields.sizes["time"] > 1 and abs(step_of(fields) - self.step) > 1e-3:
+            raise SifnetError(
+                "the fields have another time step than the aerosol model",
+                found=f"{step_of(fields):g} h",
+                expected=f"{self.step:g} h",
+                remedy="Select the times of its step, or fit a model on theirs.",
+            )
+        return fields
+
+
+class Windows(Dataset[tuple[Tensor, Tensor]]):
+    """Stretches of a series: aerosol ``2 + steps, ...`` and weather ``1 + steps, ...`` of each.
+
+    Raises:
+        SifnetError: the series is shorter than one stretch.
+    """
+
+    def __init__(self, fields: xr.Dataset, scaling: Scaling, steps: int) -> None:
+        fields = scaling.refuse_other(fields)
+        if fields.sizes["time"] < steps + 2:
+            raise SifnetError(
+                "the series has too few time steps",
+                found=fields.sizes["time"],
+                expected=f"at least {steps + 2}: two past states and {steps} to forecast",
+                remedy="Give a longer series, or forecast fewer steps.",
+            )
+        self.aerosol, self.weather = scaling.aerosol(fields), scaling.weather_maps(fields)
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return len(self.aerosol) - self.steps - 1
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        end = i + 2 + self.steps
+        return self.aerosol[i:end], self.weather[i + 1 : end]
+
+
+def checked(fields: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
+    """The named fields ``time, latitude, longitude`` on an even grid at even times.
+
+    Raises:
+        SifnetError: a field is absent or has other dimensions, or an axis is not even.
+    """
+    absent = [name for name in names if name not in fields]
+    if absent:
+        raise SifnetError(
+            f"a field of the aerosol model is absent: {', '.join(absent)}",
+            found=", ".join(map(str, fields.data_vars)) or "no field",
+            expected=", ".join(names),
+            remedy="Add the field, or fit a model without it.",
+        )
+    for name in names:
+        if set(fields[name].dims) != set(DIMENSIONS):
+            raise SifnetError(
+                f"{name} is not a series of maps",
+                found="dimensions " + ", ".join(map(str, fields[name].dims)),
+                expected=", ".join(DIMENSIONS),
+                remedy="Select one level, or the mean of the members.",
+            )
+    fields = fields[list(names)].transpose(*DIMENSIONS)
+    for name in ("latitude", "longitude"):
+        spacing = np.diff(fields[name].values.astype(float))
+        if spacing.size < LEAST - 1 or np.ptp(spacing) > UNEVEN * abs(spacing.mean()):
+            raise SifnetError(
+                f"the grid is not even: {name}",
+                found=_axis(fields[name].values),
+                expected=f"at least {LEAST} values, equally far apart",
+                remedy="Interpolate the fields to a regular grid.",
+            )
+    step_of(fields)
+    return fields
+
+
+def step_of(fields: xr.Dataset) -> float:
+    """Hours between two maps; 0 of a single one.
+
+    Raises:
+        SifnetError: times are not in order or not equally far apart.
+    """
+    hours = np.diff(fields["time"].values) / np.timedelta64(1, "h")
+    if hours.size and (hours.min() <= 0 or np.ptp(hours) > 1e-3):
+        raise SifnetError(
+            "the time steps are not even",
+            found=f"{hours.min():g} to {hours.max():g} h",
+            expected="one step throughout",
+            remedy="Fill the gap, or give one of the parts.",
+        )
+    return float(hours.mean()) if hours.size else 0.0
+
+
+def finite(fields: xr.Dataset, name: str) -> NDArray[np.float64]:
+    """Values of a field.
+
+    Raises:
+        SifnetError: one of them is not a number.
+    """
+    values = fields[name].values.astype(np.float64)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        when = fields["time"].values[np.flatnonzero(bad.any((1, 2)))[0]]
+        raise SifnetError(
+            f"{name} has gaps",
+            found=f"{int(bad.sum())} values that are no numbers, first at {str(when)[:16]}",
+            expected="a number everywhere",
+            remedy="Fill the gaps, or cut them off the region or the series.",
+        )
+    return values
+
+
+def _axis(values: NDArray[np.float64]) -> str:
+    return f"{len(values)} values from {values[0]:g} to {values[-1]:g}"

@@ -1,0 +1,113 @@
+"""Scenes on several processes: a local Dask cluster, or one that runs elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sifnet.errors import SifnetError
+
+MEMORY = "2GiB"  # a worker; Dask ends one that takes more, and its scene is a failure
+PATIENCE = 20  # s to reach a scheduler
+Result = TypeVar("Result")
+
+
+def spread(
+    function: Callable[[Path], Result],
+    paths: Sequence[Path],
+    *,
+    workers: int,
+    scheduler: str | None = None,
+) -> Iterator[tuple[Path, Result | BaseException]]:
+    """``function`` of every path, as they finish; what a worker died of comes as its exception.
+
+    Whatever waited on a worker that dies is blamed with the one that killed it. So the blamed are
+    tried again at the end, one after the other.
+
+    Raises:
+        SifnetError: the scheduler cannot be reached.
+    """
+    from distributed import KilledWorker, as_completed
+
+    with _client(min(workers, len(paths)), scheduler) as client:
+        futures = {client.submit(function, path, pure=False): path for path in paths}
+        blamed = []
+        try:
+            for future in as_completed(futures):
+                failure = future.exception()
+                if isinstance(failure, KilledWorker):
+                    blamed.append(futures[future])
+                else:
+                    yield futures[future], future.result() if failure is None else failure
+        finally:
+            client.cancel(list(futures))
+        for path in blamed:
+            alone = client.submit(function, path, pure=False)
+            failure = alone.exception()
+            yield path, alone.result() if failure is None else failure
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=PATIENCE)
+        except (OSError, ValueError) as error:
+            raise SifnetError(
+                "the Dask scheduler does not answer",
+                found=str(error).split("\n")[0] or type(error).__name__,
+                expected="the address of a running scheduler, as tcp://host:8786",
+                remedy="Check the address, and that both sides have the same version of Dask.",
+                file=scheduler,
+            ) from error
+        with client:
+            yield client
+        return
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    # One worker that dies of a scene is enough to know that the scene is at fault.
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), _left_to_us():
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=MEMORY,
+            silence_logs=logging.ERROR,
+            dashboard_address=":0",  # any port that is free
+        )
+    with cluster, Client(cluster) as client:
+        yield client
+
+
+@contextmanager
+def _left_to_us() -> Iterator[None]:
+    """Ctrl-C reaches all processes of a terminal; those started meanwhile ignore it, and are ended.
+
+    Only the main thread may say so; elsewhere nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def on_worker() -> bool:
+    """Whether this runs as a task of a Dask worker."""
+    from distributed import get_worker
+
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return True

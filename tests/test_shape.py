@@ -1,0 +1,93 @@
+"""The predicted shape of reflectance: right on what was not learned, and unsure elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from conftest import PROJECT
+from sifnet.maps import retrieve
+from sifnet.physics.emulator import Emulator
+from sifnet.pretrained import on_bands_of
+from sifnet.readers import open_scene
+from sifnet.retrieval import Retrieval, load
+from sifnet.shape import GRID, interpolation
+
+pytest.importorskip("sasktran2", reason="needs the 'build' extra")
+pytest.importorskip("prosail", reason="needs the 'build' extra")
+
+
+@pytest.fixture(scope="module")
+def model() -> Retrieval:
+    return load(PROJECT / "data" / "model_desis.ckpt")
+
+
+@pytest.fixture(scope="module")
+def seen(model: Retrieval):  # type: ignore[no-untyped-def]
+    """Fresh canopies and soils under fresh skies, none of them learned from."""
+    from sifnet.canopies import draw_canopies, draw_soils
+    from sifnet.shape_training import Skies, lesson
+
+    rng = np.random.default_rng(77)
+    grounds = np.concatenate([draw_canopies(200, rng), draw_soils(60, rng)])
+    wavelength = model.predictor.wavelength.double().numpy()
+    fwhm = np.full(len(wavelength), 3.5)
+    return lesson("desis", grounds, Skies.drawn(rng, 12), wavelength, fwhm, 1800, rng)
+
+
+def test_errors_are_as_large_as_stated(model: Retrieval, seen) -> None:  # type: ignore[no-untyped-def]
+    shape, factor = model.predictor(seen.spectrum, seen.geometry)
+    stated = torch.sqrt(torch.diagonal(model.predictor.covariance)) * factor[:, None]
+    away = GRID != 760.0
+    error = ((shape - seen.shape) / stated)[:, away]
+    assert 0.6 < float(error.square().mean().sqrt()) < 1.5
+    assert float((shape - seen.shape)[:, away].abs().median()) < 0.005
+
+
+def test_spectra_unlike_any_learned_are_less_certain(model: Retrieval, seen) -> None:  # type: ignore[no-untyped-def]
+    _, usual = model.predictor(seen.spectrum, seen.geometry)
+    red = torch.as_tensor((model.predictor.wavelength > 700) * 3.0)  # of blue plastic, say
+    _, odd = model.predictor(seen.spectrum - red, seen.geometry)
+    snow = torch.full_like(seen.spectrum, -0.1)
+    _, white = model.predictor(snow, seen.geometry)
+    assert float(odd.median()) > 3 * float(usual.median())
+    assert float(white.median()) > 1.5 * float(usual.median())
+
+
+def test_bands_too_far_apart_are_refused() -> None:
+    with pytest.raises(Exception, match="too far apart to predict the shape"):
+        interpolation(np.array([700.0]), np.array([690.0, 720.0]))
+
+
+def test_the_emulator_for_space_goes_on_smoothly_beyond_its_grid() -> None:
+    """Divided by the sun, light in the continuum bends nowhere by more than 0.05 %."""
+    from sifnet.physics.extension import smoothed_sun
+
+    emulator = Emulator.load(space=True)
+    grid = emulator.grid.numpy()
+    assert grid[0] < 734
+    assert grid[-1] > 790
+    smooth = emulator.basis[1, 0].numpy() / smoothed_sun(grid)
+    for end in (740.0, 780.0):
+        near = abs(grid - end) < 3
+        line = np.polyval(np.polyfit(grid[near] - end, smooth[near], 1), grid[near] - end)
+        assert abs(smooth[near] / line - 1).max() < 5e-4
+
+
+@pytest.mark.slow
+def test_a_scene_from_space(tmp_path: Path, model: Retrieval) -> None:
+    """Full radiative transfer in, fluorescence out, as uncertain as stated."""
+    from sifnet.simulation import simulate
+
+    scene = open_scene(simulate("desis", tmp_path, lines=64, samples=64, seed=21))
+    found = retrieve(scene, on_bands_of(model, scene))
+    truth = xr.open_dataset(tmp_path / "truth.nc")
+    error = (found["sif_740"] - truth["sif_740"]).values
+    assert abs(np.nanmean(error)) < 0.3
+    assert np.sqrt(np.nanmean(error**2)) < 1.0
+    within = abs(error) < found["sif_740_uncertainty"].values
+    assert 0.55 < within[np.isfinite(error)].mean() < 0.9
