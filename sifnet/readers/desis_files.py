@@ -230,7 +230,7 @@ def _document(
     _put(root, "base/altitudeCoverage", ALTITUDE)
     end = time + timedelta(seconds=lines * LINE_TIME)
     for key, moment in (("startTime", time), ("endTime", end)):
-        _put(root, f"base/temporalCoverage/{key}", moment.isoformat("T", "microseconds") + "Z")
+        _put(root, f"base/temporalCoverage/{key}", f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}")
     polygon = _at(root, "base/spatialCoverage/boundingPolygon")
     for number, (latitude, longitude) in enumerate(corners, 1):
         point = ElementTree.SubElement(polygon, "point")

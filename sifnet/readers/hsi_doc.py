@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
@@ -110,10 +111,11 @@ class Document:
         if text is None:
             raise _missing(path, self.file)
         try:
-            return str(np.datetime64(text.removesuffix("Z"), "ms"))
+            time = datetime.fromisoformat(text).replace(tzinfo=None)  # the field is UTC
         except ValueError as problem:
             raise SifnetError(f"{path} is not a time", found=text, expected="2020-08-18T14:19:10Z",
                               remedy="Correct the XML.", file=self.file) from problem  # fmt: skip
+        return time.isoformat(timespec="milliseconds")
 
     def bands(self, tag: str, fields: Mapping[str, str]) -> dict[str, NDArray[np.float64]]:
         """Numbers of every band of ``specific/bandCharacterisation``, in the order of the image.
