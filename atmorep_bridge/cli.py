@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
+from atmorep_bridge.core.commands import COMMANDS
 from sifnet.errors import SifnetError
 
 if TYPE_CHECKING:
@@ -42,8 +43,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The atmosphere of a scene from reanalysis and forecast, for `sifnet --atmosphere`.\n\n"
     "    atmorep-bridge state line.hdr --fields era5.nc cams.nc --elevation 92 -o atmosphere.nc\n\n"
-    "    sifnet fit line.hdr --atmosphere atmosphere.nc -o out",
+    "    sifnet fit line.hdr --atmosphere atmosphere.nc -o out\n\n"
+    "Where no analysis is there yet, a model forecasts it:\n\n"
+    "    atmorep-bridge train era5.nc --field t2m -o model.ckpt\n\n"
+    "    atmorep-bridge nowcast model.ckpt today.nc --last 2020-06-25T06 -o forecast.nc",
 )
+for command in COMMANDS:
+    app.command()(command)
 
 
 @app.callback()

@@ -1,0 +1,308 @@
+"""Commands of ``atmorep-bridge`` that train a model and ask it; few lines each."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sifnet.errors import SifnetError
+
+# Libraries that take seconds to load are imported in the commands that use them.
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+
+    from atmorep_bridge.core.specs import FieldSpec
+    from atmorep_bridge.core.training import Core
+    from atmorep_bridge.core.windows import Region
+
+out, err = Console(), Console(stderr=True)
+FIELD_HELP = "u v w t q ps tcwv t2m aod550; levels after @: q@105,123,137."
+OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Of `atmorep-bridge train`.")]
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="NetCDF, GRIB or zarr (also gs://).")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Ensemble, NetCDF.")]
+Published = Annotated[
+    Path | None, typer.Option(help="Folder for the same in AtmoRep's zarr layout.")
+]
+Time = Annotated[str, typer.Option(metavar="TIME", help="UTC, such as 2020-06-25T09.")]
+
+
+def train(
+    files: Files,
+    output: Annotated[Path, typer.Option("--output", "-o", help="model.ckpt")],
+    field: Annotated[list[str], typer.Option(help=f"One of {FIELD_HELP} May be repeated.")],
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Last time to train on; all by default.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="tiny, base or full.")] = "tiny",
+    neighbourhood: Annotated[
+        str, typer.Option(help="Steps in time, rows and columns of a window.")
+    ] = "24,24,24",
+    patch: Annotated[str, typer.Option(help="The same of a token.")] = "3,6,6",
+    coupled: Annotated[bool, typer.Option(help="Whether fields look at each other.")] = True,
+    steps: Annotated[int, typer.Option(min=1)] = 3000,
+    batch: Annotated[int, typer.Option(min=1, help="Windows in a step and process.")] = 16,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "cpu",
+    devices: Annotated[int, typer.Option(min=1, help="How many, on each node.")] = 1,
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, ...")] = "32-true",
+    strategy: Annotated[str, typer.Option(help="auto, ddp, fsdp, ...")] = "auto",
+) -> None:
+    """Train a masked-token model on fields of one grid.
+
+    An interrupted training goes on from its last epoch when called again.
+
+    Example: `atmorep-bridge train era5.nc --field t2m --until 2019-03-23T23 -o model.ckpt`
+    """
+    from atmorep_bridge.core import training
+    from atmorep_bridge.core.specs import SIZES, Setup, all_coupled
+    from atmorep_bridge.core.windows import open_region
+
+    if size not in SIZES:
+        raise SifnetError("unknown size", found=size, expected=", ".join(SIZES))
+    specs = tuple(_field(text, _three(patch, "--patch")) for text in field)
+    specs = all_coupled(specs) if coupled else specs
+    region = open_region(files, specs)
+    if until is not None:
+        region = region.between(region.times[0], _time(until))
+    window = _three(neighbourhood, "--neighbourhood")
+    setup = Setup(specs, window, region.hours, region.level_kind, SIZES[size])
+    config = training.Training(
+        steps=steps, steps_per_epoch=min(100, steps), batch=batch, seed=seed, workers=workers,
+        device=device, devices=devices, precision=precision, strategy=strategy,
+    )  # fmt: skip
+    training.train(region, setup, output, config=config, progress=err.is_terminal)
+    _say(f"model: {output}")
+
+
+def nowcast(
+    model: Model,
+    files: Files,
+    last: Time,
+    output: Output,
+    hours: Annotated[int, typer.Option(min=1, help="How far ahead.")] = 6,
+    published: Published = None,
+    atmosphere: Annotated[
+        Path | None, typer.Option(help="atmosphere.nc for `sifnet fit`, of the last hour.")
+    ] = None,
+    place: Annotated[
+        str | None, typer.Option(metavar="LAT,LON", help="Of the atmosphere.nc.")
+    ] = None,
+    elevation: Annotated[float | None, typer.Option(help="Of its ground, m.")] = None,
+    model_height: Annotated[float | None, typer.Option(help="Of the model's ground, m.")] = None,
+) -> None:
+    """Forecast the hours after the last one that is known, as an ensemble.
+
+    Example: `atmorep-bridge nowcast model.ckpt era5.nc --last 2019-03-28T06 -o forecast.nc`
+    """
+    from atmorep_bridge.core import tasks
+    from atmorep_bridge.core.outputs import atmosphere_at
+    from atmorep_bridge.state import write
+
+    core, region = _opened(model, files)
+    ensemble = tasks.nowcast(core, region, _time(last), hours)
+    _write(ensemble, output, published)
+    if atmosphere is not None:
+        if place is None:
+            raise SifnetError("an atmosphere.nc is of a place", found="no --place",
+                              expected="--place LAT,LON")  # fmt: skip
+        latitude, longitude = _numbers(place, 2, "--place")
+        kilometres = [None if x is None else x / 1e3 for x in (elevation, model_height)]
+        air = atmosphere_at(
+            ensemble, latitude, longitude, ensemble["time"].values[-1],
+            elevation=kilometres[0], model_height=kilometres[1],
+        )  # fmt: skip
+        _say(f"atmosphere: {write(air, atmosphere)}")
+
+
+def interpolate(
+    model: Model, files: Files, first: Time, last: Time, output: Output,
+    published: Published = None,
+) -> None:  # fmt: skip
+    """Fill the times from `--first` to `--last` from those before and after, as an ensemble.
+
+    Example: `atmorep-bridge interpolate model.ckpt era5.nc --first 2019-03-28T06 --last
+    2019-03-28T08 -o filled.nc`
+    """
+    from atmorep_bridge.core import tasks
+
+    core, region = _opened(model, files)
+    _write(tasks.interpolate(core, region, _time(first), _time(last)), output, published)
+
+
+def downscale(
+    model: Model, files: Files, first: Time, output: Output, published: Published = None
+) -> None:
+    """Sharpen a window of coarse fields, means of 4 x 4 points, to the resolution of the model.
+
+    Example: `atmorep-bridge downscale model.ckpt coarse.nc --first 2019-03-28T00 -o fine.nc`
+    """
+    from atmorep_bridge.core import tasks
+
+    core, region = _opened(model, files)
+    _write(tasks.downscale(core, region, _time(first)), output, published)
+
+
+def correct(
+    model: Model, files: Files, first: Time, output: Output, published: Published = None
+) -> None:
+    """Correct a window of another model's analysis towards the data the model was trained on.
+
+    Example: `atmorep-bridge correct model.ckpt other.nc --first 2019-03-28T00 -o corrected.nc`
+    """
+    from atmorep_bridge.core import tasks
+
+    core, region = _opened(model, files)
+    _write(tasks.correct(core, region, _time(first)), output, published)
+
+
+def counterfactual(
+    model: Model,
+    files: Files,
+    last: Time,
+    change: Annotated[
+        list[str], typer.Option(help="Of a field before `--last`: t2m+2, q*1.1. Repeatable.")
+    ],
+    output: Output,
+    hours: Annotated[int, typer.Option(min=1, help="How far ahead.")] = 6,
+    published: Published = None,
+) -> None:
+    """Forecast from a changed past, and say how that differs from the forecast as it was.
+
+    Example: `atmorep-bridge counterfactual model.ckpt era5.nc --last 2019-03-28T06 --change t2m+2
+    -o warmer.nc`
+    """
+    from atmorep_bridge.core import tasks
+
+    core, region = _opened(model, files)
+    rules = dict(_change(text) for text in change)
+    _write(tasks.counterfactual(core, region, rules, _time(last), hours), output, published)
+
+
+def evaluate(
+    model: Model,
+    files: Files,
+    first: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="First time that was not trained on.")
+    ],
+    every: Annotated[int, typer.Option(min=1, help="Take every n-th window only.")] = 1,
+) -> None:
+    """Skill on times the model has not seen, beside cheap forecasts; ranges are 5 to 95 %.
+
+    Example: `atmorep-bridge evaluate model.ckpt era5.nc --from 2019-03-25`
+    """
+    from atmorep_bridge.core import skill
+
+    core, region = _opened(model, files)
+    region = region.between(_time(first), region.times[-1])
+    table = Table(title=f"{model}: from {first} on", title_justify="left")
+    for heading in ("field", "task", "rmse", "best baseline", "rmse / its", "spread/skill",
+                    "crps / its mae"):  # fmt: skip
+        table.add_column(heading, no_wrap=heading in ("field", "task"))
+    for name in core.made_for.names:
+        tasks = {
+            "nowcast": skill.nowcast_cases(core, region, name, every),
+            "gap": skill.gap_cases(core, region, name, every),
+            "downscaling": skill.downscaling_cases(core, region, name, every),
+        }
+        for task, cases in tasks.items():
+            found = skill.scores(cases)
+            best = skill.best_baseline(found, cases)
+            table.add_row(name, task, f"{found['rmse'].value:.3g}", best,
+                          str(found[f"rmse / {best}"]), f"{found['spread/skill'].value:.2f}",
+                          str(found[f"crps / mae {best}"]))  # fmt: skip
+    out.print(table, highlight=False)
+
+
+COMMANDS = (train, nowcast, interpolate, downscale, correct, counterfactual, evaluate)
+
+
+def _opened(model: Path, files: list[str]) -> tuple[Core, Region]:
+    from atmorep_bridge.core.training import load
+    from atmorep_bridge.core.windows import open_region
+
+    core = load(model)
+    return core, open_region(files, core.made_for.fields)
+
+
+def _write(ensemble: xr.Dataset, output: Path, published: Path | None) -> None:
+    from atmorep_bridge.core.outputs import write_fields, write_published
+
+    _say(f"ensemble: {write_fields(ensemble, output)}")
+    if published is not None:
+        for path in write_published(published, ensemble):
+            _say(f"AtmoRep layout: {path}")
+
+
+def _field(text: str, patch: tuple[int, int, int]) -> FieldSpec:
+    from atmorep_bridge.core.specs import SHORT, FieldSpec
+
+    name, _, levels = text.partition("@")
+    if name not in SHORT:
+        raise SifnetError("unknown field", found=name, expected=FIELD_HELP)
+    numbers = tuple(int(x) for x in _numbers(levels, None, "--field")) if levels else ()
+    return FieldSpec(SHORT[name], numbers, patch)
+
+
+def _change(text: str) -> tuple[str, Any]:
+    from atmorep_bridge.core.specs import SHORT
+
+    for sign, rule in OPERATIONS.items():
+        name, found, number = text.partition(sign)
+        if found and name in SHORT:
+            (value,) = _numbers(number, 1, "--change")
+            return SHORT[name], partial(_changed, rule, value)
+    raise SifnetError(
+        "this change is not understood", found=text, expected="a field, + - or *, and a number: "
+        "t2m+2, q*1.1", remedy=f"Fields: {' '.join(SHORT)}.",
+    )  # fmt: skip
+
+
+def _changed(rule: Callable[[Any, float], Any], value: float, field: xr.DataArray) -> xr.DataArray:
+    changed: xr.DataArray = rule(field, value)
+    return changed
+
+
+def _numbers(text: str, many: int | None, option: str) -> list[float]:
+    try:
+        found = [float(part) for part in text.split(",")]
+        if many is not None and len(found) != many:
+            raise ValueError
+    except ValueError as error:
+        raise SifnetError(
+            f"{option} is not understood", found=text,
+            expected=f"{many or 'some'} numbers, separated by commas",
+        ) from error  # fmt: skip
+    return found
+
+
+def _three(text: str, option: str) -> tuple[int, int, int]:
+    a, b, c = (int(x) for x in _numbers(text, 3, option))
+    return a, b, c
+
+
+def _time(text: str) -> np.datetime64:
+    import numpy as np
+
+    try:
+        return np.datetime64(text, "ns")
+    except ValueError as error:
+        raise SifnetError("this is no time", found=text, expected="2020-06-25T09",
+                          remedy="Write it in UTC.") from error  # fmt: skip
+
+
+def _say(text: str) -> None:
+    out.print(escape(text), highlight=False, soft_wrap=True)

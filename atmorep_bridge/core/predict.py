@@ -1,0 +1,188 @@
+"""A model asked about a region of any size: tiles of its neighbourhood, which overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atmorep_bridge.core.masks import Kind, Kinds
+from atmorep_bridge.core.samples import info, refuse_small
+from atmorep_bridge.core.specs import FIELDS
+from atmorep_bridge.core.tokens import from_tokens, on_points
+from atmorep_bridge.core.training import Core
+from atmorep_bridge.core.windows import Region
+from sifnet.errors import SifnetError
+
+TILES = 16  # predicted at once
+Place = tuple[slice, NDArray[np.int64]]
+
+
+def suits(core: Core, region: Region) -> Place:
+    """Rows and columns of the model's grid on which a region lies.
+
+    Raises:
+        SifnetError: another region, other steps in time, other levels, or too small a region.
+    """
+    setup = core.made_for
+    missing = [name for name in setup.names if name not in region.data]
+    if missing:
+        raise SifnetError(
+            "the checkpoint is of another set of fields",
+            found=f"fields {', '.join(map(str, region.data.data_vars))}",
+            expected=", ".join(setup.names),
+            remedy="Open the region with the fields of the model.",
+        )
+    if (region.hours, region.level_kind) != (setup.hours, setup.level_kind):
+        raise SifnetError(
+            "the fields are not of the kind the model was trained on",
+            found=f"every {region.hours} h, {region.level_kind or 'no'} levels",
+            expected=f"every {setup.hours} h, {setup.level_kind or 'no'} levels",
+            remedy="Download fields like those of the training.",
+        )
+    _, rows, columns = setup.neighbourhood
+    if region.latitude.size < rows or region.longitude.size < columns:
+        refuse_small(region, setup)
+    return core.statistics.place(region)
+
+
+@torch.inference_mode()
+def predict(
+    core: Core, region: Region, given: dict[str, Tensor], times: NDArray[np.datetime64],
+    kinds: Kinds, align: int = 1,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Anomalies of an ensemble, in windows of the model's length over a whole region.
+
+    Args:
+        given: of each field ``window, level, time, latitude, longitude``, anomalies.
+        times: ``window, time``.
+        kinds: of one tile, see ``masks``; the same for all.
+        align: points of which corners of tiles are a multiple, those of coarse blocks.
+
+    Returns:
+        Of each field ``member, window, level, time, latitude, longitude``; what was seen as given.
+    """
+    setup = core.made_for
+    core = core.eval()
+    members = setup.size.members
+    total = {n: torch.zeros(members, *v.shape) for n, v in given.items()}
+    _, rows, columns = setup.neighbourhood
+    own, places = core.statistics.place(region)
+    blend = _blend(rows)[:, None] * _blend(columns)
+    weight = torch.zeros(region.latitude.size, region.longitude.size)
+    flat = {n: torch.from_numpy(k).reshape(1, -1) for n, k in kinds.items()}
+    for north, east in _tiles(region, rows, columns, align):
+        where = slice(north, north + rows), torch.from_numpy(east)
+        weight[where] += blend
+        tile = {n: v[..., where[0], :][..., where[1]] for n, v in given.items()}
+        latitude, longitude = region.latitude[where[0]], region.longitude[east]
+        at = slice(own.start + north, own.start + north + rows), places[east]
+        pattern = {n: core.statistics.pattern(n, *at) for n in setup.names}
+        for first in range(0, times.shape[0], TILES):
+            some = slice(first, first + TILES)
+            part = _tile(core, {n: v[some] for n, v in tile.items()}, times[some], flat, pattern,
+                         latitude, longitude)  # fmt: skip
+            for name, anomaly in part.items():
+                sums = total[name][:, some, :, :, where[0]]
+                sums.index_add_(-1, where[1], anomaly * blend)
+    found = {}
+    for spec in setup.fields:
+        hidden = on_points(torch.from_numpy(kinds[spec.name])[None] != Kind.SEEN, spec.patch)
+        # Plans of tasks are the same everywhere. A rest of a coarse block is in no tile.
+        predicted = hidden[0, :, :, :1, :1] & (weight > 0)
+        seen = torch.nan_to_num(given[spec.name])
+        found[spec.name] = torch.where(predicted, total[spec.name] / weight.clamp(min=1e-9), seen)
+    return found
+
+
+def _tile(
+    core: Core, given: dict[str, Tensor], times: NDArray[np.datetime64], kinds: dict[str, Tensor],
+    pattern: dict[str, Tensor], latitude: NDArray[np.float64], longitude: NDArray[np.float64],
+) -> dict[str, Tensor]:  # fmt: skip
+    """Of each field ``member, window, level, time, row, column``, zero where tokens are seen."""
+    setup, n, device = core.made_for, times.shape[0], core.device
+    told = {
+        s.name: torch.stack(
+            [info(setup, core.statistics, s, t, latitude, longitude) for t in times]
+        ).to(device)
+        for s in setup.fields
+    }
+    kind = {name: k.expand(n, -1).to(device) for name, k in kinds.items()}
+    local = {name: p.expand(n, *p.shape).to(device) for name, p in pattern.items()}
+    found = core({name: v.to(device) for name, v in given.items()}, local, kind, told)
+    whole = {}
+    for spec in setup.fields:
+        members = found[spec.name][0].cpu()
+        chosen = kind[spec.name].cpu() != Kind.SEEN
+        tokens = torch.zeros(members.shape[0], *chosen.shape, spec.values)
+        tokens[:, chosen] = members
+        grid = setup.grid(spec)
+        window = from_tokens(tokens.flatten(0, 1), spec.patch, grid)
+        whole[spec.name] = window.view(members.shape[0], n, *window.shape[1:])
+    return whole
+
+
+def _tiles(
+    region: Region, rows: int, columns: int, align: int
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """First row and all columns of tiles that cover a region, each half over the next."""
+    width = region.longitude.size
+    easts = _corners(width, columns, align)
+    if region.wraps:
+        easts = list(range(0, width, max(columns // 2 // align * align, 1)))
+    for north in _corners(region.latitude.size, rows, align):
+        for east in easts:
+            yield north, (east + np.arange(columns)) % width
+
+
+def _corners(points: int, tile: int, align: int) -> list[int]:
+    """Corners of tiles from the first to the last that is a multiple of ``align``."""
+    last = (points - tile) // align * align
+    number = -(-2 * last // tile) + 1
+    return sorted({round(x / align) * align for x in np.linspace(0, last, number)})
+
+
+def _blend(points: int) -> Tensor:
+    """Weight of a tile's points: the middle counts most, nothing counts zero."""
+    place = torch.arange(points)
+    return torch.minimum(place + 1, points - place).float() / ((points + 1) // 2)
+
+
+def as_dataset(
+    core: Core, region: Region, anomaly: dict[str, Tensor], times: NDArray[np.datetime64],
+    place: Place, title: str,
+) -> xr.Dataset:  # fmt: skip
+    """Values of an ensemble in our names: (member, time, level, latitude, longitude).
+
+    Args:
+        anomaly: of each field ``member, level, time, latitude, longitude``.
+    """
+    setup, arrays = core.made_for, {}
+    for spec in setup.fields:
+        values = core.statistics.value(spec.name, anomaly[spec.name], times, *place)
+        low, high = FIELDS[spec.name].bounds
+        physical = values.clamp(max(low, 0.0) if low > -1 else low, high)
+        dims = ("member", "level", "time", "latitude", "longitude")
+        array = xr.DataArray(physical.numpy(), dims=dims, name=spec.name)
+        array = array.transpose("member", "time", "level", ...)
+        if spec.levels:
+            array = array.assign_coords(level=list(spec.levels))
+        else:
+            array = array.isel(level=0, drop=True)
+        arrays[spec.name] = array.assign_attrs(units=FIELDS[spec.name].ours or "1")
+    data = xr.Dataset(arrays).assign_coords(
+        member=np.arange(setup.size.members),
+        time=times,
+        latitude=region.latitude,
+        longitude=(region.longitude + 180) % 360 - 180,
+    )
+    return data.assign_attrs(
+        title=title,
+        source="AtmoRep-style masked-token model of atmorep_bridge",
+        level_kind=setup.level_kind,
+        files=list(region.data.attrs.get("files", [])),
+    )

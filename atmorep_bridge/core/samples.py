@@ -1,0 +1,215 @@
+"""Samples to train on: a window anywhere in the region, and a plan, both drawn by number.
+
+Sample ``i`` is the same whatever process or worker makes it, and however many of them there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+from atmorep_bridge.core import masks
+from atmorep_bridge.core.base import coarsened, detailed
+from atmorep_bridge.core.masks import Kind
+from atmorep_bridge.core.specs import FieldSpec, Setup
+from atmorep_bridge.core.statistics import Statistics
+from atmorep_bridge.core.tokens import on_points, token_info
+from atmorep_bridge.core.windows import Region
+from sifnet.errors import SifnetError
+
+Sample = dict[str, dict[str, Tensor]]
+NOISE = 0.3  # standard deviations of the field: usual difference between two models
+
+
+class Samples(Dataset[Sample]):
+    """Windows of a region; each is given, truth, kinds and info of every field.
+
+    Raises:
+        SifnetError: the region is smaller than the neighbourhood, in space or in time.
+    """
+
+    def __init__(
+        self, region: Region, setup: Setup, statistics: Statistics, seed: int,
+        superposed: float = 0.0,
+    ) -> None:  # fmt: skip
+        self.region, self.setup, self.statistics = region, setup, statistics
+        self.seed, self.superposed = seed, superposed
+        refuse_small(region, setup)
+        self.starts = region.starts(setup.neighbourhood[0])
+        self.rows, self.columns = statistics.place(region)
+
+    def __len__(self) -> int:
+        """How many different windows there are; their numbers go on beyond, under other plans."""
+        _, rows, columns = self.setup.neighbourhood
+        lat, lon = self.region.latitude.size, self.region.longitude.size
+        across = lon if self.region.wraps else lon - columns + 1
+        return self.starts.size * (lat - rows + 1) * across
+
+    def __getitem__(self, index: int) -> Sample:
+        """Sample number ``index``."""
+        rng = np.random.default_rng((self.seed, index))
+        _, rows, columns = self.setup.neighbourhood
+        lat, lon = self.region.latitude.size, self.region.longitude.size
+        corner = (
+            int(rng.choice(self.starts)),
+            int(rng.integers(lat - rows + 1)),
+            int(rng.integers(lon if self.region.wraps else lon - columns + 1)),
+        )
+        kinds = masks.draw(self.setup, rng)
+        truth = self.anomalies(corner)
+        if rng.random() < self.superposed:
+            truth = self._superpose(truth, corner, rng)
+        parts: Sample = {"given": {}, "truth": truth, "kinds": {}, "info": {}, "pattern": {}}
+        times, latitude, longitude = self._axes(corner)
+        for spec in self.setup.fields:
+            kind = torch.from_numpy(kinds[spec.name])
+            pattern = self.statistics.pattern(spec.name, *self._where(corner))
+            parts["pattern"][spec.name] = pattern
+            parts["given"][spec.name] = distorted(truth[spec.name], kind, spec, pattern, rng)
+            parts["kinds"][spec.name] = kind.flatten()
+            parts["info"][spec.name] = info(
+                self.setup, self.statistics, spec, times, latitude, longitude
+            )
+        return parts
+
+    def anomalies(self, corner: tuple[int, int, int]) -> dict[str, Tensor]:
+        """All fields of the window at a corner (time, row, column)."""
+        values = self.region.window(corner, self.setup.neighbourhood)
+        times = self.region.times[corner[0] : corner[0] + self.setup.neighbourhood[0]]
+        where = self._where(corner)
+        return {n: self.statistics.anomaly(n, values[n], times, *where) for n in self.setup.names}
+
+    def _where(self, corner: tuple[int, int, int]) -> tuple[slice, NDArray[np.int64]]:
+        """Rows and columns of the statistics' grid."""
+        _, rows, columns = self.setup.neighbourhood
+        first = self.rows.start + corner[1]
+        at = np.arange(corner[2], corner[2] + columns) % self.region.longitude.size
+        return slice(first, first + rows), self.columns[at]
+
+    def _superpose(
+        self, truth: dict[str, Tensor], corner: tuple[int, int, int], rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """Add another time at the same place: cosφ of one, sinφ of the other.
+
+        Of the same hour of the day, where that has a mean of its own.
+        Small anomalies obey linear equations, so their sum is weather too; φ keeps the variance.
+        What is learnt is then the best linear forecast first, for which days are soon enough.
+        """
+        daily = any(s.normaliser == "hour" for s in self.setup.fields)
+        day = 24 // self.region.hours if daily and 24 % self.region.hours == 0 else 1
+        others = self.starts[(self.starts - corner[0]) % day == 0]
+        other = self.anomalies((int(rng.choice(others)), *corner[1:]))
+        phase = rng.uniform(0, 2 * np.pi)
+        a, b = float(np.cos(phase)), float(np.sin(phase))
+        return {name: a * values + b * other[name] for name, values in truth.items()}
+
+    def _axes(
+        self, corner: tuple[int, int, int]
+    ) -> tuple[NDArray[np.datetime64], NDArray[np.float64], NDArray[np.float64]]:
+        t, y, x = corner
+        hours, rows, columns = self.setup.neighbourhood
+        at = np.arange(x, x + columns) % self.region.longitude.size
+        region = self.region
+        return region.times[t : t + hours], region.latitude[y : y + rows], region.longitude[at]
+
+
+def refuse_small(region: Region, setup: Setup) -> None:
+    """Refuse a region that does not hold a single window.
+
+    Raises:
+        SifnetError: it says how many times, rows and columns are needed.
+    """
+    hours, rows, columns = setup.neighbourhood
+    files = ", ".join(region.data.attrs.get("files", [])) or None
+    if region.latitude.size < rows or region.longitude.size < columns:
+        raise SifnetError(
+            "the region is smaller than the model's neighbourhood",
+            found=f"{region.latitude.size} x {region.longitude.size} points",
+            expected=f"at least {rows} x {columns}",
+            remedy="Download a larger area, or train a model with a smaller neighbourhood.",
+            file=files,
+        )
+    if not region.starts(hours).size:
+        raise SifnetError(
+            "too few time steps for a window",
+            found=f"{region.times.size} steps of {region.hours} h, none followed by enough others",
+            expected=f"{hours} without a gap",
+            remedy="Download a longer series, or train a model with a shorter neighbourhood.",
+            file=files,
+        )
+
+
+def distorted(
+    truth: Tensor, kind: Tensor, spec: FieldSpec, pattern: Tensor, rng: np.random.Generator
+) -> Tensor:  # fmt: skip
+    """Anomalies as they are given: coarse or noisy where the tokens are so."""
+    given = truth
+    if (kind == Kind.COARSE).any():
+        where = on_points(kind[None] == Kind.COARSE, spec.patch)[0]
+        smooth = detailed(coarsened(torch.nan_to_num(truth)), pattern)
+        given = torch.where(where, smooth, given)
+    if (kind == Kind.NOISY).any():
+        where = on_points(kind[None] == Kind.NOISY, spec.patch)[0]
+        given = torch.where(where, given + _error(truth, rng), given)
+    return given
+
+
+def _error(values: Tensor, rng: np.random.Generator) -> Tensor:
+    """What another model might be off by: a bias, waves, and a little white noise."""
+    level, time, rows, columns = values.shape
+    bias = rng.normal(size=(level, 1, 1, 1))
+    waves = rng.normal(size=(level, time // 6 + 2, rows // 6 + 2, columns // 6 + 2))
+    smooth = torch.nn.functional.interpolate(
+        torch.from_numpy(waves)[None], (time, rows, columns), mode="trilinear", align_corners=True
+    )[0]
+    total = (
+        0.5 * torch.from_numpy(bias)
+        + smooth
+        + 0.3 * torch.from_numpy(rng.normal(size=values.shape))
+    )
+    return (NOISE * rng.uniform(0.3, 1.5) * total).to(values.dtype)
+
+
+def info(
+    setup: Setup, statistics: Statistics, spec: FieldSpec, times: NDArray[np.datetime64],
+    latitude: NDArray[np.float64], longitude: NDArray[np.float64],
+) -> Tensor:  # fmt: skip
+    """What the tokens of a field know of their place and time, ``token, INFO``."""
+    height, days = heights(spec, setup), float(statistics.days)
+    return token_info(times, height, latitude, longitude, spec.patch, days)
+
+
+def heights(spec: FieldSpec, setup: Setup) -> np.ndarray:
+    """(level) 0 at the top, 1 at the ground; surface fields are at the ground."""
+    if not spec.levels:
+        return np.ones(1)
+    return np.array(spec.levels, dtype=float) / (137 if setup.level_kind == "model" else 1000)
+
+
+class Consecutive(DistributedSampler[Any]):
+    """Numbers of samples that go on from epoch to epoch, dealt to the processes in turn.
+
+    Two processes with half a batch each therefore see what one sees with the whole batch.
+    """
+
+    def __init__(self, dataset: Samples, batch: int, steps: int) -> None:
+        super().__init__(dataset, num_replicas=1, rank=0, shuffle=False)
+        self.batch, self.steps = batch, steps
+
+    def __iter__(self) -> Iterator[int]:
+        """Numbers of this process in this epoch."""
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        world, rank = 1, 0
+        if together:
+            world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+        first = self.epoch * self.steps * self.batch * world
+        return iter(range(first + rank, first + self.steps * self.batch * world, world))
+
+    def __len__(self) -> int:
+        return self.batch * self.steps

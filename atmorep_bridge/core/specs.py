@@ -1,0 +1,186 @@
+"""What a model is made for: fields with their levels and tokens, the neighbourhood, the size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from atmorep_bridge.quantities import QUANTITIES, Quantity
+from sifnet.errors import SifnetError
+
+FIELDS: dict[str, Quantity] = {
+    name: QUANTITIES[name]
+    for name in (
+        "temperature", "specific_humidity", "surface_pressure", "water_vapour", "aot_550",
+    )
+} | {
+    "eastward_wind": Quantity(
+        ("u", "U", "u_component_of_wind", "velocity_u"), "m s-1", {"m s-1": 1.0}, (-150.0, 150.0),
+        "ERA5 hourly data: u_component_of_wind",
+    ),
+    "northward_wind": Quantity(
+        ("v", "V", "v_component_of_wind", "velocity_v"), "m s-1", {"m s-1": 1.0}, (-150.0, 150.0),
+        "ERA5 hourly data: v_component_of_wind",
+    ),
+    "vertical_velocity": Quantity(
+        ("w", "OMEGA", "vertical_velocity", "velocity_z"), "Pa s-1", {"Pa s-1": 1.0}, (-30.0, 30.0),
+        "ERA5 hourly data: vertical_velocity",
+    ),
+    "temperature_2m": Quantity(
+        ("t2m", "2t", "T2M", "2m_temperature"), "K", {"K": 1.0}, (180.0, 340.0),
+        "ERA5 hourly data on single levels: 2m_temperature",
+    ),
+}  # fmt: skip
+"""Fields a model may hold, by our name; units inside as everywhere in the bridge."""
+SHORT = {
+    "u": "eastward_wind", "v": "northward_wind", "w": "vertical_velocity", "t": "temperature",
+    "q": "specific_humidity", "ps": "surface_pressure", "tcwv": "water_vapour",
+    "t2m": "temperature_2m", "aod550": "aot_550",
+}  # fmt: skip
+"""Short names of weather services, as the command line takes them."""
+ON_LEVELS = ("eastward_wind", "northward_wind", "vertical_velocity", "temperature",
+             "specific_humidity")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """A field of a model.
+
+    Attributes:
+        name: one of ``FIELDS``.
+        levels: numbers of model levels or hPa, from the top; none for a field of the surface.
+        patch: hours, rows and columns of a token.
+        coupled: names of the fields it looks at in every encoder layer.
+        normaliser: anomalies are taken from the mean of the "hour" of the day, or of the whole
+            training part ("mean"), at every grid point.
+    """
+
+    name: str
+    levels: tuple[int, ...] = ()
+    patch: tuple[int, int, int] = (3, 6, 6)
+    coupled: tuple[str, ...] = ()
+    normaliser: Literal["hour", "mean"] = "hour"
+
+    def __post_init__(self) -> None:
+        if self.name not in FIELDS:
+            raise SifnetError(
+                "a model cannot hold this field",
+                found=self.name,
+                expected=", ".join(SHORT),
+                remedy="Choose among them.",
+            )
+        if bool(self.levels) != (self.name in ON_LEVELS):
+            raise SifnetError(
+                f"{self.name}: levels do not suit the field",
+                found=f"levels {', '.join(map(str, self.levels)) or 'none'}",
+                expected="some levels" if self.name in ON_LEVELS else "none, it is at the surface",
+                remedy="Name levels of u, v, w, t and q only.",
+            )
+
+    @property
+    def values(self) -> int:
+        """Numbers in a token."""
+        return math.prod(self.patch)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Widths and depths of the transformer of one field.
+
+    ``full`` is the published one: width 1024, 16 heads, 6 + 6 layers, perceptrons twice as wide,
+    16 tails; decoder heads half on the field itself, half on the mirrored encoder layer.
+    """
+
+    width: int
+    heads: int
+    encoder_layers: int
+    decoder_layers: int
+    members: int
+    expansion: int = 2
+    dropout: float = 0.0
+
+
+SIZES = {
+    "tiny": Size(width=96, heads=4, encoder_layers=2, decoder_layers=2, members=8, dropout=0.1),
+    "base": Size(width=512, heads=8, encoder_layers=6, decoder_layers=6, members=16),
+    "full": Size(width=1024, heads=16, encoder_layers=6, decoder_layers=6, members=16),
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a model is made for; plain values, so that a checkpoint holds no code.
+
+    Attributes:
+        fields: each once; those they are coupled with among them.
+        neighbourhood: hours, rows and columns of a window, multiples of every patch.
+        hours: between times. level_kind: of all levels, "model" or "pressure".
+        base: what a hidden token is filled with, "kriged", "informed" (see ``base``) or "zero".
+        loss: "crps" or "published"; see ``losses``.
+        alpha: fair share of the CRPS; the larger, the wider the ensemble. Chosen on days not
+            trained on.
+        plans: share of each mask plan in training.
+    """
+
+    fields: tuple[FieldSpec, ...]
+    neighbourhood: tuple[int, int, int] = (24, 24, 24)
+    hours: int = 1
+    level_kind: str = ""
+    size: Size = SIZES["tiny"]
+    base: Literal["kriged", "informed", "zero"] = "kriged"
+    loss: Literal["crps", "published"] = "crps"
+    alpha: float = 0.75
+    plans: dict[str, float] = field(
+        default_factory=lambda: {
+            "causal": 0.4, "gap": 0.2, "coarse": 0.2, "random": 0.1, "block": 0.03,
+            "field": 0.03, "noise": 0.04,
+        }
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        names = self.names
+        if len(set(names)) != len(names) or not names:
+            raise SifnetError(
+                "a model needs every field once", found=", ".join(names) or "no field",
+                expected="different fields",
+            )  # fmt: skip
+        for spec in self.fields:
+            missing = [name for name in spec.coupled if name not in names or name == spec.name]
+            if missing:
+                raise SifnetError(
+                    f"{spec.name} is coupled with what the model does not hold",
+                    found=", ".join(missing), expected=", ".join(n for n in names if n != spec.name)
+                    or "no coupling, there is one field",
+                )  # fmt: skip
+            if any(n % p for n, p in zip(self.neighbourhood, spec.patch, strict=True)):
+                raise SifnetError(
+                    f"tokens of {spec.name} do not fill the neighbourhood",
+                    found=f"patch {spec.patch} in {self.neighbourhood}",
+                    expected="hours, rows and columns that divide those of the neighbourhood",
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the fields, in their order."""
+        return tuple(spec.name for spec in self.fields)
+
+    def spec(self, name: str) -> FieldSpec:
+        """The field of a name."""
+        return self.fields[self.names.index(name)]
+
+    def grid(self, spec: FieldSpec) -> tuple[int, int, int, int]:
+        """Levels, and tokens in time, latitude and longitude of a field's window."""
+        t, y, x = (n // p for n, p in zip(self.neighbourhood, spec.patch, strict=True))
+        return max(len(spec.levels), 1), t, y, x
+
+    def tokens(self, spec: FieldSpec) -> int:
+        """Tokens of a field in a window."""
+        return math.prod(self.grid(spec))
+
+
+def all_coupled(fields: Sequence[FieldSpec]) -> tuple[FieldSpec, ...]:
+    """The fields, each coupled with all others."""
+    names = [spec.name for spec in fields]
+    return tuple(replace(s, coupled=tuple(n for n in names if n != s.name)) for s in fields)

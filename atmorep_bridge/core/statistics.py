@@ -1,0 +1,238 @@
+"""What is usual: mean, spread and memory of each field, fitted on the training part.
+
+An anomaly is the value less the mean of its grid point, month and hour of the day, over the
+standard deviation of its level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atmorep_bridge.core.base import coarsened, sharpened
+from atmorep_bridge.core.specs import Setup
+from atmorep_bridge.core.windows import Region
+from sifnet.errors import SifnetError
+
+CHUNK = 240  # times read at once
+PLACE = ("latitude", "longitude", "months", "days")
+PARTS = ("mean", "sd", "memory", "detail", "pattern")
+LEAST_PATTERN = 0.1
+SAME_PLACE = 0.01  # of a grid step
+
+
+@dataclass(frozen=True)
+class Usual:
+    """Statistics of one field.
+
+    Attributes:
+        mean: ``month, hour, level, latitude, longitude``, in its unit; hour 24 or 1.
+        sd: ``level``, of the anomaly. memory: ``level, lag``, autocorrelation of the anomaly.
+        detail: ``level``, sd of what coarse resolution loses of a normalised anomaly.
+        pattern: ``level, latitude, longitude``, local sd of the normalised anomaly, larger over
+            land than over sea.
+    """
+
+    mean: Tensor
+    sd: Tensor
+    memory: Tensor
+    detail: Tensor
+    pattern: Tensor
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of all fields on the grid of the training part.
+
+    Attributes:
+        latitude, longitude: degrees, float64. months: 1 to 12, those trained on.
+        days: length of the training part.
+    """
+
+    fields: dict[str, Usual]
+    latitude: Tensor
+    longitude: Tensor
+    months: Tensor
+    days: Tensor
+
+    def anomaly(
+        self, name: str, values: NDArray[np.float32], times: NDArray[np.datetime64],
+        rows: slice, columns: NDArray[np.int64],
+    ) -> Tensor:  # fmt: skip
+        """Normalised anomalies ``level, time, latitude, longitude`` of values there and then."""
+        mean = self.mean(name, times, rows, columns)
+        return (torch.from_numpy(values) - mean) / self.fields[name].sd.view(-1, 1, 1, 1)
+
+    def value(
+        self, name: str, anomaly: Tensor, times: NDArray[np.datetime64], rows: slice,
+        columns: NDArray[np.int64],
+    ) -> Tensor:  # fmt: skip
+        """The inverse of ``anomaly``; leading dimensions (members) are kept."""
+        mean = self.mean(name, times, rows, columns)
+        return anomaly * self.fields[name].sd.view(-1, 1, 1, 1) + mean
+
+    def mean(
+        self, name: str, times: NDArray[np.datetime64], rows: slice, columns: NDArray[np.int64]
+    ) -> Tensor:
+        """Climatology ``level, time, latitude, longitude`` there and then, in the field's unit."""
+        month, hour = _month(times), _hour(times)
+        mean = self.fields[name].mean
+        apart = np.abs(self.months.numpy()[None] - month[:, None])
+        which = np.minimum(apart, 12 - apart).argmin(1)  # the nearest month that is known
+        at = torch.from_numpy(which), torch.from_numpy(hour % mean.shape[1])
+        here = mean[:, :, :, rows]
+        if columns[-1] - columns[0] == columns.size - 1:  # a view, which is quick
+            here = here[..., int(columns[0]) : int(columns[-1]) + 1]
+        else:
+            here = here[..., torch.from_numpy(columns)]
+        return here[at[0], at[1]].transpose(0, 1)
+
+    def pattern(self, name: str, rows: slice, columns: NDArray[np.int64]) -> Tensor:
+        """Local over usual size of anomalies, ``level, 1, latitude, longitude``."""
+        return self.fields[name].pattern[:, None, rows][..., torch.from_numpy(columns)]
+
+    def place(self, region: Region) -> tuple[slice, NDArray[np.int64]]:
+        """Rows and columns of the statistics' grid on which a region lies.
+
+        Raises:
+            SifnetError: the region is not part of the grid.
+        """
+        (down, across), (north, east) = region.step, (self.latitude.numpy(), self.longitude.numpy())
+        row = (region.latitude - north[0]) / down
+        # Longitude counts from the grid's western edge, which rounding must not put at 360.
+        column = ((region.longitude - east[0] + SAME_PLACE * across) % 360) / across - SAME_PLACE
+        rows, columns = row.round().astype(np.int64), column.round().astype(np.int64)
+        off = max(np.abs(row - rows).max(), np.abs(column - columns).max())
+        inside = (rows.min() >= 0) and (rows.max() < north.size) and (columns.max() < east.size)
+        if off > SAME_PLACE or not inside:
+            raise SifnetError(
+                "the region is not the one the model was trained on",
+                found=_corners(region.latitude, region.longitude),
+                expected=f"points of the grid {_corners(north, east)}",
+                remedy="Cut the fields to that area, or train a model on this one.",
+                file=", ".join(region.data.attrs.get("files", [])) or None,
+            )
+        return slice(int(rows[0]), int(rows[-1]) + 1), columns
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors by name, as a checkpoint keeps them."""
+        kept = {n: getattr(self, n) for n in PLACE}
+        for name, usual in self.fields.items():
+            kept |= {f"{name}.{part}": getattr(usual, part) for part in PARTS}
+        return kept
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor]) -> Statistics:
+        """The inverse of ``state``."""
+        names = [key.removesuffix(".mean") for key in state if key.endswith(".mean")]
+        fields = {n: Usual(*(state[f"{n}.{part}"] for part in PARTS))
+                  for n in names}  # fmt: skip
+        return cls(fields, *(state[n] for n in PLACE))
+
+
+def fit(region: Region, setup: Setup) -> Statistics:
+    """Statistics of a region, the training part; missing values are left out."""
+    months = np.unique(_month(region.times))
+    means = _means(region, setup, months)
+    fields = {
+        name: Usual(torch.from_numpy(m), one := torch.ones(m.shape[2]), one[:, None], one, one)
+        for name, m in means.items()
+    }
+    span = (region.times[-1] - region.times[0]) / np.timedelta64(1, "D")
+    place = tuple(torch.tensor(x) for x in (region.latitude, region.longitude, months, span))
+    plain = Statistics(fields, *place)
+    for name, (products, detail, local) in _products(region, setup, plain).items():
+        sd = products[:, :1].clip(min=1e-24) ** 0.5
+        memory = (products / sd**2).clip(0.0, 1.0)
+        pattern = (np.sqrt(local) / sd[:, :, None]).clip(min=LEAST_PATTERN)
+        parts = (sd[:, 0], memory, np.sqrt(detail) / sd[:, 0], pattern)
+        fields[name] = Usual(fields[name].mean, *(torch.from_numpy(p).float() for p in parts))
+    return Statistics(fields, *place)
+
+
+def _means(region: Region, setup: Setup, months: NDArray[np.int64]) -> dict[str, NDArray]:
+    """Mean of every month, hour of the day, level and point; hours never seen get the day's."""
+    sums: dict[str, NDArray] = {}
+    counts: dict[str, NDArray] = {}
+    for first, values in _chunks(region, 0):
+        for spec in setup.fields:
+            part = values[spec.name]
+            times = region.times[first : first + part.shape[1]]
+            hours = 24 if spec.normaliser == "hour" else 1
+            month, hour = np.searchsorted(months, _month(times)), _hour(times) % hours
+            shape = (months.size, hours, part.shape[0], *part.shape[2:])
+            total = sums.setdefault(spec.name, np.zeros(shape))
+            count = counts.setdefault(spec.name, np.zeros(shape))
+            moved = part.transpose(1, 0, 2, 3)
+            np.add.at(total, (month, hour), np.nan_to_num(moved))
+            np.add.at(count, (month, hour), np.isfinite(moved))
+    means = {}
+    for name, total in sums.items():
+        day = total.sum(1, keepdims=True) / counts[name].sum(1, keepdims=True).clip(min=1)
+        mean = np.where(counts[name] > 0, total / counts[name].clip(min=1), day)
+        means[name] = mean.astype(np.float32)
+    return means
+
+
+def _products(
+    region: Region, setup: Setup, plain: Statistics
+) -> dict[str, tuple[NDArray, NDArray, NDArray]]:
+    """Mean product of anomalies a lag apart, ``level, lag``; variance of detail, ``level``; and
+    variance of each grid point, ``level, latitude, longitude``."""
+    lags = setup.neighbourhood[0]
+    where = slice(0, region.latitude.size), np.arange(region.longitude.size)
+    sums = {s.name: np.zeros((max(len(s.levels), 1), lags)) for s in setup.fields}
+    counts = {name: np.zeros_like(total) for name, total in sums.items()}
+    details: dict[str, list[NDArray]] = {name: [] for name in sums}
+    local: dict[str, list[NDArray]] = {name: [] for name in sums}
+    for first, values in _chunks(region, lags):
+        for name, part in values.items():
+            times = region.times[first : first + part.shape[1]]
+            anomaly = plain.anomaly(name, part, times, *where).numpy()
+            known = np.isfinite(anomaly)
+            anomaly = np.nan_to_num(anomaly)
+            details[name].append(_detail(anomaly[:, :CHUNK]))
+            local[name].append((anomaly[:, :CHUNK] ** 2).mean(1))
+            for lag in range(min(lags, part.shape[1])):
+                end = min(CHUNK, part.shape[1] - lag)
+                pair = known[:, :end] & known[:, lag : lag + end]
+                product = anomaly[:, :end] * anomaly[:, lag : lag + end]
+                sums[name][:, lag] += product.sum((1, 2, 3))
+                counts[name][:, lag] += pair.sum((1, 2, 3))
+    return {
+        name: (total / counts[name].clip(min=1), np.mean(details[name], 0), np.mean(local[name], 0))
+        for name, total in sums.items()
+    }
+
+
+def _detail(anomaly: NDArray) -> NDArray:
+    """Variance of what is lost when anomalies are made coarse and smooth again, ``level``."""
+    fine = torch.from_numpy(anomaly)
+    smooth = sharpened(coarsened(fine), (fine.shape[-2], fine.shape[-1]))
+    return ((fine - smooth) ** 2).mean((1, 2, 3)).numpy().astype(float)
+
+
+def _chunks(region: Region, more: int):  # type: ignore[no-untyped-def]
+    """(first time, fields) of all times, CHUNK at once and ``more`` that follow."""
+    size = region.latitude.size, region.longitude.size
+    for first in range(0, region.times.size, CHUNK):
+        length = min(CHUNK + more, region.times.size - first)
+        yield first, region.window((first, 0, 0), (length, *size))
+
+
+def _month(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    return times.astype("datetime64[M]").astype(np.int64) % 12 + 1
+
+
+def _hour(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    return times.astype("datetime64[h]").astype(np.int64) % 24
+
+
+def _corners(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> str:
+    step = latitude[1] - latitude[0] if latitude.size > 1 else float("nan")
+    return (f"{latitude[0]:g} to {latitude[-1]:g} N, {longitude[0]:g} to {longitude[-1]:g} E, "
+            f"step {step:g}")  # fmt: skip

@@ -1,0 +1,115 @@
+"""Space-time blocks of a field and level as tokens, and what a token knows of its place."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+INFO_FREQUENCIES = (1, 2, 4, 8, 16, 32, 64)  # around the globe; the last resolves 3 degrees
+INFO = 7 + 4 * len(INFO_FREQUENCIES)
+
+
+def to_tokens(values: Tensor, patch: tuple[int, int, int]) -> Tensor:
+    """Cut windows into tokens.
+
+    Args:
+        values: ``batch, level, time, latitude, longitude``; multiples of the patch.
+
+    Returns:
+        ``batch, token, value``: tokens in the order of level, time, latitude, longitude.
+    """
+    b, level, t, y, x = values.shape
+    pt, py, px = patch
+    cut = values.reshape(b, level, t // pt, pt, y // py, py, x // px, px)
+    return cut.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(b, -1, pt * py * px)
+
+
+def from_tokens(
+    tokens: Tensor, patch: tuple[int, int, int], grid: tuple[int, int, int, int]
+) -> Tensor:
+    """The inverse of ``to_tokens``, for windows of ``grid`` tokens (level, time, rows, columns)."""
+    level, t, y, x = grid
+    pt, py, px = patch
+    cut = tokens.reshape(-1, level, t, y, x, pt, py, px)
+    return cut.permute(0, 1, 2, 5, 3, 6, 4, 7).reshape(-1, level, t * pt, y * py, x * px)
+
+
+def on_points(flags: Tensor, patch: tuple[int, int, int]) -> Tensor:
+    """What is said of tokens (``batch, level, t, y, x``) at every grid point of them."""
+    for dim, n in zip((2, 3, 4), patch, strict=True):
+        flags = flags.repeat_interleave(n, dim)
+    return flags
+
+
+def token_info(
+    times: NDArray[np.datetime64],
+    level: NDArray[np.floating],
+    latitude: NDArray[np.floating],
+    longitude: NDArray[np.floating],
+    patch: tuple[int, int, int],
+    trained_days: float = 1e6,
+) -> Tensor:
+    """Year, day of the year, hour, level, latitude and longitude of the middle of each token.
+
+    Args:
+        times: (time). level: (level), 0 to 1 from the top to the ground.
+        latitude, longitude: degrees.
+        trained_days: length of the training part. What it cannot teach is not told: the season
+            to a model of less than a year, the year to one of less than three. It would only
+            learn by heart which day is which.
+
+    Returns:
+        ``token, INFO``: phases as sine and cosine, so that midnight, New Year and 180 degrees are
+        nowhere special.
+    """
+    days = _middle(times.astype("datetime64[s]").astype(float) / 86400, patch[0])
+    year = 1970 + days / 365.2425
+    hour, season = 2 * math.pi * (days % 1), 2 * math.pi * (year % 1)
+    known = trained_days >= 365, trained_days >= 3 * 365
+    year, season = np.where(known[1], year, 2000.0), np.where(known[0], season, 0.0)
+    time = [(year - 2000) / 50, np.sin(hour), np.cos(hour), np.sin(season), np.cos(season)]
+    north = np.deg2rad(_middle(latitude.astype(float), patch[1]))
+    east = np.deg2rad(_middle(longitude.astype(float), patch[2]))
+    high = np.asarray(level, dtype=float)
+    parts = [[high, high**2], time, _phases(north), _phases(east)]  # along level, time, row, column
+    found = np.empty((high.size, days.size, north.size, east.size, INFO), dtype=np.float32)
+    first = 0
+    for axis, part in enumerate(parts):
+        shape = [1, 1, 1, 1, len(part)]
+        shape[axis] = -1
+        found[..., first : first + len(part)] = np.stack(part, -1).reshape(shape)
+        first += len(part)
+    return torch.from_numpy(found.reshape(-1, INFO))
+
+
+def _phases(angle: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+    return [f(k * angle) for k in INFO_FREQUENCIES for f in (np.sin, np.cos)]
+
+
+def _middle(axis: NDArray[np.floating], n: int) -> NDArray[np.floating]:
+    return axis.reshape(-1, n).mean(1)
+
+
+def positional_code(
+    grid: tuple[int, int, int, int], patch: tuple[int, int, int], width: int
+) -> Tensor:
+    """Sines and cosines of a token's place in its window, ``token, width``.
+
+    A quarter of the width each for level (counted), time (hours), latitude and longitude (grid
+    points), so that fields of different patches share one measure. Vaswani et al. 2017, eq 3.5.
+    """
+    size = width // 8 * 2
+    scale = torch.exp(-math.log(1000.0) * torch.arange(0, size, 2) / size)
+    codes = []
+    for axis, (n, step) in enumerate(zip(grid, (1, *patch), strict=True)):
+        angle = ((torch.arange(n) + 0.5) * step)[:, None] * scale
+        code = torch.cat([angle.sin(), angle.cos()], -1)
+        shape = [1, 1, 1, 1, size]
+        shape[axis] = n
+        codes.append(code.reshape(shape).expand(*grid, size))
+    code = torch.cat(codes, -1).reshape(-1, 4 * size)
+    return torch.nn.functional.pad(code, (0, width - 4 * size))

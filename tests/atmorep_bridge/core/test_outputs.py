@@ -1,0 +1,140 @@
+"""Files of an ensemble: read back by the bridge, and by sifnet as its prior."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from atmorep_bridge.columns import HYPSOMETRIC
+from atmorep_bridge.core.outputs import atmosphere_at, write_fields, write_published
+from atmorep_bridge.fields import open_fields
+from atmorep_bridge.state import write
+from sifnet.errors import SifnetError
+
+TIME = np.datetime64("2020-06-25T09:30", "ns")
+STEP = np.timedelta64(60, "m")
+
+
+def ensemble(**fields: float) -> xr.Dataset:
+    """Four members that differ by -1.5 to 1.5 % and rise linearly to the east."""
+    dims = ("member", "time", "latitude", "longitude")
+    factor = (1 + 0.01 * np.array([-1.5, -0.5, 0.5, 1.5]))[:, None, None, None]
+    east = np.arange(3) / 100
+    arrays = {n: (dims, v * factor * (1 + east) * np.ones((4, 2, 3, 3))) for n, v in fields.items()}
+    data = xr.Dataset(arrays).assign_coords(
+        member=np.arange(4), time=np.array([TIME - STEP / 2, TIME + STEP / 2]),
+        latitude=[50.0, 50.25, 50.5], longitude=[6.0, 6.25, 6.5],
+    )  # fmt: skip
+    return data.assign_attrs(level_kind="", source="test", title="Forecast", files=["a.nc"])
+
+
+def with_levels() -> xr.Dataset:
+    data = ensemble(surface_pressure=1000.0)
+    level = xr.DataArray([300.0, 500.0, 700.0, 850.0, 1000.0], dims="level")
+    height = 44.3308 * (1 - (level / 1013.25) ** 0.190263)
+    like = data["surface_pressure"] * 0
+    temperature = like + 288.15 + 5 - 6.5 * height
+    return data.assign(
+        temperature=temperature.transpose("member", "time", "level", ...),
+        specific_humidity=(like + level / 1e5).transpose("member", "time", "level", ...),
+    ).assign_coords(level=level.values).assign_attrs(level_kind="pressure")  # fmt: skip
+
+
+def test_fields_are_read_back_with_members(tmp_path: Path) -> None:
+    made = with_levels().assign(aot_550=ensemble(aot_550=0.2)["aot_550"])
+    path = write_fields(made, tmp_path / "sub" / "forecast.nc")
+    (read,) = open_fields([path])
+    assert read.attrs["level_kind"] == "pressure"
+    for name in ("temperature", "specific_humidity", "surface_pressure", "aot_550"):
+        np.testing.assert_allclose(read[name].transpose(*made[name].dims), made[name], rtol=1e-6)
+
+
+def test_a_changed_forecast_keeps_its_change(tmp_path: Path) -> None:
+    made = ensemble(temperature_2m=280.0, temperature_2m_change=1.0)
+    names = set(xr.open_dataset(write_fields(made, tmp_path / "c.nc")).data_vars)
+    assert names == {"t2m", "t2m_change"}
+
+
+def test_published_layout_is_read_back(tmp_path: Path) -> None:
+    import zarr
+
+    made = with_levels()
+    truth = made.isel(member=0, drop=True)
+    paths = write_published(tmp_path, made, source=truth, target=truth, name="abc")
+    assert [p.name.rpartition("_")[2] for p in paths] == [
+        "source.zarr", "target.zarr", "pred.zarr", "ens.zarr"]  # fmt: skip
+    assert paths[3].name == "results_idabc_epoch00000_ens.zarr"
+    store = zarr.open_group(zarr.storage.ZipStore(paths[3], mode="r"), mode="r")
+    sample = store["temperature/sample=00000"]
+    assert set(sample) == {"data", "ml", "datetime", "lat", "lon"}
+    assert sample["data"].shape == (4, 5, 2, 3, 3)
+    np.testing.assert_array_equal(sample["ml"], made["level"])
+    assert store["sp/sample=00000/data"].shape == (4, 1, 2, 3, 3)
+    assert float(store["sp/sample=00000/data"][0, 0, 0, 0, 0]) == pytest.approx(1e5, rel=0.02)
+    upper = made.drop_vars("surface_pressure")
+    (read,) = open_fields(write_published(tmp_path / "upper", upper)[:1])
+    np.testing.assert_allclose(read["temperature"].values, made["temperature"].mean("member")
+                               .values, rtol=1e-6)  # fmt: skip
+
+
+def test_place_and_time_are_interpolated_and_spread_is_sigma(tmp_path: Path) -> None:
+    made = ensemble(aot_550=0.2, water_vapour=2.0, surface_pressure=1000.0)
+    air = atmosphere_at(made, 50.1, 6.125, TIME)
+    assert float(air["aot_550"]) == pytest.approx(0.2 * 1.005)
+    spread = np.std([-1.5, -0.5, 0.5, 1.5], ddof=1) / 100
+    assert float(air["aot_550_uncertainty"]) == pytest.approx(0.2 * 1.005 * spread)
+    expected = np.hypot(1000 * 1.005 * spread, 0.5)
+    assert float(air["surface_pressure_uncertainty"]) == pytest.approx(expected)
+    assert air["water_vapour"].attrs["units"] == "g cm-2"
+    read = xr.open_dataset(write(air, tmp_path / "atmosphere.nc"))
+    assert float(read["surface_pressure"]) == pytest.approx(1005.0)
+    assert read.attrs["acquisition_time"] == "2020-06-25T09:30:00"
+
+
+def test_sifnet_takes_it_as_its_prior() -> None:
+    from fakes.emulator import fake_emulator
+    from fakes.scenes import known_scene
+    from sifnet.priors import atmosphere_prior
+
+    scene = known_scene(fake_emulator(), lines=4, samples=4).scene
+    air = atmosphere_at(ensemble(aot_550=0.2, surface_pressure=990.0), 50.1, 6.0, TIME)
+    prior = atmosphere_prior(scene, np.zeros((4, 4), np.float32), air)
+    np.testing.assert_allclose(prior.mean.aot_550, 0.2, rtol=1e-5)
+    np.testing.assert_allclose(prior.sd.aot_550, float(air["aot_550_uncertainty"]), rtol=1e-5)
+
+
+def test_pressure_is_moved_to_the_elevation() -> None:
+    made = ensemble(surface_pressure=1000.0)
+    here = atmosphere_at(made, 50.0, 6.0, TIME, elevation=0.1, model_height=0.3)
+    between = 288.15 + 6.5 * 0.1
+    expected = 1000 * np.exp(0.2 / (HYPSOMETRIC * between))
+    assert float(here["surface_pressure"]) == pytest.approx(expected, rel=1e-6)
+    assert float(here["surface_altitude"]) == 0.1
+
+
+def test_levels_give_temperature_and_water() -> None:
+    air = atmosphere_at(with_levels(), 50.0, 6.0, TIME)
+    assert float(air["temperature_offset"]) == pytest.approx(5.0, abs=0.7)
+    # The integral of q dp / g, q = p/1e5 hPa: below 300 hPa exactly, above it soon fades.
+    below, whole = (1e-5 * (1000**2 - top**2) / 2 * 10 / 9.80665 for top in (300, 0))
+    assert below < float(air["water_vapour"]) < whole
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [((60.0, 6.0, TIME), "latitude"), ((50.0, 9.0, TIME), "longitude"),
+     ((50.0, 6.0, TIME + 5 * STEP), "time")],
+)  # fmt: skip
+def test_elsewhere_is_refused(place: tuple[float, float, np.datetime64], said: str) -> None:
+    with pytest.raises(SifnetError, match=f"does not reach this {said}"):
+        atmosphere_at(ensemble(aot_550=0.2), *place)
+
+
+def test_nothing_of_use_and_unwritable_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SifnetError, match="nothing in this ensemble"):
+        atmosphere_at(ensemble(temperature_2m=280.0), 50.0, 6.0, TIME)
+    (tmp_path / "file").touch()
+    for writer in (write_fields, lambda data, path: write_published(path, data)):
+        with pytest.raises(SifnetError, match="cannot be written"):
+            writer(ensemble(aot_550=0.2), tmp_path / "file" / "x.nc")

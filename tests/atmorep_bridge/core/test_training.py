@@ -1,0 +1,203 @@
+"""Samples by number, learning, resuming, checkpoints that run no code, and many processes."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from atmorep_bridge.core import training
+from atmorep_bridge.core.masks import Kind
+from atmorep_bridge.core.samples import Consecutive, Samples
+from atmorep_bridge.core.specs import Setup
+from atmorep_bridge.core.statistics import fit
+from atmorep_bridge.core.training import Core, Training, load, train
+from atmorep_bridge.core.windows import Region
+from sifnet.errors import SifnetError
+
+QUICK = Training(steps=2, steps_per_epoch=1, batch=2)
+
+
+def samples(region: Region, setup: Setup, seed: int = 0, superposed: float = 0.5) -> Samples:
+    return Samples(region, setup, fit(region, setup), seed, superposed)
+
+
+def test_a_sample_is_its_number(region: Region, setup: Setup) -> None:
+    one, same, other = (samples(region, setup, seed) for seed in (1, 1, 2))
+    for part in ("given", "truth", "kinds", "info", "pattern"):
+        a, b = (s[7][part]["temperature_2m"] for s in (one, same))
+        torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+    assert not torch.equal(one[7]["truth"]["temperature_2m"], other[7]["truth"]["temperature_2m"])
+    assert len(one) == 89 * 5 * 9
+
+
+def test_samples_do_not_depend_on_workers_or_processes(
+    region: Region, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = samples(region, setup)
+    alone = list(Consecutive(data, 4, 3))
+    assert alone == list(range(12))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    shared = []
+    for rank in range(2):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        shared.append(list(Consecutive(data, 2, 3)))
+    for step in range(3):
+        together = {n for own in shared for n in own[2 * step : 2 * step + 2]}
+        assert together == set(alone[4 * step : 4 * step + 4])
+    monkeypatch.undo()
+    sampler = Consecutive(data, 4, 3)
+    sampler.set_epoch(2)
+    assert next(iter(sampler)) == 24
+    loaders = [DataLoader(data, batch_size=4, sampler=Consecutive(data, 4, 1), num_workers=n)
+               for n in (0, 1)]  # fmt: skip
+    first, worked = (next(iter(loader))["truth"]["temperature_2m"] for loader in loaders)
+    assert torch.equal(first, worked)
+
+
+def test_what_is_given_suits_its_kind(region: Region, setup: Setup) -> None:
+    for plan, changed in (("coarse", True), ("noise", True), ("causal", False)):
+        data = samples(region, replace(setup, plans={plan: 1.0}))
+        sample = data[0]
+        given, truth = (sample[part]["temperature_2m"] for part in ("given", "truth"))
+        assert torch.equal(given, truth) is not changed, plan
+        assert (sample["kinds"]["temperature_2m"] != Kind.SEEN).any()
+
+
+def test_superposed_days_keep_their_variance(region: Region, setup: Setup) -> None:
+    data = samples(region, setup, superposed=1.0)
+    plain = torch.stack([data[i]["truth"]["temperature_2m"] for i in range(60)])
+    assert 0.8 < float(plain.std()) < 1.25
+
+
+def test_training_learns_what_drifts(region: Region, setup: Setup, tmp_path: Path) -> None:
+    """Loss is in units of the expected error of the base, of which 0.6 is a normal's CRPS."""
+    config = Training(steps=60, steps_per_epoch=30, batch=8, learning_rate=5e-3, superposed=0.0)
+    only = replace(setup, plans={"gap": 1.0})
+    train(region, only, tmp_path / "m.ckpt", config=config)
+    log = (tmp_path / "m.training" / "log" / "metrics.csv").read_text().splitlines()
+    losses = [float(line.split(",")[1]) for line in log[1:]]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_same_seed_same_weights_and_no_code_in_checkpoints(
+    region: Region, setup: Setup, tmp_path: Path
+) -> None:
+    found = [train(region, setup, tmp_path / f"{i}.ckpt", config=replace(QUICK, seed=seed))
+             for i, seed in enumerate((3, 3, 4))]  # fmt: skip
+    first, same, other = (core.model.parts["temperature_2m"].tails.weight for core in found)
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+    assert torch.load(tmp_path / "0.ckpt", weights_only=True)["format"] == 1
+    again = load(tmp_path / "0.ckpt")
+    assert again.made_for == setup
+    assert torch.equal(again.model.parts["temperature_2m"].tails.weight, first)
+    assert sorted(p.name for p in tmp_path.glob("0*")) == ["0.ckpt", "0.training"]
+    assert [p.name for p in (tmp_path / "0.training").iterdir()] == ["log"]
+
+
+def test_interrupted_training_goes_on_and_ends_the_same(
+    region: Region, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(QUICK, steps=3)
+    whole = train(region, setup, tmp_path / "whole.ckpt", config=config)
+
+    def stop(self: Core) -> None:
+        if self.current_epoch == 2:
+            raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Core, "on_train_epoch_start", stop)
+        with pytest.raises(RuntimeError, match="power cut"):
+            train(region, setup, tmp_path / "m.ckpt", config=config)
+    assert not (tmp_path / "m.ckpt").exists()
+    epochs: list[int] = []
+    monkeypatch.setattr(Core, "on_train_epoch_start", lambda self: epochs.append(
+        self.current_epoch))  # fmt: skip
+    again = train(region, setup, tmp_path / "m.ckpt", config=config)
+    assert epochs == [2]
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[key]), key
+
+
+def test_missing_values_are_no_targets(region: Region, setup: Setup) -> None:
+    data = samples(region, replace(setup, plans={"causal": 1.0}), superposed=0.0)
+    batch = next(iter(DataLoader(data, batch_size=2, sampler=[0, 1])))
+    core = Core(setup, data.statistics).eval()
+    core.log = lambda *_, **__: None  # type: ignore[method-assign]
+    for part in ("given", "truth"):
+        batch[part]["temperature_2m"][:, :, :, 2:4, 1] = torch.nan
+    loss = core.training_step(batch, 0)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in core.model.parameters() if p.grad is not None)
+
+
+def test_zero_base_fills_with_nothing(region: Region, setup: Setup) -> None:
+    data = samples(region, replace(setup, plans={"causal": 1.0}))
+    batch = next(iter(DataLoader(data, batch_size=1, sampler=[0])))
+    filled = {}
+    for base in ("kriged", "informed", "zero"):
+        core = Core(replace(setup, base=base), data.statistics)  # type: ignore[arg-type]
+        tokens, errors = core.filled(batch["given"], batch["kinds"])
+        hidden = batch["kinds"]["temperature_2m"] == Kind.HIDDEN
+        filled[base] = tokens["temperature_2m"][hidden], errors["temperature_2m"][hidden]
+    assert not filled["zero"][0].any()
+    assert (filled["zero"][1] == 1).all()
+    assert filled["informed"][0].any()
+    assert (filled["informed"][1] < 1).all()
+
+
+def test_unreadable_checkpoints_are_refused(tmp_path: Path, trained: Path) -> None:
+    (tmp_path / "text.ckpt").write_text("no model")
+    with pytest.raises(SifnetError, match="not a readable model"):
+        load(tmp_path / "text.ckpt")
+    with pytest.raises(SifnetError, match="not a readable model"):
+        load(tmp_path / "absent.ckpt")
+    content = torch.load(trained, weights_only=True) | {"format": 99}
+    torch.save(content, tmp_path / "later.ckpt")
+    with pytest.raises(SifnetError, match="format 99"):
+        load(tmp_path / "later.ckpt")
+
+
+def test_unwritable_outputs_and_impossible_settings_are_refused(
+    region: Region, setup: Setup, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SifnetError, match="output folder cannot be written"):
+        train(region, setup, tmp_path / "file" / "m.ckpt", config=QUICK)
+    with pytest.raises(SifnetError, match="model cannot be written"):
+        training.save({}, tmp_path / "absent" / "m.ckpt")
+    with pytest.raises(SifnetError, match="steps is too small"):
+        Training(steps=0)
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one_with_the_doubled_batch(
+    waves: Path, tmp_path: Path
+) -> None:
+    """DDP over gloo, by the command line, dropout and all else as shipped but for its chance."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys\n"
+        "from dataclasses import replace\n"
+        "from atmorep_bridge.core import specs\n"
+        "specs.SIZES['tiny'] = replace(specs.SIZES['tiny'], dropout=0.0)\n"
+        "from atmorep_bridge.cli import main\n"
+        "if __name__ == '__main__':\n    main()\n"
+    )
+    common = ["train", str(waves), "--field", "t2m", "--neighbourhood", "8,8,8", "--patch", "2,4,4",
+              "--steps", "6", "--seed", "1"]  # fmt: skip
+    two_processes = ["--batch", "4", "--devices", "2", "--strategy", "ddp"]
+    for name, options in (("one", ["--batch", "8"]), ("two", two_processes)):
+        command = [sys.executable, str(script), *common, *options, "-o", str(tmp_path / name)]
+        subprocess.run(command, check=True, timeout=300)
+    one, two = (torch.load(tmp_path / n, weights_only=True)["model"] for n in ("one", "two"))
+    worst = max(float((one[key] - two[key]).abs().max()) for key in one)
+    assert worst < 1e-5
+    assert np.isfinite(worst)
