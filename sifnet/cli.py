@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,6 +113,9 @@ def fit(
         Path | None, typer.Option(help="Checkpoint to start from; else the one that ships.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, YAML; see README.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="How many, on each node.")] = None,
+    precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed, ...")] = None,
+    strategy: Annotated[str | None, typer.Option(help="auto, ddp, fsdp, ...")] = None,
 ) -> None:
     """Adapt a model to scenes of one sensor, by their own radiance, and map them.
 
@@ -126,8 +130,12 @@ def fit(
     from sifnet.product import Provenance
     from sifnet.readers import open_scene
     from sifnet.report import write_report
+    from sifnet.trainer import is_first_process
 
     settings = read_config(config) if config else Config()
+    given = {"devices": devices, "precision": precision, "strategy": strategy}
+    how = replace(settings.training, **{k: v for k, v in given.items() if v is not None})
+    settings = settings.model_copy(update={"training": how})
     air = read_atmosphere(atmosphere)
     opened = [open_scene(path, sensor=sensor) for path in scenes]
     fitted = training.fit(
@@ -138,6 +146,8 @@ def fit(
         atmosphere=air,
         progress=err.is_terminal,
     )
+    if not is_first_process():
+        return
     provenance = Provenance(
         command=_command(),
         model_file=output / "model.ckpt",

@@ -167,7 +167,8 @@ def compare(
         greenness = ndvi_only(result["ndvi_radiance"].values, true, used)
         estimates |= {n: e for n, e in others.items() if n.startswith("sifnet")}
         estimates |= greenness | others
-        bounds = limits(scene, atmosphere=air, emulator=None if model is None else model.emulator)
+        emulator, predictor = (None, None) if model is None else (model.emulator, model.predictor)
+        bounds = limits(scene, atmosphere=air, emulator=emulator, predictor=predictor)
     if not (used & np.isfinite(estimate)).any():
         raise SifnetError(
             "nothing to evaluate",

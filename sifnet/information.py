@@ -163,7 +163,8 @@ def normal_blocks(
     a, side = s.mT @ s, (s.mT @ z[..., None])[..., 0]
     if known is not None:
         prior = known.prior(surface[..., 0])
-        a, side = a + prior, side - (prior @ surface[..., None])[..., 0]
+        away = surface - known.mean(surface[..., 0])
+        a, side = a + prior, side - (prior @ away[..., None])[..., 0]
     return Blocks(
         a,
         s.mT @ x,

@@ -280,7 +280,7 @@ def _solve(
     filled = COMMON_ERROR.get(model.made_for.sensor, 0.0) * pixels.radiance.amin(-1)
     # What the noise model leaves unexplained is counted as noise too.
     excess = fit.chi2.clamp(min=1)
-    alike = common.clamp(min=0) + filled**2 + fit.shape_variance * excess
+    alike = common.clamp(min=0) + filled**2 + fit.shape_variance
     own = (fit.own_variance - fit.shape_variance) * excess
     sd = torch.sqrt(own + alike)
     return _maps(pixels, fit, sd, torch.sqrt(alike)), _flags(model, pixels, fit, sd)

@@ -307,6 +307,7 @@ def _flags(
 ) -> NDArray[np.int32]:
     """(line, sample) of Flag bits: the reader's, and what is out of range, too bright or dark."""
     flags = scene.flags().values.astype(np.int32)
+    flags[~np.isfinite(radiance).all(-1)] |= int(Flag.DEAD)
     if irradiance is not None:
         flags[~(np.isfinite(irradiance).all(-1) & (irradiance > 0).all(-1))] |= int(Flag.DEAD)
     planes = {n: torch.as_tensor(v) for n, v in geometry.items()}

@@ -173,6 +173,7 @@ def on_bands_of(
             mine,
             wavelength=wanted.wavelength,
             fwhm=wanted.fwhm,
+            response=wanted.response,
             window=wanted.window,
             lines=(),
         )

@@ -25,6 +25,7 @@ from sifnet.physics.state import Atmosphere, SensorState, State
 from sifnet.physics.surface import KnownShape, Surface
 from sifnet.pixels import Pixels
 from sifnet.retrieval import Retrieval
+from sifnet.shape import Reading
 
 LINES, SAMPLES = 8, 8  # pixels of a simulated patch
 WIDER = 1.5  # how much wider than the prior the simulated atmospheres are spread
@@ -76,8 +77,9 @@ class Simulation(IterableDataset[tuple[Pixels, State]]):
         if predictor is None:
             return None, torch.zeros(())
         chosen = torch.randint(len(predictor.examples), (self.patches, LINES, SAMPLES))
-        shape, usual = predictor.examples[chosen], torch.ones(chosen.shape)
-        return predictor.as_known(shape, usual, np.array(self.model.made_for.wavelength))
+        shape, one = predictor.examples[chosen], torch.ones(chosen.shape)
+        seen = Reading(shape, torch.zeros_like(shape), one, one, one)
+        return predictor.as_known(seen, np.array(self.model.made_for.wavelength))
 
     def _about(self, known: KnownShape, surface: Surface) -> Surface:
         """The level and fluorescence of a surface, with errors of the known shape."""

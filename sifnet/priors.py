@@ -24,6 +24,7 @@ ATMOSPHERE_PRIOR: dict[str, tuple[float, float]] = {
 """Mean and standard deviation where nothing else is known: clear summer days over land."""
 PRESSURE_SD = 8.0  # hPa, weather around the standard atmosphere at the ground's elevation
 USUAL_SD = {"surface_pressure": PRESSURE_SD} | {n: s for n, (_, s) in ATMOSPHERE_PRIOR.items()}
+STATED_AOT_SD, STATED_AOT_ERROR = 0.05, 0.2  # of AOT that a product states, by dark pixels
 SAME_AIR = np.timedelta64(6, "h")  # lines of one morning may share an atmosphere
 UNITS = {"surface_pressure": " hPa", "temperature_offset": " K", "aerosol_height": " km"}
 
@@ -32,6 +33,8 @@ def atmosphere_prior(
     scene: Scene, elevation: NDArray[np.float32], given: xr.Dataset | None = None
 ) -> AtmospherePrior:
     """Prior of every pixel, fields ``line, sample``; pressure follows the ground's elevation.
+
+    AOT that the scene itself states is taken, unless some is given.
 
     Args:
         elevation: ``line, sample``, km.
@@ -47,6 +50,9 @@ def atmosphere_prior(
     mean: dict[str, object] = {"surface_pressure": standard_pressure(elevation)}
     mean |= {name: value for name, (value, _) in ATMOSPHERE_PRIOR.items()}
     sd = dict(USUAL_SD)
+    if "aot_550" in scene.dataset:
+        mean["aot_550"] = stated = float(scene.dataset["aot_550"])
+        sd["aot_550"] = math.hypot(STATED_AOT_SD, STATED_AOT_ERROR * stated)
     for name in sd:
         if given is None or name not in given:
             continue

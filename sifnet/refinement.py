@@ -59,7 +59,8 @@ class SurfaceFit:
         state: with the surface that minimises the misfit, or as given after 0 steps.
         own_variance: of sif_760 at known atmosphere and sensor.
         shape_variance: the part of it that is due to the known shape's uncertainty, 0 without.
-        chi2: sum of squared misfits in units of noise over bands less surface parameters.
+        chi2: sum of squared misfits in units of noise over bands less surface parameters, of which
+            what is known beforehand is not counted.
         rms: root mean square misfit, mW m-2 nm-1 sr-1.
     """
 
@@ -108,19 +109,27 @@ def refine_surface(
         if step < steps:
             seen = weight * misfit
             side = torch.cat([(to_r * seen) @ powers[:, :3], (to_f * seen).sum(-1, True)], -1)
-            if prior is not None:
-                side = side - (prior @ surface[..., None])[..., 0]
+            if known is not None and prior is not None:
+                side = side - (prior @ (surface - known.mean(surface[..., 0]))[..., None])[..., 0]
             surface = surface + solve_small(a, side)
     if steps:
         state = replace(state, surface=from_polynomial(_shifted(surface, -shift)))
-    freedom = max(1, misfit.shape[-1] - surface.shape[-1])
     return SurfaceFit(
         state,
         own_variance(a).to(a),
         by_shape(a, prior),
-        (misfit**2 * weight).sum(-1) / freedom,
+        (misfit**2 * weight).sum(-1) / _freedom(a, prior, misfit.shape[-1]),
         torch.sqrt((misfit**2).mean(-1)),
     )
+
+
+def _freedom(a: Tensor, prior: Tensor | None, bands: int) -> Tensor | int:
+    """Bands less the parameters that they, not the prior, determine: the misfit's expectation."""
+    parameters = a.shape[-1]
+    if prior is None:
+        return max(1, bands - parameters)
+    beforehand = torch.linalg.solve(a.double(), prior.double()).diagonal(dim1=-2, dim2=-1).sum(-1)
+    return (bands - parameters + beforehand).to(a)
 
 
 def by_shape(a: Tensor, prior: Tensor | None) -> Tensor:

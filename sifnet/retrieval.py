@@ -24,7 +24,7 @@ from sifnet.physics.forward import simulate
 from sifnet.physics.instrument import Instrument, usual_for
 from sifnet.physics.state import RANGES, State
 from sifnet.pixels import Pixels, fit_bands
-from sifnet.scene import FIT_WINDOW, Scene
+from sifnet.scene import FIT_WINDOW, MeasuredResponse, Scene
 from sifnet.shape import ShapePredictor, Sizes
 
 FORMAT = 1  # of the checkpoint
@@ -42,6 +42,7 @@ class Setup:
         lines: names of the fitted flight lines, in the order of the encoder's columns.
         patch: lines and samples that share an atmosphere.
         predictor: of the shape of reflectance, where there is one.
+        response: measured, of the bands, (wavelength nm, response) each; Gaussians without.
     """
 
     sensor: str
@@ -53,6 +54,7 @@ class Setup:
     patch: tuple[int, int] = (32, 32)
     lines: tuple[str, ...] = ()
     predictor: Sizes | None = None
+    response: MeasuredResponse | None = None
     architecture: Architecture = field(default_factory=Architecture)
     weights: LossWeights = field(default_factory=LossWeights)
 
@@ -67,6 +69,7 @@ class Setup:
             fwhm=tuple(scene.fwhm[bands].tolist()),
             irradiance=scene.irradiance is not None,
             space=bool(np.isposinf(scene.dataset["sensor_height"]).all()),
+            response=scene.response(bands),
             **options,
         )
 
@@ -76,7 +79,8 @@ class Setup:
             np.allclose(getattr(other, name), getattr(self, name), rtol=0, atol=SAME_BAND)
             for name in ("wavelength", "fwhm")
         )
-        return same and (other.sensor, other.irradiance) == (self.sensor, self.irradiance)
+        kinds = [(s.sensor, s.irradiance, s.response) for s in (self, other)]
+        return same and kinds[0] == kinds[1]
 
     def refuse_other(self, scene: Scene) -> None:
         """Refuse a scene that this setup was not made for.
@@ -105,7 +109,9 @@ class Retrieval(lightning.LightningModule):
         self.made_for = setup
         self.learning_rate = learning_rate
         self.emulator = emulator.requires_grad_(False)
-        self.instrument = Instrument.of_sensor(setup.sensor, setup.wavelength, setup.fwhm, emulator)
+        self.instrument = Instrument.of_sensor(
+            setup.sensor, setup.wavelength, setup.fwhm, emulator, setup.response
+        )
         self.predictor = None
         if setup.predictor is not None:
             self.predictor = ShapePredictor(setup.predictor).requires_grad_(False)
@@ -123,7 +129,8 @@ class Retrieval(lightning.LightningModule):
         perturbed = self.perturb(pixels, state)
         terms = losses.terms(pixels, simulated, state, perturbed, self.made_for.weights)
         loss = torch.stack(list(terms.values())).sum()
-        self.log_dict({"loss": loss, **terms}, on_step=False, on_epoch=True, batch_size=1)
+        self.log_dict({"loss": loss, **terms}, on_step=False, on_epoch=True, batch_size=1,
+                      sync_dist=True)  # fmt: skip
         return loss
 
     def simulate(self, pixels: Pixels, state: State) -> Tensor:

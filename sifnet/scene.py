@@ -29,6 +29,9 @@ from sifnet.scene_checks import (
 
 __all__ = ["CONTINUUM", "FIT_WINDOW", "FLAGS", "GEOMETRY_BOUNDS", "SUN_755", "Flag", "Scene"]
 
+MeasuredResponse = tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
+"""Wavelengths (nm) and response of every band."""
+
 
 class Flag(IntFlag):
     """Why a pixel's result is not to be trusted, one bit each (CF ``flag_masks``)."""
@@ -165,6 +168,18 @@ class Scene:
         """Lines, samples, bands."""
         lines, samples, bands = self.radiance.shape
         return lines, samples, bands
+
+    def response(self, bands: NDArray[np.intp]) -> MeasuredResponse | None:
+        """Measured spectral response of some bands, (wavelength nm, response) each, or None."""
+        if "response" not in self.dataset:
+            return None
+        rows = zip(
+            self.dataset["response_wavelength"].values[bands],
+            self.dataset["response"].values[bands],
+            strict=True,
+        )
+        known = [(w[good], r[good]) for w, r in rows for good in [np.isfinite(w) & np.isfinite(r)]]
+        return tuple((tuple(w.tolist()), tuple(r.tolist())) for w, r in known)
 
     def window(self, lines: slice) -> Scene:
         """The same scene, fewer lines; nothing is read and nothing is checked again."""

@@ -4,13 +4,15 @@ A band of 3.5 nm does not resolve the O2-A band well enough to tell fluorescence
 edge's tail. The rest of the spectrum, 640-740 and 785-850 nm, tells that tail to some tenths of a
 per cent: a small network reads the at-sensor spectrum and gives the logarithm of reflectance
 relative to 760 nm, learned on simulated spectra with any atmosphere and fluorescence in them
-(``shape_training``). What it leaves is a Gaussian prior of the fit, wider where the network is less
-sure, and wider still away from what it has learned.
+(``shape_training``). Fluorescence itself lifts the red edge that the network reads: it gives the
+shape as it is with any fluorescence, and how much fluorescence the spectrum suggests, which is
+little more than what plants usually emit. What is left is a Gaussian prior of the fit, wider where
+the network is less sure, and wider still away from what it has learned.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
 from sifnet.physics import wide_range
+from sifnet.physics.fields import TensorFields
 from sifnet.physics.state import Geometry
 from sifnet.physics.surface import CENTRE, SCALE, KnownShape
 
@@ -32,6 +35,7 @@ GRID: Array = np.arange(740.0, 789.0, 4.0)  # nm, on which the shape is predicte
 REFERENCE = 760.0  # nm, where it is 1
 GEOMETRY = 4  # features of geometry
 STEEPEST = 1.5  # of ln shape
+BY_SIF = np.where(GRID == REFERENCE, 0.0, 0.01)  # ln shape by mW m-2 nm-1 sr-1: units
 EXAMPLES = 1000
 WIDEST = 30.0  # the most by which the prior widens
 
@@ -47,8 +51,27 @@ class Sizes:
     """
 
     bands: int
-    width: int = 96
+    width: int = 160
     components: int = 14
+
+
+@dataclass(frozen=True)
+class Reading(TensorFields):
+    """What a spectrum says of the ground.
+
+    Attributes:
+        shape: ``..., GRID``, ln reflectance relative to 760 nm, if nothing fluoresces.
+        by_sif: ``..., GRID``, its change by sif_760, per mW m-2 nm-1 sr-1.
+        unusual: ``...``, factor on the standard deviation of shape.
+        sif: ``...``, sif_760 that the spectrum suggests, mW m-2 nm-1 sr-1.
+        sif_sd: ``...``, standard deviation of that.
+    """
+
+    shape: Tensor
+    by_sif: Tensor
+    unusual: Tensor
+    sif: Tensor
+    sif_sd: Tensor
 
 
 class ShapePredictor(nn.Module):
@@ -80,7 +103,7 @@ class ShapePredictor(nn.Module):
             nn.SiLU(),
             nn.Linear(width, width),
             nn.SiLU(),
-            nn.Linear(width, GRID.size + 1),
+            nn.Linear(width, 2 * GRID.size + 3),
         )
         self.register_buffer("wavelength", torch.zeros(n))
         self.register_buffer("mean", torch.zeros(n))
@@ -92,23 +115,32 @@ class ShapePredictor(nn.Module):
         self.register_buffer("examples", torch.zeros(EXAMPLES, GRID.size))
         self.register_buffer("usual", torch.ones(2))  # distances that 1 % of what it knows exceed
 
-    def forward(self, spectrum: Tensor, geometry: Tensor) -> tuple[Tensor, Tensor]:
-        """ln shape ``..., GRID`` and the factor ``...`` on its standard deviation.
+    def forward(self, spectrum: Tensor, geometry: Tensor) -> Reading:
+        """What a spectrum says, and how sure that is.
 
         Args:
             spectrum: ``..., feature``, ln of apparent reflectance.
             geometry: ``..., 4`` (``geometry_terms``).
         """
         standard = (spectrum - self.mean) / self.sd
-        shape, error = self.read(standard, geometry)
+        seen = self.read(standard, geometry)
         wider = self.widening(standard)
         # Away from what it has learned the network may be sure for no reason.
-        return shape, torch.where(wider > 1, error.clamp_min(1.0), error) * wider
+        unusual = torch.where(wider > 1, seen.unusual.clamp_min(1.0), seen.unusual) * wider
+        return replace(seen, unusual=unusual, sif_sd=seen.sif_sd * wider)
 
-    def read(self, standard: Tensor, geometry: Tensor) -> tuple[Tensor, Tensor]:
-        """ln shape, and the factor on its standard deviation by what the network has learned."""
+    def read(self, standard: Tensor, geometry: Tensor) -> Reading:
+        """``forward``, as sure as the network itself is."""
         out = self.network(torch.cat([standard, geometry], dim=-1))
-        return self.typical + self.scale * out[..., :-1], torch.exp(out[..., -1].clamp(-1.5, 1.5))
+        shape, by_sif, rest = out.split([GRID.size, GRID.size, 3], dim=-1)
+        error, sif, sif_error = rest.unbind(-1)
+        return Reading(
+            self.typical + self.scale * shape,
+            torch.as_tensor(BY_SIF).to(by_sif) * by_sif,
+            torch.exp(error.clamp(-1.5, 1.5)),
+            1.0 + sif,
+            torch.exp(sif_error.clamp(-3.0, 1.0)),
+        )
 
     def widening(self, standard: Tensor) -> Tensor:
         """1 among 99 % of the learned spectra, then in proportion to the squared distance."""
@@ -161,35 +193,33 @@ class ShapePredictor(nn.Module):
             geometry.relative_azimuth_angle,
             elevation,
         )
-        log_shape, unusual = self(spectrum, angles)
-        log_shape = torch.nan_to_num(log_shape).clamp(-STEEPEST, STEEPEST)
-        return self.as_known(log_shape, unusual, wavelength[fitted])
+        return self.as_known(self(spectrum, angles).map(torch.nan_to_num), wavelength[fitted])
 
-    def as_known(
-        self, log_shape: Tensor, unusual: Tensor, wavelength: Array
-    ) -> tuple[KnownShape, Tensor]:
-        """``known`` from ln shape ``..., GRID`` and the factor of its sd ``...``."""
+    def as_known(self, seen: Reading, wavelength: Array) -> tuple[KnownShape, Tensor]:
+        """``known`` from what the network says."""
+        log_shape = seen.shape.clamp(-STEEPEST, STEEPEST)
         precision, left = self.prior(wavelength)
+        bent = torch.as_tensor(parabola(wavelength)[1:] @ on_bands(wavelength)).to(log_shape)
         at = torch.as_tensor(on_bands(wavelength)).to(log_shape)
         ends = torch.as_tensor(on_bands(np.array([740.0, 739.0, 741.0]))).to(log_shape)
         at_740, before, after = (log_shape @ ends.T).unbind(-1)
         known = KnownShape(
             torch.exp(log_shape @ at.T),
-            torch.as_tensor(precision).to(log_shape) / unusual[..., None] ** 2,
+            seen.by_sif @ bent.T,
+            torch.as_tensor(precision).to(log_shape) / seen.unusual[..., None] ** 2,
+            torch.stack([seen.sif, seen.sif_sd.clamp_min(1e-3)], dim=-1),
             torch.stack([torch.exp(at_740), (after - before) / 2], dim=-1),
-            unusual,
+            seen.unusual,
         )
-        return known, unusual[..., None] * torch.as_tensor(left).to(log_shape)
+        return known, seen.unusual[..., None] * torch.as_tensor(left).to(log_shape)
 
     def prior(self, wavelength: Array) -> tuple[Array, Array]:
         """Precision (3) of c1 / c0 and c2 / c0 (``KnownShape``), and what they leave, (band)."""
         bands = on_bands(wavelength)
         covariance = bands @ self.covariance.double().numpy() @ bands.T
-        x = (wavelength - CENTRE) / SCALE
-        powers = np.stack([np.ones_like(x), x, x**2], axis=1)
-        fit = np.linalg.pinv(powers)
+        fit = parabola(wavelength)
         precision = np.linalg.inv((fit @ covariance @ fit.T)[1:, 1:])
-        off = np.eye(len(x)) - powers @ fit
+        off = np.eye(len(fit.T)) - np.linalg.pinv(fit) @ fit
         left = np.sqrt(np.diag(off @ covariance @ off.T).clip(0))
         return np.array([precision[0, 0], precision[0, 1], precision[1, 1]]), left
 
@@ -247,6 +277,12 @@ def geometry_terms(
     azimuth = torch.sin(sun) * torch.sin(view) * torch.cos(torch.deg2rad(relative_azimuth))
     parts = (1 / torch.cos(sun) - 1.4, 10 * (1 / torch.cos(view) - 1), 2 * azimuth, elevation - 0.3)
     return torch.stack(torch.broadcast_tensors(*parts), dim=-1)
+
+
+def parabola(wavelength: Array) -> Array:
+    """(3, band) matrix that gives the coefficients of the best parabola (``KnownShape``)."""
+    x = (wavelength - CENTRE) / SCALE
+    return np.linalg.pinv(np.stack([np.ones_like(x), x, x**2], axis=1))
 
 
 def on_bands(wavelength: Array) -> Array:

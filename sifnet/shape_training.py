@@ -8,6 +8,7 @@ are not where they are said to be. Needs the extra ``build``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -37,13 +38,15 @@ from sifnet.units import standard_pressure
 Array = NDArray[np.float64]
 
 STATES, SIGHTS = 600, 4  # atmospheres, and lines of sight through each
-CANOPIES, SOILS = 8000, 2000
-SAMPLES = 90_000
-SIF_740 = (0.0, 4.0)  # mW m-2 nm-1 sr-1
+CANOPIES, SOILS = 16_000, 4000
+SAMPLES = 200_000
+SIF_740 = (0.0, 3.0)  # mW m-2 nm-1 sr-1, the range of SCOPE canopies
+GLOWING_SOILS = 0.25  # share of soils that do, sparse leaves on them: so that it is not ruled out
 BAND_ERROR = 2e-3  # of the radiance of a band, standard deviation
-SHIFTS = np.linspace(-0.8, 0.8, 9)  # nm
+SHIFTS, CHANGES = np.linspace(-0.8, 0.8, 9), np.linspace(-0.15, 0.15, 3)  # nm, and of width
+MIXED = 3  # grounds in a pixel of 30 m
 ERROR = 4e-3  # of ln reflectance 20 nm from the reference, about; the unit of the loss
-STEPS, BATCH, RATE = 6000, 1024, 3e-3
+STEPS, BATCH, RATE = 15_000, 1024, 3e-3
 WATER = (0.2, 5.0)  # g cm-2
 
 
@@ -55,11 +58,13 @@ class Lesson:
         spectrum: (sample, feature) ln of apparent reflectance.
         geometry: (sample, 4).
         shape: (sample, GRID) ln reflectance relative to 760 nm.
+        sif_760: (sample, 1), mW m-2 nm-1 sr-1.
     """
 
     spectrum: Tensor
     geometry: Tensor
     shape: Tensor
+    sif_760: Tensor
 
 
 def learn(sensor: str, *, seed: int = 0, progress: bool = False) -> ShapePredictor:
@@ -72,10 +77,11 @@ def learn(sensor: str, *, seed: int = 0, progress: bool = False) -> ShapePredict
     wavelength = np.concatenate([np.arange(*region, usual.sampling) for region in REGIONS])
     fwhm = np.full(len(wavelength), usual.fwhm)
     grounds = np.concatenate([draw_canopies(CANOPIES, rng), draw_soils(SOILS, rng)])
+    glows = (np.arange(len(grounds)) < CANOPIES) | (rng.random(len(grounds)) < GLOWING_SOILS)
     known = rng.random(len(grounds)) < 0.8
     skies = Skies.drawn(rng, progress=progress)
     parts = [
-        lesson(sensor, grounds[chosen], skies, wavelength, fwhm, count, rng)
+        lesson(sensor, grounds[chosen], glows[chosen], skies, wavelength, fwhm, count, rng)
         for chosen, count in ((known, SAMPLES), (~known, SAMPLES // 6))
     ]
     return fitted(parts[0], parts[1], wavelength)
@@ -120,37 +126,43 @@ class Skies:
 def lesson(
     sensor: str,
     grounds: Array,
+    glows: NDArray[np.bool_],
     skies: Skies,
     wavelength: Array,
     fwhm: Array,
     count: int,
     rng: np.random.Generator,
 ) -> Lesson:
-    """Spectra of grounds (ground, wide_range.WAVELENGTH) drawn with replacement."""
+    """Spectra of grounds (ground, wide_range.WAVELENGTH), of which some glow, with replacement."""
     sun, width = band_sun(wavelength, fwhm), float(np.median(fwhm))
     errors = 1 + BAND_ERROR * rng.standard_normal((len(skies.products), len(wavelength)))
-    spectra, shapes, sights = [], [], []
-    for shift in SHIFTS:
-        sight = rng.integers(len(skies.products), size=count // len(SHIFTS))
-        ground = grounds[rng.integers(len(grounds), size=len(sight))]
-        glow = rng.uniform(*SIF_740, (len(sight), 1)) * draw_emission(len(sight), rng)
+    spectra, shapes, sights, emitted = [], [], [], []
+    for shift, change in product(SHIFTS, CHANGES):
+        sight = rng.integers(len(skies.products), size=count // (len(SHIFTS) * len(CHANGES)))
+        chosen = rng.integers(len(grounds), size=(len(sight), MIXED))
+        shares = rng.dirichlet([1.0] * MIXED, len(sight))
+        ground = np.einsum("sm,smw->sw", shares, grounds[chosen])
+        sif_740 = rng.uniform(*SIF_740, len(sight)) * glows[chosen[:, 0]]
+        glow = sif_740[:, None] * draw_emission(len(sight), rng)
         path, lit, bounce, up, up_bounce = skies.products[sight].transpose(1, 0, 2)
         light = path + ground * lit / (1 - ground * bounce / lit)
         light = light + glow * up / (1 - ground * up_bounce / up)
-        light = (light @ responses(wavelength + shift, fwhm).T) * errors[sight]
+        light = (light @ responses(wavelength + shift, fwhm + change).T) * errors[sight]
         noise = noise_sd(torch.as_tensor(light), sensor).numpy()
         light = (light + noise * rng.standard_normal(light.shape)).clip(0.05)
         mu = np.cos(np.radians(skies.angles[sight, 0]))[:, None]
         spectra.append(np.log(np.pi * light / (sun * mu)))
         at = np.append(GRID, REFERENCE) + shift
-        smooth = np.log(ground @ responses(at, np.full(at.size, width)).T)
+        smooth = np.log(ground @ responses(at, np.full(at.size, width + change)).T)
         shapes.append(smooth[:, :-1] - smooth[:, -1:])
         sights.append(sight)
+        emitted.append(glow[:, wide_range.WAVELENGTH == REFERENCE])
     angles = skies.angles[np.concatenate(sights)].T
     parts = (
         np.concatenate(spectra),
         geometry_terms(*map(torch.as_tensor, angles)),
         np.concatenate(shapes),
+        np.concatenate(emitted),
     )
     return Lesson(*(torch.as_tensor(part).float() for part in parts))
 
@@ -172,8 +184,9 @@ def fitted(known: Lesson, unseen: Lesson, wavelength: Array) -> ShapePredictor:
     train(predictor, standard, known)
     with torch.no_grad():
         standard = (unseen.spectrum - predictor.mean) / predictor.sd
-        shape, own = predictor.read(standard, unseen.geometry)
-        error = (unseen.shape - shape) / own[:, None]
+        seen = predictor.read(standard, unseen.geometry)
+        shape = seen.shape + seen.by_sif * unseen.sif_760
+        error = (unseen.shape - shape) / seen.unusual[:, None]
         predictor.covariance.copy_(error.T @ error / len(error))
         distances = predictor.distances(standard)
         predictor.usual.copy_(torch.quantile(distances, 0.99, dim=0))
@@ -189,9 +202,12 @@ def train(predictor: ShapePredictor, standard: Tensor, known: Lesson) -> None:
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS)
     for _ in range(STEPS):
         batch = torch.randint(len(standard), (BATCH,))
-        shape, own = predictor.read(standard[batch], known.geometry[batch])
-        error = (shape - known.shape[batch])[:, counted] / usual / own[:, None]
-        loss = 0.5 * (error**2).mean() + torch.log(own).mean()
+        seen, sif = predictor.read(standard[batch], known.geometry[batch]), known.sif_760[batch]
+        shape = seen.shape + seen.by_sif * sif
+        error = (shape - known.shape[batch])[:, counted] / usual / seen.unusual[:, None]
+        loss = 0.5 * (error**2).mean() + torch.log(seen.unusual).mean()
+        off = (seen.sif - sif[:, 0]) / seen.sif_sd
+        loss = loss + 0.5 * (off**2).mean() + torch.log(seen.sif_sd).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

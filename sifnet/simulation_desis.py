@@ -97,7 +97,7 @@ def simulate_desis(
     radiance += noise * rng.standard_normal(radiance.shape, dtype=np.float32)
     scene = desis_files.write_desis(
         output,
-        None,
+        f"DESIS-HSI-{level}-DT{seed:010d}_001-{NOON:%Y%m%dT%H%M%S}-V0220",
         radiance,
         BANDS,
         FWHM,

@@ -90,6 +90,11 @@ def run(
         torch.set_num_threads(threads)
 
 
+def is_first_process() -> bool:
+    """Whether this process writes; with several devices there are others, which must not."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
 def output_folder(folder: Path) -> Path:
     """The folder, made if need be, after something was written into it.
 

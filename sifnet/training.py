@@ -27,7 +27,7 @@ from sifnet.pretraining import Simulation
 from sifnet.priors import on_terrain
 from sifnet.retrieval import Retrieval, Setup, line_key, load
 from sifnet.scene import Scene
-from sifnet.trainer import make_trainer, output_folder, run
+from sifnet.trainer import is_first_process, make_trainer, output_folder, run
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Training:
         most_patches: that are held in memory; of larger scenes, evenly spread ones.
         patch, window, weights, architecture: see ``retrieval.Setup``; the window usual for the
             sensor by default.
-        device, precision: of Lightning's Trainer.
+        device, devices, precision, strategy: see ``trainer.make_trainer``.
     """
 
     epochs: int = 8
@@ -63,7 +63,9 @@ class Training:
     weights: LossWeights = field(default_factory=LossWeights)
     architecture: Architecture = field(default_factory=Architecture)
     device: str = "cpu"
+    devices: int = 1
     precision: str = "32-true"
+    strategy: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps_per_epoch", "batch", "lines_per_step", "most_patches", "patience"):
@@ -128,13 +130,15 @@ def fit(
                 config.pretrain_steps,
                 learning_rate=config.pretrain_learning_rate,
                 device=config.device,
+                devices=config.devices,
                 precision=config.precision,
+                strategy=config.strategy,
                 progress=progress,
             )
         model.encoder.add_lines(_columns(model, scenes, columns, atmosphere))
     if config.epochs:
         _adapt(model, pixels, config, folder, resume, progress)
-    if folder is not None:
+    if folder is not None and is_first_process():
         model.save(folder / "model.ckpt")
         for left in ("last.ckpt", "fit.json"):
             (folder / left).unlink(missing_ok=True)
@@ -234,7 +238,9 @@ def _adapt(
         folder=folder,
         patience=config.patience,
         device=config.device,
+        devices=config.devices,
         precision=config.precision,
+        strategy=config.strategy,
         progress=progress,
     )
     run(trainer, model, loader, resume)

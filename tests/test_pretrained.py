@@ -16,7 +16,7 @@ from sifnet.encoder import Architecture
 from sifnet.errors import SifnetError
 from sifnet.maps import retrieve
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.state import check_ranges
+from sifnet.physics.state import SensorState, check_ranges
 from sifnet.pretrained import SHIPPED, anywhere, model_for, on_bands_of, pretrain, untrained
 from sifnet.pretraining import Simulation
 from sifnet.readers import open_scene
@@ -131,6 +131,29 @@ def test_pressure_follows_terrain_within_a_patch(quick: Retrieval) -> None:
     level = known.scene.dataset.assign(ground_elevation=0.15, sensor_height=0.85)
     assert abs(imprint(known.scene)) < 0.03
     assert abs(imprint(Scene(level))) > 3 * abs(imprint(known.scene))
+
+
+def test_the_measured_response_of_bands_is_used(quick: Retrieval) -> None:
+    """Gaussians given as measured change nothing; wider ones do."""
+    scene = known_scene(fake_emulator(), lines=2, samples=2).scene
+    pixels = anywhere(quick.emulator, 8)
+    light = quick.emulator(pixels.prior.mean, pixels.geometry)
+    offset = np.linspace(-0.6, 0.6, 121)
+    points = scene.wavelength[:, None] + offset
+
+    def ground(given: Scene) -> torch.Tensor:
+        model = on_bands_of(quick, given)
+        assert (model.made_for.response is None) == (given is scene)
+        return model.instrument(light, SensorState.of(wavelength_shift=0.0, fwhm_shift=0.0)).ground
+
+    def measured(width: float) -> Scene:
+        response = np.exp(-4 * np.log(2) * (offset / (width * scene.fwhm[:, None])) ** 2)
+        rows = {"response_wavelength": points, "response": response}
+        return Scene(scene.dataset.assign({n: (("band", "point"), v) for n, v in rows.items()}))
+
+    plain = ground(scene)
+    assert (ground(measured(1.0)) / plain - 1).abs().max() < 1e-3
+    assert (ground(measured(1.3)) / plain - 1).abs().max() > 1e-2
 
 
 def test_bands_too_wide_to_tell_are_refused(quick: Retrieval) -> None:

@@ -9,6 +9,7 @@ import xarray as xr
 from fakes.fields import scene_at
 from sifnet.errors import SifnetError
 from sifnet.priors import atmosphere_prior, describe, on_terrain
+from sifnet.scene import Scene
 from sifnet.units import standard_pressure
 
 ELEVATION = np.linspace(0.0, 0.3, 30, dtype=np.float32).reshape(6, 5)
@@ -44,6 +45,19 @@ def test_a_pressure_belongs_to_its_stated_altitude_or_to_the_mean_ground() -> No
         known = float(given["surface_pressure"])
         expected = known * standard_pressure(ELEVATION) / standard_pressure(at)
         np.testing.assert_allclose(pressure(given), expected, rtol=1e-6)
+
+
+def test_aot_that_the_product_states_is_taken_unless_some_is_given() -> None:
+    scene = scene_at(elevation=0.1)
+    stating = Scene(scene.dataset.assign(aot_550=0.31))
+    for source, given, mean, sd in (
+        (scene, None, 0.15, 0.10),
+        (stating, None, 0.31, np.hypot(0.05, 0.062)),
+        (stating, cold_air(aot_550=0.2, aot_550_uncertainty=0.09), 0.2, 0.09),
+    ):
+        prior = atmosphere_prior(source, ELEVATION, given)
+        assert float(prior.mean.aot_550.mean()) == pytest.approx(mean)
+        assert float(prior.sd.aot_550.mean()) == pytest.approx(sd)
 
 
 @pytest.mark.parametrize(

@@ -36,24 +36,48 @@ def seen(model: Retrieval):  # type: ignore[no-untyped-def]
     grounds = np.concatenate([draw_canopies(200, rng), draw_soils(60, rng)])
     wavelength = model.predictor.wavelength.double().numpy()
     fwhm = np.full(len(wavelength), 3.5)
-    return lesson("desis", grounds, Skies.drawn(rng, 12), wavelength, fwhm, 1800, rng)
+    glows = np.arange(260) < 200
+    return lesson("desis", grounds, glows, Skies.drawn(rng, 12), wavelength, fwhm, 1800, rng)
 
 
 def test_errors_are_as_large_as_stated(model: Retrieval, seen) -> None:  # type: ignore[no-untyped-def]
-    shape, factor = model.predictor(seen.spectrum, seen.geometry)
-    stated = torch.sqrt(torch.diagonal(model.predictor.covariance)) * factor[:, None]
+    read = model.predictor(seen.spectrum, seen.geometry)
+    shape = read.shape + read.by_sif * seen.sif_760
+    stated = torch.sqrt(torch.diagonal(model.predictor.covariance)) * read.unusual[:, None]
     away = GRID != 760.0
     error = ((shape - seen.shape) / stated)[:, away]
     assert 0.6 < float(error.square().mean().sqrt()) < 1.5
     assert float((shape - seen.shape)[:, away].abs().median()) < 0.005
+    off = (read.sif - seen.sif_760[:, 0]) / read.sif_sd
+    assert 0.7 < float(off.square().mean().sqrt()) < 1.3
+
+
+def test_canopies_of_another_model(model: Retrieval, shared_data: Path) -> None:
+    """SCOPE (van der Tol et al. 2009), from which nothing was learned."""
+    from sifnet.physics import wide_range
+    from sifnet.shape_training import Skies, lesson
+
+    with np.load(shared_data / "scope" / "scope_verification_100scenes_640_850nm.npz") as scope:
+        wave, table = scope["wl_nm"], scope["reflectance"]
+    grounds = np.array([np.interp(wide_range.WAVELENGTH, wave, row) for row in table])
+    rng, wavelength = np.random.default_rng(3), model.predictor.wavelength.double().numpy()
+    fwhm, glows = np.full(len(wavelength), 3.5), np.ones(len(grounds), bool)
+    scope = lesson("desis", grounds, glows, Skies.drawn(rng, 12), wavelength, fwhm, 1800, rng)
+    read = model.predictor(scope.spectrum, scope.geometry)
+    error = read.shape + read.by_sif * scope.sif_760 - scope.shape
+    at_748, at_780 = (error[:, GRID == at].square().mean().sqrt() for at in (748.0, 780.0))
+    assert float(at_748) < 0.004
+    assert float(at_780) < 0.006
+    off = (read.sif - scope.sif_760[:, 0]) / read.sif_sd
+    assert 0.6 < float(off.square().mean().sqrt()) < 1.5
 
 
 def test_spectra_unlike_any_learned_are_less_certain(model: Retrieval, seen) -> None:  # type: ignore[no-untyped-def]
-    _, usual = model.predictor(seen.spectrum, seen.geometry)
+    usual = model.predictor(seen.spectrum, seen.geometry).unusual
     red = torch.as_tensor((model.predictor.wavelength > 700) * 3.0)  # of blue plastic, say
-    _, odd = model.predictor(seen.spectrum - red, seen.geometry)
+    odd = model.predictor(seen.spectrum - red, seen.geometry).unusual
     snow = torch.full_like(seen.spectrum, -0.1)
-    _, white = model.predictor(snow, seen.geometry)
+    white = model.predictor(snow, seen.geometry).unusual
     assert float(odd.median()) > 3 * float(usual.median())
     assert float(white.median()) > 1.5 * float(usual.median())
 

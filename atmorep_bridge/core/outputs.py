@@ -16,7 +16,14 @@ from atmorep_bridge.columns import (
     temperature_offset,
 )
 from atmorep_bridge.core.specs import FIELDS
-from atmorep_bridge.state import ELEVATION_SD, SCALARS
+from atmorep_bridge.state import (
+    AOT_SD,
+    ELEVATION_SD,
+    PRESSURE_SD,
+    SCALARS,
+    TEMPERATURE_SD,
+    WATER_SD,
+)
 from sifnet.errors import SifnetError
 
 PUBLISHED = {
@@ -137,9 +144,9 @@ def atmosphere_at(
 ) -> xr.Dataset:
     """What an ensemble says of the air over a place, as ``sifnet fit --atmosphere`` reads it.
 
-    Bilinear in space, linear in time. Means and spreads of the members; the spread of pressure is
-    widened by what elevation is uncertain by (see ``state``). The temperature offset needs
-    temperature and humidity on levels, and surface pressure.
+    Bilinear in space, linear in time. Means and spreads of the members; to the spread comes what
+    an analysis, which is all a model can learn to forecast, is itself uncertain by (see ``state``).
+    The temperature offset needs temperature and humidity on levels, and surface pressure.
 
     Args:
         elevation: of the ground, km, to which pressure is moved from ``model_height``, km.
@@ -165,14 +172,11 @@ def atmosphere_at(
         )
     data = xr.Dataset(coords={"latitude": latitude, "longitude": longitude, "time": time})
     for name, values in members.items():
-        spread = float(values.std(ddof=1))
-        comment = f"spread of {values.size} members {spread:.3g}"
-        if name == "surface_pressure":
-            spread = float(np.hypot(spread, ELEVATION_SD))
-            comment += f", elevation {ELEVATION_SD:g}"
+        spread, own = float(values.std(ddof=1)), _analysis_sd(name, float(values.mean()))
+        comment = f"spread of {values.size} members {spread:.3g}, analysis {own:.3g}"
         data[name] = float(values.mean())
         data[name].attrs = SCALARS[name] | {"ancillary_variables": f"{name}_uncertainty"}
-        data[f"{name}_uncertainty"] = spread
+        data[f"{name}_uncertainty"] = float(np.hypot(spread, own))
         data[f"{name}_uncertainty"].attrs = {"units": SCALARS[name]["units"], "comment": comment}
     ground = elevation if elevation is not None else model_height
     if ground is not None and "surface_pressure" in data:
@@ -184,6 +188,17 @@ def atmosphere_at(
         source=str(ensemble.attrs.get("source", "")), acquisition_time=stamp,
         acknowledgement="ERA5 and CAMS: contains modified Copernicus information",
     )  # fmt: skip
+
+
+def _analysis_sd(name: str, value: float) -> float:
+    """Standard deviation of an analysis at a place of known elevation."""
+    known = {
+        "surface_pressure": float(np.hypot(PRESSURE_SD, ELEVATION_SD)),
+        "temperature_offset": TEMPERATURE_SD,
+        "water_vapour": WATER_SD,
+        "aot_550": AOT_SD[0] + AOT_SD[1] * value,
+    }
+    return known[name]
 
 
 def _interpolated(

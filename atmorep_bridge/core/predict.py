@@ -116,7 +116,9 @@ def _tile(
     found = core({name: v.to(device) for name, v in given.items()}, local, kind, told)
     whole = {}
     for spec in setup.fields:
-        members = found[spec.name][0].cpu()
+        # Tails are quantiles in an order that differs from value to value of a token: a member
+        # would lose its spread where tiles overlap and in every mean over points.
+        members = found[spec.name][0].cpu().sort(0).values
         chosen = kind[spec.name].cpu() != Kind.SEEN
         tokens = torch.zeros(members.shape[0], *chosen.shape, spec.values)
         tokens[:, chosen] = members

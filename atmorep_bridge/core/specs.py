@@ -131,7 +131,7 @@ class Setup:
     size: Size = SIZES["tiny"]
     base: Literal["kriged", "informed", "zero"] = "kriged"
     loss: Literal["crps", "published"] = "crps"
-    alpha: float = 0.75
+    alpha: float = 0.25
     plans: dict[str, float] = field(
         default_factory=lambda: {
             "causal": 0.4, "gap": 0.2, "coarse": 0.2, "random": 0.1, "block": 0.03,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from atmorep_bridge.core.base import coarsened, sharpened
 from atmorep_bridge.core.specs import Setup
-from atmorep_bridge.core.windows import Region
+from atmorep_bridge.core.windows import HOUR, Region
 from sifnet.errors import SifnetError
 
 CHUNK = 240  # times read at once
@@ -199,8 +199,10 @@ def _products(
             local[name].append((anomaly[:, :CHUNK] ** 2).mean(1))
             for lag in range(min(lags, part.shape[1])):
                 end = min(CHUNK, part.shape[1] - lag)
-                pair = known[:, :end] & known[:, lag : lag + end]
-                product = anomaly[:, :end] * anomaly[:, lag : lag + end]
+                # Of a series with a hole, only hours that are as far apart as they stand.
+                apart = times[lag : lag + end] - times[:end] == lag * region.hours * HOUR
+                pair = known[:, :end] & known[:, lag : lag + end] & apart[:, None, None]
+                product = anomaly[:, :end] * anomaly[:, lag : lag + end] * pair
                 sums[name][:, lag] += product.sum((1, 2, 3))
                 counts[name][:, lag] += pair.sum((1, 2, 3))
     return {

@@ -9,7 +9,7 @@ import numpy as np
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.instrument import Instrument, usual_for
 from sifnet.pixels import fit_bands
-from sifnet.scene import Scene
+from sifnet.scene import MeasuredResponse, Scene
 
 
 def shipped_emulator(scene: Scene) -> Emulator:
@@ -33,12 +33,20 @@ def nominal_instrument(
     """
     bands = fit_bands(scene.wavelength, window or usual_for(scene.sensor).window)
     return _instrument(
-        tuple(scene.wavelength[bands]), tuple(scene.fwhm[bands]), scene.sensor, emulator
+        tuple(scene.wavelength[bands]),
+        tuple(scene.fwhm[bands]),
+        scene.sensor,
+        emulator,
+        scene.response(bands),
     )
 
 
 @lru_cache(maxsize=4)
 def _instrument(
-    wavelength: tuple[float, ...], fwhm: tuple[float, ...], sensor: str, emulator: Emulator
+    wavelength: tuple[float, ...],
+    fwhm: tuple[float, ...],
+    sensor: str,
+    emulator: Emulator,
+    response: MeasuredResponse | None,
 ) -> Instrument:
-    return Instrument.of_sensor(sensor, wavelength, fwhm, emulator)
+    return Instrument.of_sensor(sensor, wavelength, fwhm, emulator, response)

@@ -22,7 +22,7 @@ from sifnet.physics.state import SensorState
 from sifnet.physics.transfer import PRODUCTS, TransferFunctions
 
 _Array = NDArray[np.floating]
-Response = Sequence[tuple[_Array, _Array]]
+Response = Sequence[tuple[Sequence[float] | _Array, Sequence[float] | _Array]]
 
 FIT_WINDOW = (750.0, 770.0)  # nm, the bands of the published retrievals
 _SIGMA_PER_FWHM = 1.0 / np.sqrt(8.0 * np.log(2.0))
@@ -174,7 +174,12 @@ class Instrument(nn.Module):
 
     @classmethod
     def of_sensor(
-        cls, sensor: str, centre: ArrayLike, fwhm: ArrayLike, emulator: Emulator
+        cls,
+        sensor: str,
+        centre: ArrayLike,
+        fwhm: ArrayLike,
+        emulator: Emulator,
+        response: Response | None = None,
     ) -> Instrument:
         """Given bands with the shifts and widths usual for a sensor; HyPlant's for others."""
         usual = usual_for(sensor)
@@ -184,6 +189,7 @@ class Instrument(nn.Module):
             emulator,
             shift_range=usual.shift_range,
             fwhm_range=usual.fwhm_range,
+            response=response,
         )
 
     @property

@@ -61,27 +61,42 @@ class KnownShape(TensorFields):
     """What is known of the shape of reflectance beforehand; the surface is then what multiplies it.
 
     Reflectance is gain (c0 + c1 x + c2 x^2), x = (wavelength - 760 nm) / 10 nm, and c1 / c0 and
-    c2 / c0 are known to be zero with the covariance that is the inverse of ``precision``.
+    c2 / c0 are known to be ``by_sif`` times sif_760 with the covariance that is the inverse of
+    ``precision``; something is known of sif_760 itself.
 
     Attributes:
         gain: ``..., band``, reflectance relative to that at 760 nm.
+        by_sif: ``..., 2``, by mW m-2 nm-1 sr-1.
         precision: ``..., 3``, elements 11, 12 and 22 of the symmetric matrix.
+        sif_760: ``..., 2``, mean and standard deviation, mW m-2 nm-1 sr-1.
         at_740: ``..., 2``, gain at 740 nm, and its slope there over it, nm-1.
         unusual: ``...``, factor by which the covariance exceeds the usual one.
     """
 
     gain: Tensor
+    by_sif: Tensor
     precision: Tensor
+    sif_760: Tensor
     at_740: Tensor
     unusual: Tensor
 
     def prior(self, c0: Tensor) -> Tensor:
         """Prior precision of (c0, c1, c2, sif), ``..., 4, 4``, at a level c0 ``...``."""
-        one_one, one_two, two_two = (self.precision / c0.clamp_min(0.02)[..., None] ** 2).unbind(-1)
-        matrix = torch.zeros(*one_one.shape, 4, 4).to(one_one)
-        matrix[..., 1, 1], matrix[..., 2, 2] = one_one, two_two
-        matrix[..., 1, 2] = matrix[..., 2, 1] = one_two
-        return matrix
+        level = c0.clamp_min(0.02)[..., None]
+        one_one, one_two, two_two = (self.precision / level**2).unbind(-1)
+        precision = torch.stack([one_one, one_two, one_two, two_two], -1).unflatten(-1, (2, 2))
+        away = torch.zeros(*precision.shape[:-2], 2, 4).to(precision)  # of c1, c2 from the known
+        away[..., 0, 1] = away[..., 1, 2] = 1.0
+        away[..., 3] = -level * self.by_sif
+        prior = away.mT @ precision @ away
+        prior[..., 3, 3] += 1.0 / self.sif_760[..., 1] ** 2
+        return prior
+
+    def mean(self, c0: Tensor) -> Tensor:
+        """Where (c0, c1, c2, sif) are known to be, ``..., 4``; the prior says nothing of c0."""
+        sif = self.sif_760[..., :1]
+        level = c0.clamp_min(0.02)[..., None]
+        return torch.cat([torch.zeros_like(sif), level * self.by_sif * sif, sif], dim=-1)
 
 
 def sif_shape(wavelength: Tensor) -> Tensor:

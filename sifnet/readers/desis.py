@@ -48,7 +48,7 @@ IMAGE = r"(?P<stem>DESIS-HSI-(?P<level>L\w\w)-.+)-SPECTRAL_IMAGE(_COG)?\.tiff?"
 LEVELS = {"L1B": "", "L1C": "", "L2A": "surface reflectance, its radiance is lost"}
 PER_STATED_UNIT = 10.0  # mW m-2 nm-1 sr-1 for each mW cm-2 um-1 sr-1
 FILL = -32768
-RETRIEVED = (748.0, 775.0)  # nm, where dead detectors and saturation matter
+RETRIEVED = (743.0, 784.0)  # nm, where dead detectors and saturation matter
 STATED = {  # variable: (element, largest credible value)
     "aot_550": ("specific/meanAerosolOpticalThickness", 5.0),
     "water_vapour": ("specific/waterVapour/meanWaterVapour", 10.0),

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/forecast.py [FOLDER]        (make forecast)
 
-Trains on days that come before those it is tested on, two models at a time; checkpoints are kept
-in FOLDER and found again. Writes ``docs/forecast_skill.md`` and ``docs/forecast.png``.
+Trains on days that come before those it is tested on, two models at a time unless torch has one
+thread; checkpoints are kept in FOLDER and found again. Writes ``docs/forecast.md`` and
+``docs/forecast.png``. Needs the reference data beside the project.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from atmorep_bridge.core import skill
@@ -41,15 +43,19 @@ WINDS = tuple(
     for name, levels in (("specific_humidity", LEVELS), ("eastward_wind", LEVELS),
                          ("northward_wind", LEVELS), ("surface_pressure", ()))
 )  # fmt: skip
-TEST_UK, TEST_RHINE = np.datetime64("2019-03-25", "ns"), np.datetime64("2022-08-31T19", "ns")
+TEST_UK = np.datetime64("2019-03-25", "ns")
+TEST_RHINE = np.arange(10, 15)  # hours of the day
+GAP_RHINE = 3
 SMALL = replace(SIZES["tiny"], width=64)
 MONTH = Setup(T2M, (24, 16, 16), size=SMALL)
 DAY = Setup(WINDS, (5, 16, 16), level_kind="model", size=SMALL, plans={"random": 1.0})
 MODELS = {
-    "almost fair CRPS": (UK, MONTH, 1000),
+    "CRPS": (UK, MONTH, 1000),
+    "CRPS, α = 0.95": (UK, replace(MONTH, alpha=0.95), 1000),
+    "CRPS, α = 0": (UK, replace(MONTH, alpha=0.0), 1000),
     "published loss": (UK, replace(MONTH, loss="published"), 1000),
-    "almost fair CRPS, informed base": (UK, replace(MONTH, base="informed"), 1000),
-    "published loss and zero fill": (UK, replace(MONTH, loss="published", base="zero"), 1000),
+    "CRPS, informed base": (UK, replace(MONTH, base="informed"), 1000),
+    "published loss, zero fill": (UK, replace(MONTH, loss="published", base="zero"), 1000),
     "coupled": (RHINE, replace(DAY, fields=all_coupled(WINDS)), 400),
     "alone": (RHINE, DAY, 400),
 }
@@ -62,37 +68,61 @@ TARGETS = {
 
 
 def regions(file: str) -> tuple[Region, Region]:
-    """Training and test part, a window's length apart."""
-    setup, test = (MONTH, TEST_UK) if file == UK else (DAY, TEST_RHINE)
-    return open_region([ERA5 / file], setup.fields).split(test, setup.neighbourhood[0])
+    """Training and test part: a window's length apart, of the single day three hours."""
+    if file == UK:
+        return open_region([ERA5 / file], MONTH.fields).split(TEST_UK, MONTH.neighbourhood[0])
+    day = open_region([ERA5 / file], DAY.fields)
+    hour = np.arange(day.times.size)
+    far = np.abs(hour[:, None] - TEST_RHINE).min(1) > GAP_RHINE
+    trained, tested = (replace(day, data=day.data.isel(time=h)) for h in (hour[far], TEST_RHINE))
+    return trained, tested
 
 
 def model(name: str, folder: Path) -> Path:
     """Train one model, unless it is there."""
     file, setup, steps = MODELS[name]
-    path = folder / f"{name.replace(' ', '_').replace(',', '')}.ckpt"
-    if not path.exists():
-        torch.set_num_threads(1)
-        begun = time.time()
-        config = Training(steps=steps, batch=16 if file == UK else 8)
-        train(regions(file)[0], setup, path, config=config)
-        print(f"{name}: {time.time() - begun:.0f} s", flush=True)
+    path = folder / f"{''.join(c for c in name if c.isalnum() or c in '.')}.ckpt"
+    config = Training(steps=steps, batch=16 if file == UK else 8)
+    if path.exists():
+        found = load(path)
+        if (found.made_for, found.how) == (setup, config):
+            return path
+    torch.set_num_threads(1)
+    begun = time.time()
+    train(regions(file)[0], setup, path, config=config)
+    print(f"{name}: {time.time() - begun:.0f} s", flush=True)
     return path
 
 
 def main(folder: Path) -> None:
     """Train all, then write the page."""
+    begun = time.time()
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+    processes = min(2, torch.get_num_threads())
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         paths = list(pool.map(model, MODELS, [folder] * len(MODELS)))
     cores = {name: load(path) for name, path in zip(MODELS, paths, strict=True)}
     _, test = regions(UK)
-    page = [HEAD, _machine()]
     found = {name: month(core, test) for name, core in cores.items() if MODELS[name][0] == UK}
-    page += [_table(found["almost fair CRPS"]), _variants(found), _rhine(cores), _speed()]
-    (DOCS / "forecast_skill.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
+    _figure(cores["CRPS"], test, DOCS / "forecast.png")
+    page = [
+        HEAD,
+        _table(found["CRPS"]),
+        _variants(found),
+        _rhine(cores),
+        MISSED,
+        CHOICES,
+        _speed(),
+        TAIL,
+    ]
+    fresh = sum(path.stat().st_mtime > begun for path in paths)
+    page.append(
+        f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}: "
+        f"{(time.time() - begun) / 60:.0f} minutes, {fresh} of "
+        f"{len(paths)} models to train, {processes} at a time."
+    )
+    (DOCS / "forecast.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
     print("\n\n".join(page))
-    _figure(cores["almost fair CRPS"], test, DOCS / "forecast.png")
 
 
 def month(core: Core, test: Region) -> dict[str, dict[str, skill.Score]]:
@@ -109,17 +139,24 @@ def month(core: Core, test: Region) -> dict[str, dict[str, skill.Score]]:
 
 def _table(found: dict[str, dict[str, skill.Score]]) -> str:
     lines = ["| task | cheap forecast | its RMSE, K | our base, K | model, K | model / cheap | "
-             "asked | CRPS / MAE of the cheap | asked | spread/skill | asked |",
-             "|---|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+             "asked | CRPS / MAE of the cheap | of the best | asked | spread/skill | asked |",
+             "|---|---|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for task, (name, label, limit) in TARGETS.items():
         s = found[task]
         own = s.get("rmse kriged base") or s["rmse the same, scaled by local spread"]
+        best = min((k for k in s if k.startswith("mae ")), key=lambda k: s[k].value)
         lines.append(
             f"| {task} | {label} | {s[f'rmse {name}'].value:.3f} | {own.value:.3f} | {s['rmse']} | "
-            f"{s[f'rmse / {name}']} | < {limit:.2f} | {s[f'crps / mae {name}']} | < 0.80 | "
+            f"{s[f'rmse / {name}']} | < {limit:.2f} | "
+            f"{s[f'crps / mae {name}'].value:.3f} | {s[f'crps / {best}']} | < 0.80 | "
             f"{s['spread/skill']} | 0.80-1.25 |"
         )
-    return "## 2 m temperature over the United Kingdom\n\n" + "\n".join(lines)
+    return (
+        "## 2 m temperature over the United Kingdom\n\nHourly ERA5, 33 x 49 points. Trained on 1 "
+        "to 23 March 2019, tested on 25 to 31 March, all hours and places; the day between is a "
+        "window's length. Bootstrap over days. The best is the forecast of one value of least "
+        "mean error without sign, our base among them.\n\n" + "\n".join(lines)
+    )
 
 
 def _variants(found: dict[str, dict[str, dict[str, skill.Score]]]) -> str:
@@ -128,10 +165,13 @@ def _variants(found: dict[str, dict[str, dict[str, skill.Score]]]) -> str:
     for name, tasks in found.items():
         cells = [f"{s['rmse'].value:.3f} | {s['spread/skill'].value:.2f}" for s in tasks.values()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    cheap = [f"{found['almost fair CRPS'][t][f'rmse {n}'].value:.3f} | " for t, (n, *_) in
+    cheap = [f"{found['CRPS'][t][f'rmse {n}'].value:.3f} | " for t, (n, *_) in
              TARGETS.items()]  # fmt: skip
     lines.append("| *cheap forecast* | " + " | ".join(cheap) + " |")
-    return "## Losses and bases, equally long training\n\n" + "\n".join(lines)
+    return (
+        "## Losses and bases, equally long training\n\nCRPS is the almost fair one, α = 0.25 "
+        "unless it says otherwise.\n\n" + "\n".join(lines)
+    )
 
 
 def _rhine(cores: dict[str, Core]) -> str:
@@ -149,7 +189,14 @@ def _rhine(cores: dict[str, Core]) -> str:
             whole.setdefault(method, []).append(values)
         lines.append(_row(field, e, rng))
     lines.append(_row("**all**", {m: np.mean(v, 0) for m, v in whole.items()}, rng))
-    return "## q, u, v, ps over the Rhine\n\n" + "\n".join(lines)
+    return (
+        "## q, u, v, ps over the Rhine\n\n31 August 2022, model levels 105, 123 and 137: trained "
+        "on 0 to 6 and 18 to 23 h, tested on 10 to 14 h. A quarter to three quarters of the tokens "
+        "are hidden by chance; root mean square error there, in standard deviations. One day has "
+        "no days to "
+        "draw from: bootstrap over 96 places and masks, which is too narrow. *Line in time* goes "
+        "on as a damped anomaly where there is nothing after.\n\n" + "\n".join(lines) + RHINE_SAYS
+    )
 
 
 def _row(field: str, e: dict[str, np.ndarray], rng: np.random.Generator) -> str:
@@ -179,7 +226,8 @@ def _speed() -> str:
         info = {spec.name: torch.randn(1, n, INFO)}
         network(tokens, tokens, kinds, info, chosen)[spec.name].square().mean().backward()
 
-    with FlopCounterMode(display=False) as counter:
+    # Attention is counted as products of matrices only where it is computed as such.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         step()
     begun, turns = time.time(), 3
     for _ in range(turns):
@@ -193,8 +241,9 @@ def _speed() -> str:
     rate = counter.get_total_flops() / taken
     return (
         f"## Speed of `base`\n\n{parameters(network) / 1e6:.1f} million parameters, {n} tokens "
-        f"of 3 h x 9 x 9 points, float32, {torch.get_num_threads()} threads: {n / taken:.0f} tokens/s "
-        f"forward and backward, {counter.get_total_flops() / 1e9:.0f} Gflop a window, "
+        f"of 3 h x 9 x 9 points, float32, {torch.get_num_threads()} thread(s): "
+        f"{n / taken:.0f} tokens/s forward and backward, "
+        f"{counter.get_total_flops() / 1e9:.0f} Gflop a window, "
         f"{rate / 1e9:.0f} Gflop/s, {rate / peak:.0%} of what a product of 2048 x 2048 matrices "
         "reaches here. No GPU was at hand."
     )
@@ -214,10 +263,11 @@ def _figure(core: Core, test: Region, path: Path) -> None:
         truth = test.data["temperature_2m"].sel(time=ensemble["time"].values)
         mean, spread = values.mean("member"), values.std("member")
         low, high = float(truth.min()), float(truth.max())
+        worst = float(abs(mean - truth).max())
         maps = {"ERA5": (truth, "viridis", low, high),
                 "ensemble mean": (mean, "viridis", low, high),
                 "spread": (spread, "magma", 0, float(spread.max())),
-                "mean - ERA5": (mean - truth, "RdBu_r", -3, 3)}  # fmt: skip
+                "mean - ERA5": (mean - truth, "RdBu_r", -worst, worst)}  # fmt: skip
         for axis, (title, (data, colours, least, most)) in zip(line, maps.items(), strict=True):
             drawn = axis.pcolormesh(data["longitude"], data["latitude"], data, cmap=colours,
                                     vmin=least, vmax=most)  # fmt: skip
@@ -226,16 +276,94 @@ def _figure(core: Core, test: Region, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _machine() -> str:
-    return (f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}. UK: trained "
-            f"on 1 to 23 March 2019, tested on 25 to 31 March, all hours; bootstrap over "
-            "days (5 to 95 %). Rhine: 31 August 2022, trained on 0 to 13 h, tested on 19 to 23 h; "
-            "one day has no days to draw from: bootstrap over 96 places and masks.")  # fmt: skip
+HEAD = """# The state of the atmosphere, now
 
+`make forecast` makes this page. A reanalysis arrives days late; a retrieval of today needs the
+state now. `atmorep_bridge/core` is a masked-token model after AtmoRep (Lessig et al. 2023,
+arXiv:2308.13280): what is hidden from it chooses the task, and none needs a training of its own.
 
-HEAD = """# Skill of the masked-token model
+```
+atmorep-bridge train era5.nc --field ps --field tcwv --until 2020-06-20T23 -o model.ckpt
+atmorep-bridge nowcast model.ckpt today.nc --last 2020-06-25T06 --hours 6 -o forecast.nc \\
+    --atmosphere atmosphere.nc --place 50.9,6.4                   # for sifnet fit --atmosphere
+atmorep-bridge interpolate model.ckpt era5.nc --first 2020-06-25T06 --last 2020-06-25T08 -o gap.nc
+atmorep-bridge downscale model.ckpt coarse.nc --first 2020-06-25T00 -o fine.nc
+atmorep-bridge correct model.ckpt other.nc --first 2020-06-25T00 -o corrected.nc
+atmorep-bridge counterfactual model.ckpt era5.nc --last 2020-06-25T06 --change t2m+2 -o warmer.nc
+atmorep-bridge evaluate model.ckpt era5.nc --from 2020-06-21
+```
 
-`make forecast` makes this page; [forecast](forecast.md) says what the model is."""
+Each gives an ensemble. Its spread, and what an analysis is itself uncertain by, are the
+uncertainty in `atmosphere.nc`. What is hidden is first filled with what one would say without a
+model (our base: the best linear estimate from the visible hours of a grid point); the network
+predicts the rest.
+
+![Truth, mean, spread and error of a forecast and a filled gap](forecast.png)
+
+The forecast is from 6 UTC on 28 March, a hard one: central England was 2.7 K colder than usual at
+that hour, and six hours later 2.6 K warmer. Ranges are 5 to 95 % of a bootstrap."""
+
+RHINE_SAYS = """
+
+Fields alone are a little better than the line, coupled ones are not: what they can learn from each
+other in 13 hours of one day is that day by heart. With 0 to 13 h for training and 19 to 23 h for
+the test it was 0.956 of the line alone and 0.974 coupled. That fields see each other when they are
+coupled, and only then, is tested; whether it pays is a question for more days than there are."""
+
+MISSED = """## What is missed, and why
+
+- The mean owes nearly all to our base: 1 % less error than that 1 to 6 h ahead, none less in a gap
+  or in detail. Three weeks of one field, and no wind, teach a network little more than correlations
+  in time do. What it adds is how uncertain that is, place by place.
+- Spread/skill of downscaling, 0.65: in the test week the error of detail is 1.4 times that of the
+  weeks in which α was chosen (0.45 against 0.32 K), and the spread did not follow.
+- CRPS in a gap is 0.81 of the mean error of our own base, not 0.80 (0.65 of that of the line).
+- The published loss leaves no spread: members agree where σ is floored, and √σ rewards it.
+- Over the Rhine coupled fields are no better than fields alone."""
+
+CHOICES = """## What was chosen, and on which days
+
+Sizes, steps, masks and α were chosen on 1 to 23 March alone: trained to 16 March, looked at on 18
+to 23 March, and the other way round (8 to 23, 1 to 6 March). The test had been run once, with α =
+0.7 and members in no order (RMSE the same, spread/skill 0.74 to 0.98), when its map showed tiles in
+the spread; members were then put in order, and α was chosen again on the days set aside. The hours
+over the Rhine were changed after the first result, which is given above.
+
+Each member has a tail of its own; none is drawn by chance. Such members settle at fixed quantiles
+of what may come true, and α, the fair share of the almost fair CRPS (Lang et al. 2024,
+arXiv:2412.15832), says at which (`atmorep_bridge/core/losses.py`). α = 0.95, right for members
+drawn by chance, puts the outermost of eight at 0.3 and 99.7 %: spread/skill over the four tasks was
+1.72 to 3.07 in the week set aside. α = 0 gave 0.75 to 1.40, α = 0.5 0.97 to 1.80 there and 0.88 to
+1.19 in the other week; 0.25 was taken. One week differs from the next by a quarter either way,
+which no α can help. CRPS above is that of the ensemble as it stands (α = 0 in its formula).
+
+The order of the tails differs from value to value of a token, so members are put in order of their
+value before tiles are blended. A member is then the same quantile everywhere: right for the spread
+at a place, too wide for a mean over a region."""
+
+TAIL = """## On a cluster
+
+```
+#!/bin/bash
+#SBATCH --nodes=2 --ntasks-per-node=4 --gres=gpu:4 --cpus-per-task=12 --time=12:00:00
+srun atmorep-bridge train era5.zarr --field t@96,105,114,123,137 --field q@96,105,114,123,137 \\
+    --field ps --size base --neighbourhood 36,54,108 --patch 3,9,9 --workers 8 -o model.ckpt \\
+    --device gpu --devices 4 --precision bf16-mixed --strategy ddp
+```
+
+One task for each device; `--batch` counts for each. A job that ran out of time goes on from its
+last epoch when it is submitted again. Two processes take the steps of one with the doubled batch
+to 10⁻⁵ (a test on CPU, gloo). GPUs, FSDP (`--strategy fsdp`, for `--size full`) and SLURM itself
+are Lightning's and were not tried here.
+
+## Files
+
+`--published FOLDER` writes AtmoRep's layout beside the NetCDF, zip stores
+`results_id<name>_epoch00000_{source,target,pred,ens}.zarr`, as we understand its public readers:
+`<field>/sample=00000/{data, ml, datetime, lat, lon}`, data (ml, datetime, lat, lon), of ens
+(member, ml, datetime, lat, lon), SI units. AtmoRep's own names where it has the field; those of the
+surface, which it has not, have ml 0. It was not read with AtmoRep's own code."""
+
 
 if __name__ == "__main__":
     main(Path(sys.argv[1] if len(sys.argv) > 1 else "forecast_models"))

@@ -79,7 +79,7 @@ def test_only_the_asked_window_is_read(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Raster, "read", spy)
     scene.read(slice(2, 4), np.array([3, 4, 9]))
-    fit = [int(band) for band in np.flatnonzero((WAVELENGTH >= 748) & (WAVELENGTH <= 775))]
+    fit = [int(band) for band in np.flatnonzero((WAVELENGTH >= 743) & (WAVELENGTH <= 784))]
     assert sorted(asked) == sorted([([3, 4], 2, 4), ([9], 2, 4), (fit, 2, 4)])
 
 
@@ -205,7 +205,7 @@ def test_what_is_assumed_is_said(tmp_path: Path) -> None:
     assert "water_vapour" not in scene.dataset
     assert "ground elevation 0 km" in notes(scene)
     assert "water_vapour -1 of the XML is not credible" in notes(scene)
-    assert "2 dead detector pixels in 748-775 nm" in notes(scene)
+    assert "2 dead detector pixels in 743-784 nm" in notes(scene)
 
 
 def test_given_facts_win(tmp_path: Path) -> None:

@@ -78,14 +78,17 @@ def test_published_layout_is_read_back(tmp_path: Path) -> None:
                                .values, rtol=1e-6)  # fmt: skip
 
 
-def test_place_and_time_are_interpolated_and_spread_is_sigma(tmp_path: Path) -> None:
+def test_place_and_time_are_interpolated_and_spread_widens_the_analysis(tmp_path: Path) -> None:
     made = ensemble(aot_550=0.2, water_vapour=2.0, surface_pressure=1000.0)
     air = atmosphere_at(made, 50.1, 6.125, TIME)
     assert float(air["aot_550"]) == pytest.approx(0.2 * 1.005)
     spread = np.std([-1.5, -0.5, 0.5, 1.5], ddof=1) / 100
-    assert float(air["aot_550_uncertainty"]) == pytest.approx(0.2 * 1.005 * spread)
-    expected = np.hypot(1000 * 1.005 * spread, 0.5)
-    assert float(air["surface_pressure_uncertainty"]) == pytest.approx(expected)
+    aerosol = np.hypot(0.2 * 1.005 * spread, 0.05 + 0.2 * 0.2 * 1.005)
+    assert float(air["aot_550_uncertainty"]) == pytest.approx(aerosol)
+    pressure = np.hypot(1000 * 1.005 * spread, np.hypot(1.0, 0.5))
+    assert float(air["surface_pressure_uncertainty"]) == pytest.approx(pressure)
+    water = np.hypot(2 * 1.005 * spread, 0.2)
+    assert float(air["water_vapour_uncertainty"]) == pytest.approx(water)
     assert air["water_vapour"].attrs["units"] == "g cm-2"
     read = xr.open_dataset(write(air, tmp_path / "atmosphere.nc"))
     assert float(read["surface_pressure"]) == pytest.approx(1005.0)

@@ -80,6 +80,14 @@ def test_missing_values_are_left_out(region: Region, setup: Setup) -> None:
         assert torch.isfinite(part).all()
 
 
+def test_memory_is_not_taken_across_a_hole(region: Region, setup: Setup) -> None:
+    """Every second run of 13 hours left out: the wave a half period later would look like one."""
+    kept = (np.arange(region.times.size) // 13) % 2 == 0
+    broken = Region(region.data.isel(time=kept), (0.25, 0.25), 1, False, "")
+    whole, part = (fit(r, setup).fields["temperature_2m"].memory for r in (region, broken))
+    torch.testing.assert_close(part[:, :4], whole[:, :4], atol=0.05, rtol=0)
+
+
 def test_statistics_survive_a_checkpoint(region: Region, setup: Setup) -> None:
     statistics = fit(region, setup)
     again = Statistics.from_state(statistics.state())

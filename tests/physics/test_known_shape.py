@@ -1,0 +1,39 @@
+"""What is known of a surface beforehand, against the sum of squares that it stands for."""
+
+from __future__ import annotations
+
+import torch
+
+from sifnet.physics.surface import KnownShape
+
+DOUBLE = torch.float64
+
+
+def known() -> KnownShape:
+    covariance = torch.tensor([[4e-6, 1e-6], [1e-6, 2e-6]], dtype=DOUBLE)
+    p = torch.linalg.inv(covariance)
+    return KnownShape(
+        gain=torch.ones(5, dtype=DOUBLE),
+        by_sif=torch.tensor([-3e-3, 1e-3], dtype=DOUBLE),
+        precision=torch.stack([p[0, 0], p[0, 1], p[1, 1]]),
+        sif_760=torch.tensor([1.1, 0.4], dtype=DOUBLE),
+        at_740=torch.tensor([0.9, 0.0], dtype=DOUBLE),
+        unusual=torch.tensor(1.0, dtype=DOUBLE),
+    )
+
+
+def test_the_prior_is_the_sum_of_squares_it_stands_for() -> None:
+    k, c0 = known(), torch.tensor(0.4, dtype=DOUBLE)
+    for c1, c2, sif in ((0.0, 0.0, 0.0), (0.01, -0.02, 1.1), (-0.003, 0.004, 2.5)):
+        surface = torch.tensor([0.4, c1, c2, sif], dtype=DOUBLE)
+        away = surface - k.mean(c0)
+        off = torch.tensor([c1, c2], dtype=DOUBLE) / c0 - k.by_sif * sif
+        p = k.precision[[0, 1, 1, 2]].reshape(2, 2)
+        expected = off @ p @ off + ((sif - 1.1) / 0.4) ** 2
+        torch.testing.assert_close(away @ k.prior(c0) @ away, expected)
+
+
+def test_nothing_is_known_of_the_level() -> None:
+    k, c0 = known(), torch.tensor(0.4, dtype=DOUBLE)
+    assert (k.prior(c0)[0] == 0).all()
+    assert k.mean(c0)[0] == 0
