@@ -133,8 +133,8 @@ def fit(
     from sifnet.trainer import is_first_process
 
     settings = read_config(config) if config else Config()
-    given = {"devices": devices, "precision": precision, "strategy": strategy}
-    how = replace(settings.training, **{k: v for k, v in given.items() if v is not None})
+    given: dict[str, Any] = {"devices": devices, "precision": precision, "strategy": strategy}
+    how = replace(settings.training, **{n: v for n, v in given.items() if v is not None})
     settings = settings.model_copy(update={"training": how})
     air = read_atmosphere(atmosphere)
     opened = [open_scene(path, sensor=sensor) for path in scenes]

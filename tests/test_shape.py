@@ -65,7 +65,7 @@ def test_canopies_of_another_model(model: Retrieval, shared_data: Path) -> None:
     scope = lesson("desis", grounds, glows, Skies.drawn(rng, 12), wavelength, fwhm, 1800, rng)
     read = model.predictor(scope.spectrum, scope.geometry)
     error = read.shape + read.by_sif * scope.sif_760 - scope.shape
-    at_748, at_780 = (error[:, GRID == at].square().mean().sqrt() for at in (748.0, 780.0))
+    at_748, at_780 = (error[:, at == GRID].square().mean().sqrt() for at in (748.0, 780.0))
     assert float(at_748) < 0.004
     assert float(at_780) < 0.006
     off = (read.sif - scope.sif_760[:, 0]) / read.sif_sd
