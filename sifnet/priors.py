@@ -24,7 +24,7 @@ ATMOSPHERE_PRIOR: dict[str, tuple[float, float]] = {
 """Mean and standard deviation where nothing else is known: clear summer days over land."""
 PRESSURE_SD = 8.0  # hPa, weather around the standard atmosphere at the ground's elevation
 USUAL_SD = {"surface_pressure": PRESSURE_SD} | {n: s for n, (_, s) in ATMOSPHERE_PRIOR.items()}
-STATED_AOT_SD, STATED_AOT_ERROR = 0.05, 0.2  # of AOT that a product states, by dark pixels
+STATED_AOT_SD, STATED_AOT_ERROR = 0.05, 0.15  # of AOT that a product states, by dark pixels
 SAME_AIR = np.timedelta64(6, "h")  # lines of one morning may share an atmosphere
 UNITS = {"surface_pressure": " hPa", "temperature_offset": " K", "aerosol_height": " km"}
 
@@ -52,7 +52,7 @@ def atmosphere_prior(
     sd = dict(USUAL_SD)
     if "aot_550" in scene.dataset:
         mean["aot_550"] = stated = float(scene.dataset["aot_550"])
-        sd["aot_550"] = math.hypot(STATED_AOT_SD, STATED_AOT_ERROR * stated)
+        sd["aot_550"] = STATED_AOT_SD + STATED_AOT_ERROR * stated
     for name in sd:
         if given is None or name not in given:
             continue

@@ -52,7 +52,7 @@ def test_aot_that_the_product_states_is_taken_unless_some_is_given() -> None:
     stating = Scene(scene.dataset.assign(aot_550=0.31))
     for source, given, mean, sd in (
         (scene, None, 0.15, 0.10),
-        (stating, None, 0.31, np.hypot(0.05, 0.062)),
+        (stating, None, 0.31, 0.05 + 0.15 * 0.31),
         (stating, cold_air(aot_550=0.2, aot_550_uncertainty=0.09), 0.2, 0.09),
     ):
         prior = atmosphere_prior(source, ELEVATION, given)
