@@ -7,6 +7,7 @@ interpolated bilinearly between patch centres, so that no patch edge shows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +30,8 @@ from sifnet.scene import Flag, Scene
 
 BLOCK = 8  # lines over which the interpolated atmosphere is taken constant, if refined
 STRIP = 64  # lines read at once
-SCAN_LINES = 8  # of a patch, from which its atmosphere is found
+SCAN_LINES = (3, 8)  # of a patch, at least and at most, from which its atmosphere is found
+SCANNED = 1.7  # pixels for each independent one, that many lines are enough
 SCAN_SAMPLES = 16  # columns of which one tells the uncertainty, where nothing is refined
 POOR_FIT = 4.0  # reduced chi-square: a residual twice what noise explains
 EDGE = 1e-3  # share of a parameter's range that counts as its bound
@@ -142,7 +144,9 @@ def find_shared(
         done: told of every few lines that are finished.
     """
     patch = patch_shape(scene, model.made_for.patch)
-    every = max(1, patch[0] // SCAN_LINES)
+    fewest, most = SCAN_LINES
+    enough = math.ceil(SCANNED * model.made_for.weights.independent_pixels / patch[1])
+    every = max(1, patch[0] // min(max(enough, fewest), most))
     seen = []
     for window, pixels in _strips(scene, model, patch, atmosphere, patch[0], every):
         seen.append(_scan(model, pixels, refine, patch[0]))
