@@ -229,6 +229,8 @@ def simulate(
     lines: Annotated[int, typer.Option(min=1, help="Lines, or measurements of FloX.")] = 96,
     samples: Annotated[int, typer.Option(min=1, help="Pixels across track.")] = 96,
     seed: Annotated[int, typer.Option(help="The same seed gives the same scene.")] = 0,
+    level: Annotated[str, typer.Option(help="Of a DESIS product: L1B or L1C.")] = "L1C",
+    zipped: Annotated[bool, typer.Option("--zip", help="A DESIS product as downloaded.")] = False,
 ) -> None:
     """Simulate a scene in its sensor's own format, by full radiative transfer, with `truth.nc`.
 
@@ -239,7 +241,9 @@ def simulate(
     with _build_extra():
         from sifnet import simulation
 
-        scene = simulation.simulate(sensor, output, lines=lines, samples=samples, seed=seed)
+        scene = simulation.simulate(
+            sensor, output, lines=lines, samples=samples, seed=seed, level=level, zipped=zipped
+        )
     _say(f"scene: {scene}\ntruth: {output / 'truth.nc'}")
 
 

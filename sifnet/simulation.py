@@ -65,6 +65,8 @@ def simulate(
     settings: Settings | None = None,
     ground: Ground | None = None,
     relief: Relief | None = None,
+    level: str = "L1C",
+    zipped: bool = False,
 ) -> Path:
     """Write a simulated scene in its sensor's format, and ``truth.nc`` beside it.
 
@@ -79,6 +81,8 @@ def simulate(
         ground: of HyPlant scenes, (lines, samples); drawn from the seed by default.
         relief: of HyPlant scenes; level by default. The file states the settings' mean elevation
             and height only, as real ones do.
+        level: of DESIS products, L1B or L1C, with masks, aerosol and water beside it.
+        zipped: DESIS products, as they are downloaded.
 
     Returns:
         Path of the scene, for ``sifnet.open_scene``.
@@ -106,7 +110,7 @@ def simulate(
             remedy="Choose another folder with -o.",
         ) from error
     if sensor == "desis":
-        return simulate_desis(output, lines, samples, seed, settings, rng)
+        return simulate_desis(output, lines, samples, seed, settings, rng, level, zipped)
     settings = settings or Settings.drawn(rng)
     if sensor == "flox":
         return _simulate_flox(output, lines, samples, seed, settings, rng)

@@ -67,7 +67,8 @@ def simulate_desis(
     seed: int,
     settings: Settings | None,
     rng: np.random.Generator,
-    level: str = "L1C",
+    level: str,
+    zipped: bool,
 ) -> Path:
     """Write a product and ``truth.nc``; see ``simulation.simulate``."""
     settings = settings or drawn(rng)
@@ -111,7 +112,10 @@ def simulate_desis(
         water_vapour=settings.water_vapour,
         latitude=PLACE["latitude"],
         longitude=PLACE["longitude"],
-    )
+        quality={"land": np.ones_like(aot), "aot_550": aot,
+                 "water_vapour": np.full_like(aot, settings.water_vapour)},
+        zipped=zipped,
+    )  # fmt: skip
     write_truth(
         output,
         settings,

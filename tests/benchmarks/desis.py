@@ -252,7 +252,8 @@ def speed(folder: Path) -> str:
         "## Time\n\n"
         f"A scene of {WHOLE} x {WHOLE} pixels (GeoTIFF, 235 bands) read, mapped, aggregated and "
         f"written with quicklook and STAC item: {seconds:.0f} s with one process, start included, "
-        f"at most {memory:.2f} GiB; RMSE {rms(error):.3f}, bias {np.nanmean(error):+.3f}. Four scenes of 512 x 512: {one:.0f} s with one worker, "
+        f"at most {memory:.2f} GiB; RMSE {rms(error):.3f}, bias {np.nanmean(error):+.3f}. "
+        f"Four scenes of 512 x 512: {one:.0f} s with one worker, "
         f"{two:.0f} s with two: an efficiency of {one / two / 2:.2f}."
     )
 
