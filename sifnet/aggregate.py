@@ -1,8 +1,9 @@
 """Block means: where a pixel says little, a hundred of them may say enough.
 
-Each trusted pixel i counts with w_i = 1 / sigma_i^2. Its error has a part s_i that neighbours share
-(atmosphere, sensor, expected shape of reflectance) and a part o_i of its own, sigma^2 = s^2 + o^2.
-The first does not average out:
+Each trusted pixel i counts with w_i = 1 / sigma_i^2, sigma_i not below the median of the block:
+bare ground is more certain than plants and would else stand for more than its area. The error of
+a pixel has a part s_i that neighbours share (atmosphere, sensor, expected shape of reflectance)
+and a part o_i of its own, sigma^2 = s^2 + o^2. The first does not average out:
 
     sigma_block^2 = (sum w s / sum w)^2 + sum w^2 o^2 / (sum w)^2
 """
@@ -87,7 +88,9 @@ def _means(strip: xr.Dataset, block: int) -> xr.Dataset:
         if not bool(sigma.notnull().any()):
             sigma = sigma_760  # still the weight; what it says of this quantity is not known
         told = bool(strip.get(f"{name}_uncertainty", sigma).notnull().any())
-        weight = (sigma.where(good).astype(float) ** -2.0).where(strip[name].notnull()).fillna(0.0)
+        known = sigma.where(good & strip[name].notnull()).astype(float)
+        least = _median(known, block)
+        weight = (known.where(known >= least, least) ** -2.0).where(known.notnull(), 0.0)
         share = _shared(strip, name).fillna(0.0).clip(0, 1)
         all_weight = total(weight).where(lambda x: x > 0)
         common = total(weight * sigma.fillna(0.0) * share) / all_weight
@@ -101,6 +104,13 @@ def _means(strip: xr.Dataset, block: int) -> xr.Dataset:
             mean = total(strip[name]) / total(xr.ones_like(strip[name]))
             made = made.assign_coords({f"{name}_block": mean})
     return made
+
+
+def _median(sigma: xr.DataArray, block: int) -> xr.DataArray:
+    """(line, sample) median over the block that a pixel lies in."""
+    blocks = sigma.coarsen(line=block, sample=block, boundary="pad").median()  # type: ignore[attr-defined]
+    whole = blocks.values.repeat(block, axis=0).repeat(block, axis=1)
+    return sigma.copy(data=whole[: sigma.shape[0], : sigma.shape[1]])
 
 
 def _shared(strip: xr.Dataset, name: str) -> xr.DataArray:

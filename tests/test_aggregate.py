@@ -46,11 +46,13 @@ def test_without_a_shared_part_errors_count_as_independent_and_it_says_so() -> N
     assert "too small" in blocks["sif_760_aggregated_uncertainty"].attrs["comment"]
 
 
-def test_weights_are_the_inverse_variance() -> None:
-    sigma = np.array([[1.0, 2.0]])
-    blocks = aggregate(_made(np.array([[3.0, 8.0]]), sigma), 2)
-    assert float(blocks["sif_760_aggregated"][0, 0]) == pytest.approx((3 + 8 / 4) / 1.25)
-    assert float(blocks["sif_760_aggregated_uncertainty"][0, 0]) == pytest.approx(1.25**-0.5)
+def test_weights_are_the_inverse_variance_above_the_median() -> None:
+    """The most certain pixel counts like the median one, here of 1: 0.5 would have counted 4."""
+    sigma = np.array([[0.5, 1.0, 2.0]])
+    blocks = aggregate(_made(np.array([[4.0, 3.0, 8.0]]), sigma), 3)
+    assert float(blocks["sif_760_aggregated"][0, 0]) == pytest.approx((4 + 3 + 8 / 4) / 2.25)
+    error = np.sqrt(0.5**2 + 1 + (2 / 4) ** 2) / 2.25
+    assert float(blocks["sif_760_aggregated_uncertainty"][0, 0]) == pytest.approx(error)
 
 
 def test_only_trusted_pixels_count_and_edges_are_smaller_blocks() -> None:
