@@ -123,8 +123,12 @@ def transfer_derivatives(
         on_bands, changes = _forward_derivatives(spectra, values)
         return TransferFunctions(*on_bands), dict(zip(PRODUCTS, changes, strict=True))
 
+    # Air and sight alone: where a patch has one of each, its columns need no more.
+    alike = torch.broadcast_tensors(
+        *(value for _, value in (*state.atmosphere.items(), *geometry.items()))
+    )
     components, to_air = _forward_derivatives(
-        lambda *x: _tensors(emulator(Atmosphere(*x), geometry)), values[: len(air)]
+        lambda *x: _tensors(emulator(Atmosphere(*x), geometry)), alike[: len(air)]
     )
     transfer = TransferFunctions(*components)
     on_bands, to_sensor = _forward_derivatives(

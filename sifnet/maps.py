@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -28,6 +28,7 @@ from sifnet.refinement import SurfaceFit, refine_shared, refine_surface
 from sifnet.retrieval import Retrieval
 from sifnet.scene import Flag, Scene
 
+ALIKE = 0.2  # degrees (and km of height), within which columns of a patch are seen alike
 BLOCK = 8  # lines over which the interpolated atmosphere is taken constant, if refined
 STRIP = 64  # lines read at once
 SCAN_LINES = (3, 8)  # of a patch, at least and at most, from which its atmosphere is found
@@ -190,7 +191,7 @@ def _scan(model: Retrieval, pixels: Pixels, refine: bool, lines: int) -> Row:
     """Atmosphere and sensor of a row of patches, from some of its ``lines``."""
     state, weights = model.encoder(pixels), model.made_for.weights
     through = (model.emulator, model.instrument)
-    shown, at = pixels, state
+    shown, at = replace(pixels, geometry=pixels.geometry.map(_even)), state
     if not refine:  # only the uncertainty is wanted, which a few columns tell
         few = torch.arange(0, pixels.column.shape[1], SCAN_SAMPLES)
         shown = pixels.samples(few)
@@ -218,6 +219,14 @@ def _scan(model: Retrieval, pixels: Pixels, refine: bool, lines: int) -> Row:
     sensor = [getattr(state.sensor, n)[:, 0].expand(pixels.column.shape) for n in SENSOR]
     columns = torch.stack(sensor, -1)
     return Row(torch.stack(deviation, -1), fit.carried, columns, pixels.usable.sum(1))
+
+
+def _even(angle: Tensor) -> Tensor:
+    """One value a patch, where its columns are seen alike, as from space: much less to simulate."""
+    spread = torch.nan_to_num(angle.amax((1, 2)) - angle.amin((1, 2)))  # of infinite heights: 0
+    if bool((spread < ALIKE).all()):
+        return angle.mean((1, 2), keepdim=True)
+    return angle
 
 
 def _combine(seen: list[Row], scene: Scene, patch: tuple[int, int]) -> Shared:

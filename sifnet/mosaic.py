@@ -83,5 +83,6 @@ class Mosaic:
     def column(self, sample: int) -> Mosaic:
         """One column, (line, 1)."""
         cut = (slice(None), slice(sample, sample + 1))
-        return Mosaic(self.field[cut], self.spectra, self.shares[cut], self.emission,
-                      self.sif_740[cut], self.bare_soil[cut])  # fmt: skip
+        met, field = np.unique(self.field[cut], return_inverse=True)
+        return Mosaic(field.reshape(-1, 1), self.spectra[met], self.shares[cut],
+                      self.emission[met], self.sif_740[cut], self.bare_soil[cut])  # fmt: skip
