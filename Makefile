@@ -16,7 +16,7 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures aerosol forecast desis model emulator clean
+.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures aerosol forecast desis loop model emulator clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
@@ -29,6 +29,7 @@ help:
 	@echo "make failures  what wrong assumptions do to SIF (a minute)"
 	@echo "make forecast  the masked-token model beside cheap forecasts (half an hour; needs reference data)"
 	@echo "make desis     DESIS scenes with known truth, the shape of reflectance, time and memory (half an hour)"
+	@echo "make loop      the forecast of the air in the retrieval, beside analysis and climatology (ten minutes)"
 	@echo "make aerosol   the aerosol forecast with and without weather, against persistence (ten minutes)"
 	@echo "make model     train the model that ships again (half an hour)"
 	@echo "make emulator  rebuild the emulator from full radiative transfer (hours)"
@@ -77,7 +78,7 @@ test-slow: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
 
-accuracy ablation atmosphere failures aerosol forecast desis: $(STAMP)
+accuracy ablation atmosphere failures aerosol forecast desis loop: $(STAMP)
 	$(BIN)/python tests/benchmarks/$@.py
 
 model: $(STAMP)

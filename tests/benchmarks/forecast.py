@@ -297,6 +297,7 @@ Each gives an ensemble. Its spread, and what an analysis is itself uncertain by,
 uncertainty in `atmosphere.nc`. What is hidden is first filled with what one would say without a
 model (our base: the best linear estimate from the visible hours of a grid point); the network
 predicts the rest.
+What a forecast is worth to SIF is in [loop.md](loop.md).
 
 ![Truth, mean, spread and error of a forecast and a filled gap](forecast.png)
 
