@@ -13,7 +13,13 @@ from typing import Any, TypeVar
 from sifnet.errors import SifnetError
 
 MEMORY = "2GiB"  # a worker; Dask ends one that takes more, and its scene is a failure
-ONE_THREAD = {f"{kind}_NUM_THREADS": 1 for kind in ("OMP", "MKL", "OPENBLAS")}
+ENVIRONMENT = {f"{kind}_NUM_THREADS": 1 for kind in ("OMP", "MKL", "OPENBLAS")} | {
+    # Dask's own setting has memory given back after every tensor, which halves the speed.
+    "MALLOC_TRIM_THRESHOLD_": 2**30,
+    "MALLOC_MMAP_THRESHOLD_": 2**25,
+    "MALLOC_TOP_PAD_": 2**26,
+    "MALLOC_ARENA_MAX": 1,
+}
 PATIENCE = 20  # s to reach a scheduler
 Result = TypeVar("Result")
 
@@ -76,8 +82,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     settings = {
         # One worker that dies of a scene is enough to know that the scene is at fault.
         "distributed.scheduler.allowed-failures": 0,
-        # Dask's own also has memory given back after every tensor, which halves the speed.
-        "distributed.nanny.pre-spawn-environ": ONE_THREAD,
+        "distributed.nanny.pre-spawn-environ": ENVIRONMENT,
         "distributed.worker.profile.enabled": False,
     }
     with dask.config.set(settings), _left_to_us():
