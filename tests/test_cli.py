@@ -149,14 +149,15 @@ def test_inspect_says_what_was_understood(scene: Path) -> None:
 def test_simulate_hands_its_arguments_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: dict[str, object] = {}
 
-    def simulate(sensor: str, output: Path, **options: int) -> Path:
+    def simulate(sensor: str, output: Path, **options: object) -> Path:
         seen.update(sensor=sensor, **options)
         return output / "scene.hdr"
 
     monkeypatch.setattr(simulation, "simulate", simulate)
     result = _run("simulate", "--sensor", "hyplant", "-o", tmp_path, "--lines", 8, "--seed", 3)
     assert result.exit_code == 0, result.output
-    assert seen == {"sensor": "hyplant", "lines": 8, "samples": 96, "seed": 3}
+    product = {"level": "L1C", "zipped": False}
+    assert seen == {"sensor": "hyplant", "lines": 8, "samples": 96, "seed": 3, **product}
     assert "scene.hdr" in result.output
 
 
