@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from atmorep_bridge.aerosol_net import AerosolNet, Pooling
 from atmorep_bridge.aerosol_series import Scaling, Windows
 from sifnet.errors import SifnetError
-from sifnet.trainer import make_trainer, run
+from sifnet.training.trainer import make_trainer, run
 
 FORMAT = 1
 DRIVERS = ("u", "v", "q")

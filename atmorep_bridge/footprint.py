@@ -17,7 +17,7 @@ from rasterio.windows import Window
 from scipy.ndimage import map_coordinates
 
 from sifnet.errors import SifnetError
-from sifnet.scene import Scene
+from sifnet.scenes.scene import Scene
 
 Array = NDArray[np.float64]
 

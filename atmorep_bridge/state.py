@@ -32,7 +32,7 @@ from atmorep_bridge.columns import HYPSOMETRIC, PROFILE_HEIGHTS
 from atmorep_bridge.footprint import Footprint
 from sifnet import __version__
 from sifnet.errors import SifnetError
-from sifnet.scene import Scene
+from sifnet.scenes.scene import Scene
 
 PRESSURE_SD, ELEVATION_SD, GAP_SD, BEYOND_SD = 1.0, 0.5, 0.08, 0.35  # hPa, hPa, hPa/h, hPa/h
 AIR_BETWEEN_SD = 2.0  # K

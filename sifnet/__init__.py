@@ -18,34 +18,36 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from sifnet.config import Config, read_config
     from sifnet.errors import SifnetError
-    from sifnet.evaluation import evaluate
+    from sifnet.evaluation.evaluate import evaluate
     from sifnet.physics.emulator import Emulator
     from sifnet.physics.instrument import Instrument
-    from sifnet.plots import quicklook
-    from sifnet.product import retrieve
-    from sifnet.readers import open_scene
-    from sifnet.retrieval import Retrieval, load
-    from sifnet.scene import Scene
-    from sifnet.simulation import simulate
-    from sifnet.training import fit
+    from sifnet.product.pictures import quicklook
+    from sifnet.product.retrieve import retrieve
+    from sifnet.retrieval.model import Retrieval, load
+    from sifnet.scenes import open_scene
+    from sifnet.scenes.scene import Scene
+    from sifnet.scenes.sensor import Sensor
+    from sifnet.simulation.simulate import simulate
+    from sifnet.training.config import Config, read_config
+    from sifnet.training.fit import fit
 
 _HOME = {
-    "Config": "config",
+    "Config": "training.config",
     "Emulator": "physics.emulator",
     "Instrument": "physics.instrument",
-    "Retrieval": "retrieval",
-    "Scene": "scene",
+    "Retrieval": "retrieval.model",
+    "Scene": "scenes.scene",
+    "Sensor": "scenes.sensor",
     "SifnetError": "errors",
-    "evaluate": "evaluation",
-    "fit": "training",
-    "load": "retrieval",
-    "open_scene": "readers",
-    "quicklook": "plots",
-    "read_config": "config",
-    "retrieve": "product",
-    "simulate": "simulation",
+    "evaluate": "evaluation.evaluate",
+    "fit": "training.fit",
+    "load": "retrieval.model",
+    "open_scene": "scenes",
+    "quicklook": "product.pictures",
+    "read_config": "training.config",
+    "retrieve": "product.retrieve",
+    "simulate": "simulation.simulate",
 }
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "Instrument",
     "Retrieval",
     "Scene",
+    "Sensor",
     "SifnetError",
     "evaluate",
     "fit",

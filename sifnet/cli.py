@@ -29,7 +29,7 @@ from sifnet.errors import SifnetError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sifnet.batch import Outcome
+    from sifnet.batch.run import Outcome
 
 out, err = Console(), Console(stderr=True)
 
@@ -124,13 +124,13 @@ def fit(
 
     Example: `sifnet fit 20200625-OEN-1132-0600-L1-S-FLUO_radiance.hdr -o out`
     """
-    from sifnet import training
-    from sifnet.batch import map_scene, read_atmosphere, source_of
-    from sifnet.config import Config, read_config
-    from sifnet.product import Provenance
-    from sifnet.readers import open_scene
-    from sifnet.report import write_report
-    from sifnet.trainer import is_first_process
+    from sifnet.product.provenance import Provenance
+    from sifnet.product.report import write_report
+    from sifnet.product.retrieve import map_scene, read_atmosphere, source_of
+    from sifnet.scenes import open_scene
+    from sifnet.training import fit as training
+    from sifnet.training.config import Config, read_config
+    from sifnet.training.trainer import is_first_process
 
     settings = read_config(config) if config else Config()
     given: dict[str, Any] = {"devices": devices, "precision": precision, "strategy": strategy}
@@ -200,8 +200,8 @@ def retrieve(
 
     Example: `sifnet retrieve downloads -m out/model.ckpt -o maps --workers 2`
     """
-    from sifnet.batch import Job, run
-    from sifnet.report import write_index
+    from sifnet.batch.index import write_index
+    from sifnet.batch.run import Job, run
 
     job = Job(output, model, sensor, atmosphere, _command(), overwrite=overwrite, cog=cog,
               labels=labels, aggregate=aggregate)  # fmt: skip
@@ -239,7 +239,7 @@ def simulate(
     Example: `sifnet simulate --sensor hyplant -o sim --lines 64 --samples 64 --seed 3`
     """
     with _build_extra():
-        from sifnet import simulation
+        from sifnet.simulation import simulate as simulation
 
         scene = simulation.simulate(
             sensor, output, lines=lines, samples=samples, seed=seed, level=level, zipped=zipped
@@ -265,7 +265,7 @@ def evaluate(
 
     Example: `sifnet evaluate out/line_sif.nc --truth sim/truth.nc --baselines`
     """
-    from sifnet.evaluation import compare
+    from sifnet.evaluation.evaluate import compare
 
     comparison = compare(product, truth, baselines=baselines, progress=err.is_terminal)
     _print_evaluation(comparison.table())
@@ -282,7 +282,7 @@ def inspect(
 
     Example: `sifnet inspect 20200625-OEN-1132-0600-L1-S-FLUO_radiance.hdr`
     """
-    from sifnet.readers import open_scene
+    from sifnet.scenes import open_scene
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for label, value in open_scene(scene, sensor=sensor).describe():
@@ -302,7 +302,7 @@ def pretrain(
     Kill it at any time: the same command goes on from the last 250 steps. This made the model
     that ships: `sifnet pretrain -o data/model_hyplant.ckpt`
     """
-    from sifnet.pretrained import pretrain as train
+    from sifnet.training.pretrain import pretrain as train
 
     written = train(sensor, output, steps=steps, seed=seed, progress=err.is_terminal)
     _say(f"model: {written}")
@@ -325,11 +325,11 @@ def build_emulator(
 
     Example: `sifnet build-emulator database -o data --states 2000 --workers 8 --resume`
     """
-    from sifnet.outputs import whole, writable
-    from sifnet.physics import database as runs
+    from sifnet.files import whole, writable
     from sifnet.physics.emulator import SHIPPED
-    from sifnet.physics.emulator_fit import FitSettings, fit_emulator
-    from sifnet.physics.samples import Samples
+    from sifnet.physics.full import database as runs
+    from sifnet.physics.full.emulator_fit import FitSettings, fit_emulator
+    from sifnet.physics.full.samples import Samples
 
     if not resume and any(database.glob("*.npz")):
         raise SifnetError(
@@ -372,7 +372,7 @@ def _say(text: str) -> None:
 
 def _print_evaluation(table: pd.DataFrame) -> None:
     """A row a method, whole even where a terminal is narrow, and what its columns mean."""
-    from sifnet.evaluation import COLUMNS
+    from sifnet.evaluation.evaluate import COLUMNS
 
     shown = Table(title="SIF at 760 nm against truth, mW m-2 nm-1 sr-1", title_justify="left",
                   box=SIMPLE, padding=(0, 1, 0, 0))  # fmt: skip

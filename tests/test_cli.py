@@ -15,9 +15,12 @@ from typer.testing import CliRunner, Result
 from conftest import PROJECT
 from fakes.emulator import fake_emulator
 from fakes.fitted import QUICK, quick_fit, write_known
-from sifnet import __version__, cli, outputs, simulation, training
+from sifnet import __version__, cli
 from sifnet.errors import SifnetError
 from sifnet.physics.emulator import Emulator
+from sifnet.product import netcdf as outputs
+from sifnet.simulation import simulate as simulation
+from sifnet.training import fit as training
 
 PRODUCT = "line_FLUO_radiance_sif.nc"
 CONFIG = {

@@ -26,7 +26,8 @@ from atmorep_bridge.core.statistics import Statistics, fit
 from atmorep_bridge.core.tokens import on_points, to_tokens
 from atmorep_bridge.core.windows import Region
 from sifnet.errors import SifnetError
-from sifnet.trainer import make_trainer, output_folder, run
+from sifnet.files import writable
+from sifnet.training.trainer import make_trainer, run
 
 FORMAT = 1  # of the checkpoint
 
@@ -200,7 +201,7 @@ def train(
         SifnetError: the region is smaller than a window, or the output cannot be written.
     """
     output = Path(output)
-    folder = output_folder(output.with_suffix(".training"))
+    folder = writable(output.with_suffix(".training"))
     lightning.seed_everything(config.seed, verbose=False)
     region = region.loaded()
     core = Core(setup, fit(region, setup), config)

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
+from sifnet.files import data_file
 from sifnet.physics.state import Atmosphere, Geometry, check_ranges
 from sifnet.physics.transfer import PRODUCTS, TransferFunctions
-from sifnet.tables import data_file
 
 SHIPPED = {False: "emulator_airborne.npz", True: "emulator_space.npz"}
 

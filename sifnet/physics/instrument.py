@@ -18,75 +18,16 @@ from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.state import SensorState
+from sifnet.physics.state import RANGES, SensorState
 from sifnet.physics.transfer import PRODUCTS, TransferFunctions
 
 _Array = NDArray[np.floating]
 Response = Sequence[tuple[Sequence[float] | _Array, Sequence[float] | _Array]]
 
-FIT_WINDOW = (750.0, 770.0)  # nm, the bands of the published retrievals
 _SIGMA_PER_FWHM = 1.0 / np.sqrt(8.0 * np.log(2.0))
 _REACH = 1.8  # FWHM on either side over which a response is summed: 4.2 sigma, 2e-5 of its area
 _NODES = ((5, 3), (7, 4), (9, 5), (11, 6), (14, 8))  # of shift and width change
 _WANTED, _ALLOWED = 1e-4, 1e-3  # relative error of radiance by the interpolation
-
-
-@dataclass(frozen=True)
-class Nominal:
-    """What is usual for a sensor, used where a scene does not say better; nm.
-
-    Attributes:
-        sampling: distance of band centres.
-        fwhm: full width at half maximum of the response.
-        shift_range: lowest and highest wavelength shift worth looking for.
-        fwhm_range: lowest and highest change of width.
-        window: that is fitted; wider where bands are, so that there are enough of them.
-        space: whether it is in space.
-        predicts_shape: whether the sensor sees enough beside the window to predict the shape of
-            reflectance in it, and needs to.
-    """
-
-    sampling: float
-    fwhm: float
-    shift_range: tuple[float, float]
-    fwhm_range: tuple[float, float]
-    window: tuple[float, float] = FIT_WINDOW
-    space: bool = False
-    predicts_shape: bool = False
-
-    def centres(self) -> _Array:
-        """Band centres within the window, nm."""
-        return np.arange(self.window[0], self.window[1] + 1e-6, self.sampling)
-
-
-INSTRUMENTS: dict[str, Nominal] = {
-    "hyplant": Nominal(0.11, 0.25, (-0.12, 0.12), (-0.06, 0.06)),
-    "flox": Nominal(0.153, 0.31, (-0.25, 0.25), (-0.06, 0.06)),
-    "desis": Nominal(2.553, 3.5, (-1.75, 1.25), (-0.30, 0.30), (743.5, 783.5), True, True),
-}
-"""Sampling and widths: Siegmann et al. 2019 (HyPlant FLUO), the FloX spectra themselves,
-Krutz et al. 2019 (DESIS); ranges: the published simulations for HyPlant (widened) and DESIS."""
-
-
-def usual_for(sensor: str) -> Nominal:
-    """What is usual for a sensor, HyPlant's for one that is not known."""
-    return INSTRUMENTS.get(sensor, INSTRUMENTS["hyplant"])
-
-
-def nominal_of(sensor: str) -> Nominal:
-    """What is usual for a sensor.
-
-    Raises:
-        SifnetError: the sensor is not known.
-    """
-    if sensor not in INSTRUMENTS:
-        raise SifnetError(
-            "unknown sensor",
-            found=repr(sensor),
-            expected=f"one of {', '.join(INSTRUMENTS)}",
-            remedy="Give centres and widths to Instrument for any other sensor.",
-        )
-    return INSTRUMENTS[sensor]
 
 
 class Instrument(nn.Module):
@@ -110,8 +51,8 @@ class Instrument(nn.Module):
         emulator: Emulator,
         *,
         response: Response | None = None,
-        shift_range: tuple[float, float] = INSTRUMENTS["hyplant"].shift_range,
-        fwhm_range: tuple[float, float] = INSTRUMENTS["hyplant"].fwhm_range,
+        shift_range: tuple[float, float] = RANGES["wavelength_shift"],
+        fwhm_range: tuple[float, float] = RANGES["fwhm_shift"],
     ) -> None:
         """Build the matrices of a sensor.
 
@@ -161,36 +102,6 @@ class Instrument(nn.Module):
         # (product, component * node, band): one matrix product serves components and nodes.
         merged = torch.as_tensor(fitted).permute(2, 3, 0, 1, 4).flatten(1, 3)
         self.register_buffer("matrices", merged.contiguous().to(like))
-
-    @classmethod
-    def nominal(cls, sensor: str, emulator: Emulator) -> Instrument:
-        """The nominal instrument of a sensor over the fit window.
-
-        Raises:
-            SifnetError: the sensor is not known.
-        """
-        usual = nominal_of(sensor)
-        return cls.of_sensor(sensor, usual.centres(), usual.fwhm, emulator)
-
-    @classmethod
-    def of_sensor(
-        cls,
-        sensor: str,
-        centre: ArrayLike,
-        fwhm: ArrayLike,
-        emulator: Emulator,
-        response: Response | None = None,
-    ) -> Instrument:
-        """Given bands with the shifts and widths usual for a sensor; HyPlant's for others."""
-        usual = usual_for(sensor)
-        return cls(
-            centre,
-            fwhm,
-            emulator,
-            shift_range=usual.shift_range,
-            fwhm_range=usual.fwhm_range,
-            response=response,
-        )
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:

@@ -14,12 +14,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sifnet.errors import SifnetError
-from sifnet.tables import data_file
+from sifnet.files import data_file
 
 Array = NDArray[np.float64]
 
 RANGE = (12625.0, 13675.0)  # cm-1; the list of lines reaches 25 cm-1 beyond
 LINE_WING = 25.0  # cm-1 on each side of a line
+COARSE_WAVELENGTH: Array = np.arange(400.0, 1001.0)  # nm, for bands of some nanometres
 
 
 @cache
@@ -77,3 +78,12 @@ def solar_irradiance(wavenumber: ArrayLike, lines: pd.DataFrame | None = None) -
     Args and errors as ``solar_transmittance``. Another sun is any function of this signature.
     """
     return solar_continuum(wavenumber) * solar_transmittance(wavenumber, lines)
+
+
+@cache
+def coarse_solar_irradiance() -> Array:
+    """(COARSE_WAVELENGTH) extraterrestrial irradiance of ASTM G173-03, mW m-2 nm-1."""
+    from pvlib.spectrum import get_reference_spectra
+
+    sun = get_reference_spectra(standard="ASTM G173-03")["extraterrestrial"] * 1e3
+    return np.interp(COARSE_WAVELENGTH, sun.index.to_numpy(float), sun.to_numpy(float))

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sifnet.files import data_file
 from sifnet.physics.fields import TensorFields
-from sifnet.tables import data_file
 
 CENTRE, SCALE = 760.0, 10.0  # nm, where the quadratic of reflectance is expanded
 REFLECTANCE_SPAN = 40.0  # nm, 740 to 780, over which the slope ratio is defined

@@ -15,7 +15,7 @@ from atmorep_bridge.state import write
 from fakes import advection
 from fakes.advection import COLUMNS, PIXEL, ROWS, STEP, labelled, moved, plume, uniform_wind
 from sifnet.errors import SifnetError
-from sifnet.priors import describe
+from sifnet.retrieval.prior import describe
 
 BLOWING = AerosolTraining(steps=300, batch=4, width=8, rank=16, unroll=1)
 TINY = AerosolTraining(steps=2, width=4, rank=4, unroll=2)

@@ -24,9 +24,9 @@ from fakes.fields import (
     temperature_at,
 )
 from sifnet.errors import SifnetError
-from sifnet.physics.atmosphere import BOUNDARIES_KM
-from sifnet.physics.atmosphere import standard_temperature as simulated_temperature
-from sifnet.physics.spectroscopy import CrossSections
+from sifnet.physics.full.atmosphere import BOUNDARIES_KM
+from sifnet.physics.full.atmosphere import standard_temperature as simulated_temperature
+from sifnet.physics.full.spectroscopy import CrossSections
 from sifnet.units import AVOGADRO, GRAVITY, MOLAR_MASS_AIR, O2_FRACTION
 
 PLACE = (50.3, 7.1, 9.2)

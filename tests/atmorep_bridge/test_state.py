@@ -23,10 +23,10 @@ from fakes.fields import (
 )
 from fakes.fields import write as write_fields
 from fakes.hyplant import PLACE, fake_hyplant
-from sifnet.batch import read_atmosphere
 from sifnet.errors import SifnetError
-from sifnet.pixels import read
-from sifnet.priors import describe, on_terrain
+from sifnet.product.retrieve import read_atmosphere
+from sifnet.retrieval.pixels import read
+from sifnet.retrieval.prior import describe, on_terrain
 
 HOUR = 9 + 20 / 60
 

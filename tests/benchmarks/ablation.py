@@ -17,13 +17,13 @@ import xarray as xr
 from lines import LINES, line
 from numpy.typing import NDArray
 
-from sifnet.losses import LossWeights
-from sifnet.maps import retrieve
-from sifnet.pretrained import model_for
-from sifnet.readers import open_scene
-from sifnet.retrieval import Retrieval
-from sifnet.scene import Scene
-from sifnet.training import Training, fit
+from sifnet.retrieval.losses import LossWeights
+from sifnet.retrieval.model import Retrieval
+from sifnet.retrieval.shipped import model_for
+from sifnet.retrieval.strips import retrieve
+from sifnet.scenes import open_scene
+from sifnet.scenes.scene import Scene
+from sifnet.training.fit import Training, fit
 from sifnet.units import standard_pressure
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -182,7 +182,7 @@ def patches(side: int) -> Make:
 
     def make(scene: Scene) -> Retrieval:
         model = model_for(scene)
-        model.made_for = replace(model.made_for, patch=(side, side))
+        model.setup = replace(model.setup, patch=(side, side))
         return model
 
     return make
@@ -191,8 +191,8 @@ def patches(side: int) -> Make:
 def no_bare_ground(scene: Scene) -> Retrieval:
     """The model that ships, told of no bare ground."""
     model = model_for(scene)
-    weights = replace(model.made_for.weights, bare_ndvi=-1.0)
-    model.made_for = replace(model.made_for, weights=weights)
+    weights = replace(model.setup.weights, bare_ndvi=-1.0)
+    model.setup = replace(model.setup, weights=weights)
     return model
 
 

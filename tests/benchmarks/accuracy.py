@@ -21,12 +21,12 @@ import torch
 import xarray as xr
 from lines import LINES, greenness, line
 
-from sifnet.evaluation import COLUMNS, Comparison, compare
-from sifnet.pretrained import SHIPPED
-from sifnet.product import Provenance, retrieve
-from sifnet.readers import open_scene
-from sifnet.tables import data_file
-from sifnet.training import fit
+from sifnet.evaluation.evaluate import COLUMNS, Comparison, compare
+from sifnet.files import data_file
+from sifnet.product.provenance import Provenance
+from sifnet.product.retrieve import retrieve
+from sifnet.scenes import open_scene
+from sifnet.training.fit import fit
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHOWN = {
@@ -40,7 +40,7 @@ SHOWN = {
 def main(folder: Path) -> None:
     """Run all and write the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    shipped = Provenance(model_file=data_file(SHIPPED["hyplant"]))
+    shipped = Provenance(model_file=data_file("model_hyplant.ckpt"))
     compared: dict[str, Comparison] = {}
     page = [_head()]
     for name in LINES:

@@ -30,7 +30,7 @@ from atmorep_bridge.aerosol_forecast import calibrate
 from atmorep_bridge.aerosol_net import Convolution, Pooling, encoder, parameters
 from atmorep_bridge.aerosol_series import AEROSOL, Scaling
 from atmorep_bridge.fields import open_fields
-from sifnet.trainer import make_trainer, run
+from sifnet.training.trainer import make_trainer, run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from fakes import advection

@@ -26,18 +26,18 @@ from scipy.ndimage import uniform_filter
 from weather import SAMPLES, Weather, era5, ifs
 
 from atmorep_bridge.state import state
-from sifnet.baselines.all import evenly
-from sifnet.baselines.fld import fld_scene
-from sifnet.baselines.optimal_estimation import optimal_estimation_scene
-from sifnet.baselines.spectral_fitting import spectral_fitting_scene
-from sifnet.landscape import smooth_pattern
-from sifnet.maps import retrieve
-from sifnet.pretrained import model_for
-from sifnet.priors import PRESSURE_SD, on_terrain
-from sifnet.readers import open_scene
-from sifnet.scene import Scene
-from sifnet.scenery import PLACE, Settings
-from sifnet.simulation import Relief, simulate
+from sifnet.evaluation.methods.all import evenly
+from sifnet.evaluation.methods.fld import fld_scene
+from sifnet.evaluation.methods.optimal_estimation import optimal_estimation_scene
+from sifnet.evaluation.methods.spectral_fitting import spectral_fitting_scene
+from sifnet.retrieval.prior import PRESSURE_SD, on_terrain
+from sifnet.retrieval.shipped import model_for
+from sifnet.retrieval.strips import retrieve
+from sifnet.scenes import open_scene
+from sifnet.scenes.scene import Scene
+from sifnet.simulation.ground import smooth_pattern
+from sifnet.simulation.scenery import PLACE, Settings
+from sifnet.simulation.simulate import Relief, simulate
 from sifnet.units import standard_pressure
 
 Array = NDArray[np.float64]

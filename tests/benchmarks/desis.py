@@ -25,18 +25,18 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sifnet.aggregate import aggregate
-from sifnet.limits import limits
-from sifnet.physics import wide_range
+from sifnet.evaluation.limits import limits
+from sifnet.files import data_file
+from sifnet.physics.solar import COARSE_WAVELENGTH
 from sifnet.physics.surface import sif_740_ratio
-from sifnet.product import retrieve
-from sifnet.readers import open_scene
-from sifnet.retrieval import load
-from sifnet.shape import GRID, Reading
-from sifnet.shape_training import Lesson, Skies, lesson
-from sifnet.simulation import simulate
-from sifnet.simulation_desis import drawn
-from sifnet.tables import data_file
+from sifnet.product.aggregate import aggregate
+from sifnet.product.retrieve import retrieve
+from sifnet.retrieval.model import load
+from sifnet.retrieval.shape import GRID, Reading
+from sifnet.scenes import open_scene
+from sifnet.simulation.desis import drawn
+from sifnet.simulation.simulate import simulate
+from sifnet.training.shape import Lesson, Skies, lesson
 
 ROOT = Path(__file__).resolve().parents[2]
 SCOPE = ROOT.parent / "shared" / "data" / "scope" / "scope_verification_100scenes_640_850nm.npz"
@@ -184,7 +184,7 @@ def greenness(mapped: dict[str, Mapped]) -> str:
 
 
 def read(grounds: np.ndarray, glows: bool) -> tuple[Lesson, Reading]:
-    """Spectra of grounds (ground, wide_range.WAVELENGTH) under fresh skies, and their reading."""
+    """Spectra of grounds (ground, COARSE_WAVELENGTH) under fresh skies, and their reading."""
     predictor = load(data_file("model_desis.ckpt")).predictor
     assert predictor is not None
     rng = np.random.default_rng(5)
@@ -201,7 +201,7 @@ def unseen() -> str:
         return title + f"Not computed: {SCOPE.name} is not at hand."
     with np.load(SCOPE) as scope:
         wave, table = scope["wl_nm"], scope["reflectance"]
-    grounds = np.array([np.interp(wide_range.WAVELENGTH, wave, row) for row in table])
+    grounds = np.array([np.interp(COARSE_WAVELENGTH, wave, row) for row in table])
     seen, told = read(grounds.clip(1e-3), True)
     shape = told.shape + told.by_sif * seen.sif_760
     error = (seen.shape - shape).numpy()
@@ -222,7 +222,7 @@ def unseen() -> str:
 
 def elsewhere() -> str:
     """Where the spectrum is none that was learned."""
-    wave = wide_range.WAVELENGTH
+    wave = COARSE_WAVELENGTH
     step = 1 / (1 + np.exp(-(wave - 700) / 3.0))
     kinds = {
         "snow": 0.9 - 0.1 * np.clip((wave - 700) / 300, 0, 1),

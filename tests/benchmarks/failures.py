@@ -18,17 +18,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sifnet.losses import LossWeights, total_sd
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import transfer_on_bands
-from sifnet.physics.instrument import INSTRUMENTS, Instrument
+from sifnet.physics.instrument import Instrument
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.physics.transfer import at_sensor_radiance
-from sifnet.pixels import Pixels
-from sifnet.priors import ATMOSPHERE_PRIOR, PRESSURE_SD
-from sifnet.refinement import refine_shared, refine_surface
+from sifnet.retrieval.losses import LossWeights, total_sd
+from sifnet.retrieval.pixels import Pixels
+from sifnet.retrieval.prior import ATMOSPHERE_PRIOR, PRESSURE_SD
+from sifnet.retrieval.refinement import refine_shared, refine_surface
+from sifnet.scenes.hyplant import SENSOR as HYPLANT
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHAPE = (1, 16, 16)
@@ -92,7 +93,7 @@ class Patch:
 
     def error(self, radiance: Tensor) -> tuple[float, float]:
         """Mean error of sif_760 over vegetation and over soil."""
-        noise = noise_sd(radiance, "hyplant")
+        noise = noise_sd(radiance, HYPLANT.shot_noise)
         pixels = Pixels(
             radiance=radiance,
             noise=noise,
@@ -135,7 +136,7 @@ def adjacency(patch: Patch, share: float) -> Tensor:
 def wings(patch: Patch, share: float) -> Tensor:
     """A share of each band's response lies in wings five times as wide."""
     grid = np.linspace(-3.0, 3.0, 601)
-    fwhm = INSTRUMENTS["hyplant"].fwhm
+    fwhm = HYPLANT.fwhm
 
     def gaussian(width: float) -> NDArray:
         y = np.exp(-4 * np.log(2) * (grid / width) ** 2)
@@ -201,7 +202,7 @@ CASES: dict[str, tuple[Callable[[Patch, float], Tensor], NDArray]] = {
 def main() -> None:
     """Draw all cases."""
     emulator = Emulator.load().requires_grad_(False)
-    usual = INSTRUMENTS["hyplant"]
+    usual = HYPLANT
     instrument = Instrument(usual.centres(), usual.fwhm, emulator)
     figure, axes = plt.subplots(2, 4, figsize=(14, 6.5), layout="compressed", sharey=True)
     for axis, (label, (case, values)) in zip(axes.flat, CASES.items(), strict=True):

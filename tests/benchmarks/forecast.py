@@ -85,7 +85,7 @@ def model(name: str, folder: Path) -> Path:
     config = Training(steps=steps, batch=16 if file == UK else 8)
     if path.exists():
         found = load(path)
-        if (found.made_for, found.how) == (setup, config):
+        if (found.setup, found.how) == (setup, config):
             return path
     torch.set_num_threads(1)
     begun = time.time()

@@ -21,8 +21,9 @@ from rich.table import Table
 
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import simulate
-from sifnet.physics.instrument import INSTRUMENTS, Instrument
+from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State, Surface
+from sifnet.scenes.hyplant import SENSOR as HYPLANT
 
 PATCHES, SIDE = 16, 61  # the published patch
 RUNS = 7
@@ -62,7 +63,7 @@ def accuracy() -> Table:
 def speed() -> Table:
     """Spectra a second, in a batch of patches and one by one."""
     emulator = Emulator.load()
-    instrument = Instrument(INSTRUMENTS["hyplant"].centres(), 0.25, emulator)
+    instrument = Instrument(HYPLANT.centres(), 0.25, emulator)
     batch = _state((PATCHES, 1, 1), (PATCHES, 1, SIDE), (PATCHES, SIDE, SIDE))
     single = _state((1,), (1,), (1,))
     count, loop = PATCHES * SIDE * SIDE, 30

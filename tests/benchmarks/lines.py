@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sifnet.landscape import Ground
-from sifnet.scenery import Settings
-from sifnet.simulation import simulate
+from sifnet.simulation.ground import Ground
+from sifnet.simulation.scenery import Settings
+from sifnet.simulation.simulate import simulate
 
 SHAPE = (128, 96)  # lines, samples
 LINES: dict[str, dict[str, float]] = {

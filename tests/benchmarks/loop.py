@@ -27,11 +27,11 @@ from weather import SAMPLES
 from atmorep_bridge.core.outputs import atmosphere_at
 from atmorep_bridge.core.windows import HOUR, open_region
 from atmorep_bridge.state import BEYOND_SD, TEMPERATURE_SD, write
-from sifnet.outputs import read_netcdf
-from sifnet.priors import ATMOSPHERE_PRIOR, PRESSURE_SD
-from sifnet.readers import open_scene
-from sifnet.readers.sun import sun_angles
-from sifnet.scene import Scene
+from sifnet.product.netcdf import read_netcdf
+from sifnet.retrieval.prior import ATMOSPHERE_PRIOR, PRESSURE_SD
+from sifnet.scenes import open_scene
+from sifnet.scenes.scene import Scene
+from sifnet.scenes.sun import sun_angles
 from sifnet.units import standard_pressure
 
 PRIORS = {

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyproj import Transformer
 
 from atmorep_bridge.columns import temperature_offset
-from sifnet.scenery import NOON, PLACE
+from sifnet.simulation.scenery import NOON, PLACE
 from sifnet.units import GRAVITY, standard_pressure
 
 Array = NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from sifnet.physics.database import STATE
+from sifnet.physics.full.database import STATE
 from sifnet.physics.state import RANGES
 
 _FINE = np.arange(739.8, 780.2001, 0.01)

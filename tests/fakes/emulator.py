@@ -9,7 +9,7 @@ from functools import cache
 
 from fakes.samples import fake_samples
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.emulator_fit import FitSettings, fit_samples
+from sifnet.physics.full.emulator_fit import FitSettings, fit_samples
 from sifnet.physics.state import RANGES
 
 

@@ -343,7 +343,7 @@ def scene_at(
     **attributes: Any,
 ) -> Any:
     """A bright scene of HyPlant at a place; latitude and longitude may be (dims, values)."""
-    from sifnet.scene import Scene
+    from sifnet.scenes.scene import Scene
 
     bands = np.arange(745.0, 772.0, 0.5)
     extra = {"latitude": latitude, "longitude": longitude}

@@ -10,9 +10,9 @@ import numpy as np
 
 from fakes.emulator import fake_emulator
 from fakes.scenes import KnownScene, known_scene
-from sifnet.readers.hyplant import write_hyplant
-from sifnet.retrieval import Retrieval
-from sifnet.training import Training, fit
+from sifnet.retrieval.model import Retrieval
+from sifnet.simulation.hyplant_product import write_hyplant
+from sifnet.training.fit import Training, fit
 
 QUICK = Training(
     epochs=1, steps_per_epoch=2, batch=2, lines_per_step=4, pretrain_steps=5, patch=(12, 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from sifnet.scene import FIT_WINDOW, Flag, Scene
+from sifnet.scenes.scene import FIT_WINDOW, Flag, Scene
 
 
 def fake_scene(lines: int = 6, samples: int = 5, **attributes: object) -> Scene:

@@ -6,8 +6,8 @@ from functools import cache
 
 from fakes.database import fake_products, fake_states
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.emulator_fit import FitSettings, fit_samples
-from sifnet.physics.samples import Samples
+from sifnet.physics.full.emulator_fit import FitSettings, fit_samples
+from sifnet.physics.full.samples import Samples
 
 
 @cache

@@ -15,7 +15,8 @@ from sifnet.physics.instrument import Instrument
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
-from sifnet.scene import Scene
+from sifnet.scenes import record_of
+from sifnet.scenes.scene import Scene
 from sifnet.units import standard_pressure
 
 
@@ -97,7 +98,7 @@ def known_scene(
             irradiance = torch.pi * t.ground / t.up * (0.9 + 0.1 * uniform()[..., None])
             extra["irradiance"] = (("line", "sample", "band"), irradiance.numpy())
         radiance = simulate(state, seen, emulator, instrument, irradiance)
-        noise = noise_sd(radiance, sensor)
+        noise = noise_sd(radiance, record_of(sensor).shot_noise)
         radiance = radiance + noise * torch.randn(radiance.shape, generator=rng)
     red = torch.where(bare, radiance[..., 0] * 0.9, radiance[..., 0] * 0.15)
     bands = np.concatenate([[660.0, 670.0], wavelength, [772.0, 775.0]])

@@ -10,8 +10,8 @@ import torch
 from fakes.samples import fake_samples, fitted_emulator
 from sifnet.errors import SifnetError
 from sifnet.physics.emulator import Emulator, state_features
-from sifnet.physics.emulator_errors import emulator_errors
-from sifnet.physics.emulator_fit import FitSettings, compress, covered_ranges, fit_emulator
+from sifnet.physics.full.emulator_errors import emulator_errors
+from sifnet.physics.full.emulator_fit import FitSettings, compress, covered_ranges, fit_emulator
 from sifnet.physics.state import RANGES, Geometry
 
 QUICK = FitSettings(components=6, width=16, blocks=1, epochs=3)

@@ -8,8 +8,8 @@ import torch
 
 from fakes.database import fake_products
 from fakes.samples import fitted_emulator
-from sifnet.physics.database import GRID
 from sifnet.physics.forward import simulate
+from sifnet.physics.full.database import GRID
 from sifnet.physics.instrument import Instrument, gaussian_response
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface

@@ -26,7 +26,7 @@ def test_train_then_ask_everything(waves: Path, tmp_path: Path) -> None:
     run("train", waves, "--field", "t2m", "--field", "ps", "--until", "2020-06-22T12",
         "--neighbourhood", "8,8,8", "--patch", "2,4,4", "--steps", "2", "--batch", "2",
         "-o", model)  # fmt: skip
-    setup = load(model).made_for
+    setup = load(model).setup
     assert setup.names == ("temperature_2m", "surface_pressure")
     assert setup.fields[0].coupled == ("surface_pressure",)
     run("nowcast", model, waves, "--last", LAST, "--hours", "6", "-o", tmp_path / "f.nc",

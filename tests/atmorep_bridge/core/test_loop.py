@@ -17,8 +17,8 @@ from atmorep_bridge.state import write
 from fakes.emulator import fake_emulator
 from fakes.fitted import quick_fit
 from fakes.scenes import known_scene
-from sifnet.baselines.optimal_estimation import optimal_estimation_scene
-from sifnet.scene import Scene
+from sifnet.evaluation.methods.optimal_estimation import optimal_estimation_scene
+from sifnet.scenes.scene import Scene
 
 LAST = np.datetime64("2020-06-23T12", "ns")
 PLACE = 51.5, 1.5  # degrees north and east

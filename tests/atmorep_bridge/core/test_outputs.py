@@ -98,7 +98,7 @@ def test_place_and_time_are_interpolated_and_spread_widens_the_analysis(tmp_path
 def test_sifnet_takes_it_as_its_prior() -> None:
     from fakes.emulator import fake_emulator
     from fakes.scenes import known_scene
-    from sifnet.priors import atmosphere_prior
+    from sifnet.retrieval.prior import atmosphere_prior
 
     scene = known_scene(fake_emulator(), lines=4, samples=4).scene
     air = atmosphere_at(ensemble(aot_550=0.2, surface_pressure=990.0), 50.1, 6.0, TIME)

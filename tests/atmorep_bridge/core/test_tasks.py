@@ -129,7 +129,7 @@ def test_tiles_cover_a_globe_across_its_seam(tmp_path: Path) -> None:
 def test_what_is_seen_comes_back(core: Core, region: Region) -> None:
     given = {"temperature_2m": torch.randn(2, 1, 8, 12, 16)}
     times = np.stack([region.times[:8], region.times[5:13]])
-    found = predict(core, region, given, times, everything(core.made_for, Kind.SEEN))
+    found = predict(core, region, given, times, everything(core.setup, Kind.SEEN))
     for member in found["temperature_2m"]:
         assert torch.equal(member, given["temperature_2m"])
 

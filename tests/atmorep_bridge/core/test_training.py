@@ -95,7 +95,7 @@ def test_same_seed_same_weights_and_no_code_in_checkpoints(
     assert not torch.equal(first, other)
     assert torch.load(tmp_path / "0.ckpt", weights_only=True)["format"] == 1
     again = load(tmp_path / "0.ckpt")
-    assert again.made_for == setup
+    assert again.setup == setup
     assert torch.equal(again.model.parts["temperature_2m"].tails.weight, first)
     assert sorted(p.name for p in tmp_path.glob("0*")) == ["0.ckpt", "0.training"]
     assert [p.name for p in (tmp_path / "0.training").iterdir()] == ["log"]

@@ -1,0 +1,1 @@
+"""Many scenes: found, mapped each by itself, remembered, shown."""

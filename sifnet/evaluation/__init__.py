@@ -1,0 +1,1 @@
+"""Products against truth, against other methods, and against the least possible error."""

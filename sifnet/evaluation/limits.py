@@ -1,0 +1,217 @@
+"""How well the photons of a scene determine fluorescence: the limit every method is held against.
+
+The Cramer-Rao bound of sif_760 with priors on what is not sought (Rodgers 2000, eq. 2.27): noise
+of ``pixels.noise`` only, a perfect simulation, the priors of ``priors`` on the atmosphere, a flat
+range of shift and width for the sensor, and none on the surface. Once for a pixel by itself, and
+once for a patch whose pixels share an atmosphere and whose columns share a sensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sifnet.evaluation.methods import nominal_instrument, shipped_emulator
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.fields import TensorFields
+from sifnet.physics.instrument import Instrument
+from sifnet.physics.state import Atmosphere, SensorState, State
+from sifnet.physics.surface import Surface
+from sifnet.retrieval.information import (
+    Blocks,
+    normal_blocks,
+    posterior_sd,
+    shared_equations,
+    sif_sd,
+    solve_shared,
+)
+from sifnet.retrieval.jacobians import SHARED, to_polynomial
+from sifnet.retrieval.pixels import Pixels, patch_shape, strips
+from sifnet.retrieval.refinement import refine_surface
+from sifnet.retrieval.shape import ShapePredictor
+from sifnet.scenes.scene import Scene
+
+AT_ONCE = 1024  # pixels; what is computed of them stays in the processor's cache
+COUNT = len(Atmosphere.__dataclass_fields__)
+Maps = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Point(TensorFields):
+    """A state of the pixels of some patches, and the normal equations around it.
+
+    Attributes:
+        deviation: ``patch, sample, 8``, of atmosphere and sensor from their priors, in prior sd;
+            the atmosphere's part is the same in all columns.
+        surface: ``patch, line, sample, 4``, see ``information.Blocks``.
+        blocks: normal equations, ``patch, line, sample``.
+    """
+
+    deviation: Tensor
+    surface: Tensor
+    blocks: Blocks
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Pixels, and the simulation that is to explain them."""
+
+    pixels: Pixels
+    emulator: Emulator
+    instrument: Instrument
+
+    @property
+    def units(self) -> Tensor:
+        """Prior standard deviations of SHARED, ``patch, 1, 1, 8``.
+
+        That of the sensor is a flat distribution's over the instrument's range, width / sqrt 12.
+        """
+        ranges = self.instrument.ranges.values()
+        sensor = [(high - low) / 12**0.5 for low, high in ranges]
+        atmosphere = torch.stack([sd for _, sd in self.pixels.prior.sd.items()], dim=-1)
+        full = atmosphere.new_tensor(sensor).expand(*atmosphere.shape[:-1], -1)
+        return torch.cat([atmosphere, full], dim=-1)
+
+    def state(self, deviation: Tensor) -> State:
+        """Atmosphere ``patch, 1, 1`` and nominal sensor ``patch, 1, sample``, moved; bare level
+        ground of reflectance 0.3 as a surface to start from."""
+        change = deviation[:, None].to(self.units) * self.units
+        air = [
+            mean + change[:, :, :1, i] for i, (_, mean) in enumerate(self.pixels.prior.mean.items())
+        ]
+        plain = torch.zeros_like(self.pixels.ndvi)
+        surface = Surface(plain + 0.3, plain, plain + 1.0, plain)
+        return State(Atmosphere(*air), surface, SensorState(*change[..., COUNT:].unbind(-1)))
+
+    def around(self, deviation: Tensor, surface: Tensor) -> Point:
+        """Normal equations around a state, given as in ``Point``."""
+        p = self.pixels
+        blocks = normal_blocks(
+            p.radiance,
+            p.noise,
+            surface,
+            self.state(deviation),
+            p.geometry,
+            self.units,
+            self.emulator,
+            self.instrument,
+            p.irradiance,
+            p.known,
+        )
+        return Point(deviation, surface, blocks)
+
+    def prior(self) -> Point:
+        """The prior's atmosphere and sensor, with the surfaces that suit them best."""
+        usable = self.pixels.usable
+        deviation = usable.new_zeros(usable.shape[0], usable.shape[2], len(SHARED)).double()
+        fit = refine_surface(
+            self.pixels,
+            self.pixels.noise,
+            self.state(deviation),
+            self.emulator,
+            self.instrument,
+            steps=3,
+        )
+        return self.around(deviation, to_polynomial(fit.state.surface))
+
+    def columns(self, point: Point) -> tuple[Tensor, Tensor]:
+        """Matrix ``patch, sample, 8, 8`` and right side of every column's usable pixels."""
+        matrix, side = shared_equations(point.blocks)
+        usable = self.pixels.usable[..., None]
+        side = torch.where(usable, side, 0.0).sum(1)
+        return torch.where(usable[..., None], matrix, 0.0).sum(1), side
+
+    def uncertainty(self, point: Point) -> Tensor:
+        """Posterior sd of sif_760 with atmosphere and sensor shared, ``patch, line, sample``."""
+        matrix, side = self.columns(point)
+        shared = solve_shared(matrix, side, point.deviation, torch.ones_like(side))
+        return sif_sd(point.blocks, shared.covariance[:, None])
+
+
+def limits(
+    scene: Scene,
+    *,
+    emulator: Emulator | None = None,
+    atmosphere: xr.Dataset | None = None,
+    patch: tuple[int, int] = (32, 32),
+    predictor: ShapePredictor | None = None,
+) -> xr.Dataset:
+    """Smallest possible standard deviation of sif_760, mW m-2 nm-1 sr-1, (line, sample).
+
+    ``single_pixel``: all is found from one pixel; ``patch``: the usable pixels of a patch share
+    the atmosphere, those of its columns the sensor. Linearised at the prior's atmosphere, the
+    nominal sensor and the surface that fits best there, which the limit hardly depends on. NaN
+    where a pixel is not usable.
+
+    Args:
+        emulator: the shipped one by default.
+        atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
+        patch: lines and samples.
+        predictor: of the shape of reflectance, which then counts as known as well as it says.
+
+    Raises:
+        SifnetError: fewer than 5 bands in the fit window.
+    """
+
+    def solve(problem: Problem) -> Maps:
+        point = problem.prior()
+        alone = posterior_sd(point.blocks, torch.ones(len(SHARED)))
+        return alone, problem.uncertainty(point)
+
+    return over_patches(
+        scene, solve, ("single_pixel", "patch"), emulator=emulator, atmosphere=atmosphere,
+        patch=patch, predictor=predictor,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def over_patches(
+    scene: Scene,
+    solve: Callable[[Problem], Maps],
+    names: tuple[str, ...],
+    *,
+    emulator: Emulator | None,
+    atmosphere: xr.Dataset | None,
+    patch: tuple[int, int],
+    predictor: ShapePredictor | None = None,
+) -> xr.Dataset:
+    """Maps (line, sample) of what ``solve`` makes of patches, NaN where pixels are not usable.
+
+    One row of patches is read at a time.
+    """
+    emulator = (emulator or shipped_emulator(scene)).requires_grad_(False)
+    instrument = nominal_instrument(scene, emulator)
+    shape = patch_shape(scene, patch)
+    maps = {name: np.full(scene.shape[:2], np.nan, np.float32) for name in names}
+    many = max(1, AT_ONCE // (shape[0] * shape[1]))
+    for window, pixels in strips(
+        scene,
+        shape,
+        strip=max(shape[0], patch[0]),
+        ranges=emulator.ranges,
+        window=scene.sensor.window,
+        atmosphere=atmosphere,
+        terrain=True,
+        predictor=predictor,
+    ):
+        groups = torch.arange(pixels.patches).split(many)
+        found = [
+            solve(Problem(pixels.map(lambda x, i=group: x[i]), emulator, instrument))  # type: ignore[misc]
+            for group in groups
+        ]
+        for name, parts in zip(names, zip(*found, strict=True), strict=True):
+            values = torch.cat(parts).masked_fill(~pixels.usable, torch.nan)
+            maps[name][window] = _whole(values, maps[name][window].shape).numpy()
+    return xr.Dataset({name: (("line", "sample"), values) for name, values in maps.items()})
+
+
+def _whole(values: Tensor, size: tuple[int, ...]) -> Tensor:
+    """``line, sample`` of values ``patch, line, sample``, less what only fills patches."""
+    across = -(-size[1] // values.shape[2])
+    rows = values.unflatten(0, (-1, across)).transpose(1, 2)
+    return rows.flatten(2, 3).flatten(0, 1)[: size[0], : size[1]]

@@ -1,0 +1,1 @@
+"""Full radiative transfer, line by line: what only the extra ``build`` needs."""

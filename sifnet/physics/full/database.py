@@ -1,0 +1,311 @@
+"""Full radiative transfer at many states: what the emulator is fitted to and tested on.
+
+A state is one atmosphere and one sun, seen by several sensors. A few hundred states are computed
+on every wavenumber. From the first of them the representative wavenumbers are learned
+(``reduction``), on which the thousands of states of the fit are computed; the others are kept to
+measure the emulator on. Every file is written whole or not at all, so a build may be killed and
+resumed at any time, and extended by asking for more states: state ``i`` is the same whatever the
+number asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from scipy.stats import qmc
+
+from sifnet.errors import SifnetError
+from sifnet.physics.full.atmosphere import optical_layers
+from sifnet.physics.full.radiative_transfer import MonochromaticTransfer, Observer, accurate
+from sifnet.physics.full.reduction import Reduction, snapshot
+from sifnet.physics.full.spectral_grids import GRID, PRESMOOTHING_FWHM, SpectralGrids
+from sifnet.physics.full.spectroscopy import CrossSections
+from sifnet.physics.state import RANGES, Atmosphere
+from sifnet.physics.transfer import SUNLIT
+
+__all__ = ["GRID", "PRESMOOTHING_FWHM", "STATE", "build", "draw", "load", "products", "transfer"]
+
+Array = NDArray[np.float64]
+Arrays = dict[str, NDArray[np.floating]]
+
+STATE = (
+    "surface_pressure",
+    "temperature_offset",
+    "aot_550",
+    "aerosol_height",
+    "aerosol_type",
+    "o2_scale",
+    "solar_zenith_angle",
+    "view_zenith_angle",
+    "relative_azimuth_angle",
+    "sensor_height",
+)
+"""Columns of the ``state`` array of a file, in units of ``physics.state``."""
+AIRBORNE_OBSERVERS, SPACE_OBSERVERS = 8, 4
+SNAPSHOTS = 128  # full states that the representative wavenumbers are learned from
+FULL = 320  # full states in all; the others measure the emulator
+BLOCK = 16  # states of the fit in a file
+MARGIN = 0.02
+"""States reach this share of a range beyond it, where physics allows, so that the emulator is as
+good at the limits of its ranges as within."""
+
+
+def transfer(
+    atmosphere: Atmosphere,
+    solar_zenith_angle: float,
+    observers: list[Observer],
+    cross_sections: CrossSections,
+) -> MonochromaticTransfer:
+    """Full radiative transfer of one state at the wavenumbers of ``cross_sections``."""
+    optics = optical_layers(atmosphere, cross_sections)
+    return accurate(optics, solar_zenith_angle, observers)
+
+
+def products(
+    atmosphere: Atmosphere,
+    solar_zenith_angle: float,
+    observers: list[Observer],
+    grids: SpectralGrids,
+) -> Array:
+    """The five products by full radiative transfer, (observer, 5, GRID); 1 AU."""
+    light = transfer(atmosphere, solar_zenith_angle, observers, grids.cross_sections)
+    return grids.products(light)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """State ``index`` of the database: an atmosphere, a sun and observers."""
+
+    atmosphere: Atmosphere
+    solar_zenith_angle: float
+    observers: list[Observer]
+
+    @property
+    def cos_sza(self) -> float:
+        """Cosine of the solar zenith angle."""
+        return float(np.cos(np.radians(self.solar_zenith_angle)))
+
+    def table(self) -> Array:
+        """(observer, len(STATE)) values."""
+        shared = [float(value) for _, value in self.atmosphere.items()] + [self.solar_zenith_angle]
+        return np.array(
+            [
+                [*shared, o.view_zenith_angle, o.relative_azimuth_angle, o.sensor_height]
+                for o in self.observers
+            ]
+        )
+
+
+def draw(index: int, seed: int = 0) -> Draw:
+    """Draw state ``index`` of the sequence that ``seed`` names; Sobol in atmosphere and sun."""
+    names = STATE[:7]
+    sequence = qmc.Sobol(len(names), scramble=True, rng=np.random.default_rng(seed))
+    point = sequence.fast_forward(index).random(1)[0] if index else sequence.random(1)[0]
+    values = {}
+    for name, u in zip(names, point, strict=True):
+        low, high = RANGES[name]
+        margin = MARGIN * (high - low)
+        # Nothing has a negative optical depth or zenith angle, nor a share beyond 0..1.
+        start = low if low == 0 else low - margin
+        stop = high if name == "aerosol_type" else high + margin
+        values[name] = start + u * (stop - start)
+    sza = values.pop("solar_zenith_angle")
+    rng = np.random.default_rng([seed, index])
+    count = AIRBORNE_OBSERVERS + SPACE_OBSERVERS
+    low, high = RANGES["sensor_height"]
+    # Squared, so that tower heights, where transmittances change fastest, are well covered.
+    airborne = low + (1.02 * high - low) * rng.random(AIRBORNE_OBSERVERS) ** 2
+    heights = [*airborne, *[np.inf] * SPACE_OBSERVERS]
+    view = 1.02 * RANGES["view_zenith_angle"][1] * rng.random(count)
+    azimuth = RANGES["relative_azimuth_angle"][1] * rng.random(count)
+    observers = [Observer(*map(float, o)) for o in zip(view, azimuth, heights, strict=True)]
+    return Draw(Atmosphere.of(**values), float(sza), observers)
+
+
+@cache
+def _grids() -> SpectralGrids:
+    return SpectralGrids()
+
+
+@cache
+def _reduced(folder: Path) -> CrossSections:
+    return CrossSections(Reduction.load(folder / "reduction.npz").wavenumber)
+
+
+def _compute_full(folder: Path, index: int, seed: int) -> None:
+    state = draw(index, seed)
+    light = transfer(
+        state.atmosphere, state.solar_zenith_angle, state.observers, _grids().cross_sections
+    )
+    five = _grids().products(light).astype(np.float32)
+    arrays: Arrays = {"products": five, "state": state.table()}
+    if index < SNAPSHOTS:
+        arrays["snapshot"] = snapshot(light, state.cos_sza)
+    _save(_full(folder, index), arrays, seed)
+
+
+def _compute_block(folder: Path, block: int, seed: int) -> None:
+    """States of the fit, at the representative wavenumbers."""
+    draws = [draw(FULL + block * BLOCK + i, seed) for i in range(BLOCK)]
+    lights = [
+        transfer(d.atmosphere, d.solar_zenith_angle, d.observers, _reduced(folder)) for d in draws
+    ]
+    nodes = [snapshot(t, d.cos_sza) for t, d in zip(lights, draws, strict=True)]
+    tables = [d.table() for d in draws]
+    arrays: Arrays = {"nodes": np.concatenate(nodes), "state": np.concatenate(tables)}
+    _save(_block(folder, block), arrays, seed)
+
+
+def _save(path: Path, arrays: Arrays, seed: int) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, seed=seed, **arrays)
+    partial.replace(path)
+
+
+def _full(folder: Path, index: int) -> Path:
+    return folder / f"full_{index:05d}.npz"
+
+
+def _block(folder: Path, block: int) -> Path:
+    return folder / f"reduced_{block:05d}.npz"
+
+
+def build(folder: Path, states: int, workers: int = 2, seed: int = 0, full: int = FULL) -> Path:
+    """Compute what ``folder`` does not hold yet of ``full`` full and ``states`` reduced states.
+
+    About 5 seconds a full state and core, half a second a reduced one. Kill it at any time; call
+    it again and it goes on.
+
+    Raises:
+        SifnetError: the folder cannot be written, or holds states of another seed.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+    except OSError as error:
+        raise SifnetError(
+            "cannot write the database",
+            file=folder,
+            found=error.strerror,
+            expected="a folder that can be written",
+            remedy="Choose another folder.",
+        ) from error
+    _check_seed(folder, seed)
+    _run("every wavenumber", _compute_full, _full, folder, full, workers, seed)
+    if not (folder / "reduction.npz").exists():
+        paths = [_full(folder, i) for i in range(min(SNAPSHOTS, full))]
+        snapshots = np.concatenate([_array(path, "snapshot") for path in paths])
+        Reduction.learn(snapshots, _grids()).save(folder / "reduction.npz")
+    blocks = -(-states // BLOCK)
+    _run("representative wavenumbers", _compute_block, _block, folder, blocks, workers, seed)
+    return folder
+
+
+def _array(path: Path, name: str) -> NDArray[np.float32]:
+    with np.load(path) as file:
+        return file[name]
+
+
+def _check_seed(folder: Path, seed: int) -> None:
+    first = next(iter(sorted(folder.glob("full_*.npz"))), None)
+    if first is not None and (found := int(_array(first, "seed"))) != seed:
+        raise SifnetError(
+            "the folder holds states of another sequence",
+            file=first,
+            found=f"seed {found}",
+            expected=f"seed {seed}",
+            remedy="Use the same --seed, or an empty folder.",
+        )
+
+
+def _run(
+    what: str,
+    compute: Callable[[Path, int, int], None],
+    path: Callable[[Path, int], Path],
+    folder: Path,
+    count: int,
+    workers: int,
+    seed: int,
+) -> None:
+    """Compute the files that are missing in several processes, with a progress bar."""
+    missing = [i for i in range(count) if not path(folder, i).exists()]
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task(what, total=count, completed=count - len(missing))
+        for _ in _done(compute, folder, missing, workers, seed):
+            progress.advance(task)
+
+
+def _done(
+    compute: Callable[[Path, int, int], None],
+    folder: Path,
+    missing: list[int],
+    workers: int,
+    seed: int,
+) -> Iterator[None]:
+    """Yield as each file is done; one that fails raises here, with its own error."""
+    if not missing:
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        pending: set[Future[None]] = {pool.submit(compute, folder, i, seed) for i in missing}
+        try:
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                    yield
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def load(folder: Path, *, full: bool, space: bool) -> tuple[Array, NDArray[np.float32]]:
+    """States (sample, len(STATE)) and products (sample, 5, GRID) of a database.
+
+    Args:
+        folder: that ``build`` made.
+        full: those computed on every wavenumber and not used otherwise, for tests; else those of
+            the fit.
+        space: those of sensors in space, else below 3 km.
+
+    Raises:
+        SifnetError: there is none.
+    """
+    files = sorted(folder.glob("full_*.npz" if full else "reduced_*.npz"))
+    files = files[SNAPSHOTS:] if full else files
+    if not files:
+        raise SifnetError(
+            "no database of radiative transfer",
+            file=folder,
+            found="no files of its " + ("test" if full else "fit"),
+            expected="files written by sifnet build-emulator",
+        )
+    reduction = None if full else Reduction.load(folder / "reduction.npz")
+    states, spectra = [], []
+    for path in files:
+        state = _array(path, "state")
+        chosen = np.isinf(state[:, -1]) == space
+        states.append(state[chosen])
+        if reduction is None:
+            spectra.append(_array(path, "products")[chosen])
+        else:
+            computed = reduction.products(_array(path, "nodes")[chosen])
+            sza = state[chosen, STATE.index("solar_zenith_angle")]
+            computed[:, :SUNLIT] *= np.cos(np.radians(sza))[:, None, None].astype(np.float32)
+            spectra.append(computed)
+    return np.concatenate(states), np.concatenate(spectra)

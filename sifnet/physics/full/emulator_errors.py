@@ -1,0 +1,121 @@
+"""How wrong an emulator is, on samples of full radiative transfer it never saw."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.full import database
+from sifnet.physics.full.samples import Samples
+from sifnet.physics.instrument import gaussian_response
+from sifnet.physics.noise import noise_sd
+from sifnet.physics.surface import sif_shape
+from sifnet.physics.transfer import PRODUCTS, TransferFunctions, at_sensor_radiance
+
+_Array = NDArray[np.floating]
+
+WINDOW = (750.0, 770.0)  # nm, of the bands that errors are measured in
+SHOT_NOISE = 0.07  # of HyPlant, by which errors are weighed
+REFLECTANCES = (0.05, 0.3, 0.5)
+SIF_760 = 1.0  # mW m-2 nm-1 sr-1, of the ground that errors are measured over
+
+
+@dataclass(frozen=True)
+class MeasuredBands:
+    """Bands that errors are measured in: Gaussians over the fit window."""
+
+    fwhm: float
+    sampling: float
+
+    @property
+    def centres(self) -> _Array:
+        """Band centres, nm."""
+        return np.arange(WINDOW[0], WINDOW[1] + 1e-6, self.sampling)
+
+    def matrix(self) -> _Array:
+        """Responses ``band, wavelength`` on the database's grid, its smoothing allowed for."""
+        width = np.sqrt(self.fwhm**2 - database.PRESMOOTHING_FWHM**2)
+        return gaussian_response(database.GRID, self.centres, np.full(len(self.centres), width))
+
+
+MEASURED_BANDS = {"0.25nm": MeasuredBands(0.25, 0.11), "3.5nm": MeasuredBands(3.5, 2.55)}
+
+
+def emulator_errors(emulator: Emulator, samples: Samples) -> dict[str, float]:
+    """Errors over all samples, bands and reflectances 0.05, 0.3, 0.5.
+
+    Returns:
+        ``radiance_rms_percent_<fwhm>`` and ``radiance_p99_percent_<fwhm>``: of the error relative
+        to the radiance of that band; ``sif_equivalent_rms`` (mW m-2 nm-1 sr-1), see below, and
+        its ``sif_equivalent_p99``, at 0.25 nm.
+    """
+    report: dict[str, float] = {}
+    atmosphere, geometry = samples.atmosphere(), samples.geometry()
+    precise = deepcopy(emulator).double()
+    with torch.no_grad():
+        components = precise(atmosphere, geometry)
+    for name, bands in MEASURED_BANDS.items():
+        matrix = bands.matrix()
+        emulated = _on_bands(precise, components, matrix)
+        exact = samples.transfer(matrix)
+        centres = torch.as_tensor(bands.centres)
+        errors = [radiance_error(emulated, exact, centres, r) for r in REFLECTANCES]
+        relative = 100.0 * torch.stack([error / radiance for error, radiance in errors])
+        report[f"radiance_rms_percent_{name}"] = float(relative.square().mean().sqrt())
+        report[f"radiance_p99_percent_{name}"] = float(np.quantile(relative.abs().numpy(), 0.99))
+        if name == "0.25nm":
+            sif = torch.stack(
+                [
+                    sif_equivalent(errors[i][0], exact, centres, r)
+                    for i, r in enumerate(REFLECTANCES)
+                ]
+            )
+            report["sif_equivalent_rms"] = float(sif.square().mean().sqrt())
+            report["sif_equivalent_p99"] = float(np.quantile(sif.abs().numpy(), 0.99))
+    return report
+
+
+def _on_bands(emulator: Emulator, t: TransferFunctions, matrix: _Array) -> TransferFunctions:
+    # An emulator for space reaches beyond the wavelengths that were computed.
+    first = int(torch.searchsorted(emulator.grid, database.GRID[0] - 1e-6))
+    computed = emulator.basis[..., first : first + matrix.shape[1]]
+    convolved = computed @ torch.as_tensor(matrix.T)
+    return TransferFunctions(*(getattr(t, p) @ convolved[i] for i, p in enumerate(PRODUCTS)))
+
+
+def radiance_error(
+    emulated: TransferFunctions, exact: TransferFunctions, wavelength: Tensor, reflectance: float
+) -> tuple[Tensor, Tensor]:
+    """Error of emulated radiance and the radiance, mW m-2 nm-1 sr-1, ``sample, band``."""
+    flat = torch.full_like(wavelength, reflectance)
+    sif = SIF_760 * sif_shape(wavelength)
+    radiance = at_sensor_radiance(flat, sif, exact)
+    return at_sensor_radiance(flat, sif, emulated) - radiance, radiance
+
+
+def sif_equivalent(
+    error: Tensor, exact: TransferFunctions, wavelength: Tensor, reflectance: float
+) -> Tensor:
+    """Fluorescence at 760 nm that a radiance error would be taken for, ``sample``.
+
+    Least squares, weighted by HyPlant's noise, of the error on four derivatives of radiance: by
+    sif_760 and by the three coefficients of a quadratic reflectance. The coefficient of sif_760
+    is what a retrieval with a known atmosphere would be wrong by.
+    """
+    flat = torch.full_like(wavelength, reflectance)
+    sif = SIF_760 * sif_shape(wavelength)
+    radiance = at_sensor_radiance(flat, sif, exact)
+    step = 1e-4
+    slope = (at_sensor_radiance(flat + step, sif, exact) - radiance) / step
+    by_sif = at_sensor_radiance(flat, sif + sif_shape(wavelength), exact) - radiance
+    x = (wavelength - wavelength.mean()) / 10.0
+    derivatives = torch.stack([by_sif, slope, slope * x, slope * x**2], dim=-1)
+    weight = 1.0 / noise_sd(radiance, SHOT_NOISE)
+    solved = torch.linalg.lstsq(derivatives * weight[..., None], (error * weight)[..., None])
+    return solved.solution[:, 0, 0]

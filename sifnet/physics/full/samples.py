@@ -1,0 +1,90 @@
+"""Samples of full radiative transfer as the emulator needs them: one kind of sensor, grouped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sifnet.physics.full import database
+from sifnet.physics.state import RANGES, Atmosphere, Geometry
+from sifnet.physics.transfer import TransferFunctions
+
+SHARED = 7  # leading columns of the state that all samples of one atmosphere and sun share
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Products of full radiative transfer at 1 AU and the states they belong to.
+
+    Attributes:
+        state: ``sample, len(database.STATE)``.
+        products: ``sample, 5, wavelength`` on ``database.GRID``.
+    """
+
+    state: NDArray[np.float64]
+    products: NDArray[np.float32]
+
+    @classmethod
+    def read(cls, folder: Path, *, space: bool, full: bool) -> Samples:
+        """Read a database's samples for sensors in space, or for those below 3 km.
+
+        Args:
+            folder: of ``database.build``.
+            space: which sensors.
+            full: the samples computed on every wavenumber, kept for tests; else those of the fit.
+
+        Raises:
+            SifnetError: the folder holds none.
+        """
+        state, products = database.load(folder, full=full, space=space)
+        return cls(state, products)
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    def select(self, keep: NDArray[np.bool_]) -> Samples:
+        """The samples where ``keep`` is true."""
+        return Samples(self.state[keep], self.products[keep])
+
+    @cached_property
+    def atmosphere_index(self) -> NDArray[np.intp]:
+        """Number of the atmosphere and sun that a sample belongs to, ``sample``."""
+        _, index = np.unique(self.state[:, :SHARED], axis=0, return_inverse=True)
+        return index.ravel()
+
+    @property
+    def atmospheres(self) -> int:
+        """How many atmospheres (each with one sun) there are."""
+        return int(self.atmosphere_index.max()) + 1
+
+    def within_ranges(self) -> Samples:
+        """The samples within the ranges of every parameter, which the database exceeds a little."""
+        inside = np.ones(len(self), dtype=bool)
+        for name, values in zip(database.STATE, self.state.T, strict=True):
+            low, high = RANGES[name]
+            inside &= ((values >= low) & (values <= high)) | np.isinf(values)
+        return self.select(inside)
+
+    def atmosphere(self) -> Atmosphere:
+        """The atmospheres, ``sample``, in float64."""
+        return Atmosphere(*torch.as_tensor(self.state[:, :6]).unbind(-1))
+
+    def geometry(self) -> Geometry:
+        """The geometries, ``sample``, in float64; at 1 AU."""
+        sza, vza, raa, height = torch.as_tensor(self.state[:, 6:]).unbind(-1)
+        return Geometry(sza, vza, raa, height, torch.ones_like(sza))
+
+    @property
+    def cos_sza(self) -> NDArray[np.float64]:
+        """Cosine of the solar zenith angle, ``sample``."""
+        return np.cos(np.radians(self.state[:, 6]))
+
+    def transfer(self, matrix: NDArray[np.floating]) -> TransferFunctions:
+        """Transfer functions ``sample, band`` (float64) through responses ``band, wavelength``."""
+        on_bands = self.products @ matrix.T.astype(np.float32)
+        return TransferFunctions(*torch.as_tensor(on_bands, dtype=torch.float64).unbind(1))

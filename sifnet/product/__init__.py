@@ -1,0 +1,1 @@
+"""The map: retrieved, labelled, written, pictured, catalogued."""

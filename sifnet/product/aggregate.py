@@ -1,0 +1,143 @@
+"""Block means: where a pixel says little, a hundred of them may say enough.
+
+Each trusted pixel i counts with w_i = 1 / sigma_i^2, sigma_i not below the median of the block:
+bare ground is more certain than plants and would else stand for more than its area. The error of
+a pixel has a part s_i that neighbours share (atmosphere, sensor, expected shape of reflectance)
+and a part o_i of its own, sigma^2 = s^2 + o^2. The first does not average out:
+
+    sigma_block^2 = (sum w s / sum w)^2 + sum w^2 o^2 / (sum w)^2
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from rasterio.transform import Affine
+
+from sifnet.errors import SifnetError
+from sifnet.product.labels import RADIANCE, grid, place
+from sifnet.product.netcdf import WINDOW, trusted, windows
+
+NAMES = ("sif_760", "sif_740")
+SPACE = 10  # pixels a side of a block, by default, of a sensor in space
+MAPPING = "spatial_ref_aggregated"
+SHARED = "errors that neighbouring pixels share are not averaged out"
+INDEPENDENT = "the part that pixels share is not known: all errors taken as independent, too small"
+
+
+def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
+    """Weighted mean of SIF over blocks of pixels, with its own uncertainty.
+
+    Args:
+        product: in memory or open (``outputs.opened``), with dimensions (line, sample).
+        block: pixels a side; blocks at the lower and right edges may be smaller.
+
+    Returns:
+        Of sif_760 and sif_740 ``*_aggregated`` and ``*_aggregated_uncertainty``, and
+        ``aggregated_pixels``, the number of trusted pixels, on (line_block, sample_block).
+
+    Raises:
+        SifnetError: a block of less than one pixel.
+    """
+    if block < 1:
+        raise SifnetError(
+            "blocks must have pixels",
+            found=f"{block} pixels a side",
+            expected="at least 1",
+            remedy="Correct --aggregate.",
+        )
+    names = ["quality_flag"]
+    for name in NAMES:
+        around = (name, f"{name}_uncertainty", f"{name}_uncertainty_shared")
+        names += [one for one in around if one in product]
+    places = [n for n in ("latitude", "longitude") if product.get(n) is not None]
+    known = product[[*names, *(n for n in places if product[n].ndim == 2)]].reset_coords()
+    known = known.drop_vars([n for n in known.variables if known[n].ndim != 2])
+    means, shared = [], False
+    for strip in windows(known, block * max(1, WINDOW // block)):
+        means.append(_means(strip, block))
+        shared |= bool(_shared(strip, "sif_760").any())
+    layer = xr.concat(means, "line_block")
+    for name in NAMES:
+        attributes = {**product[name].attrs, "cell_methods": "area: mean"}
+        mean, sigma = layer[f"{name}_aggregated"], layer[f"{name}_aggregated_uncertainty"]
+        mean.attrs = attributes | {
+            "long_name": f"{name}, weighted mean of {block} x {block} pixels",
+            "ancillary_variables": f"{sigma.name} aggregated_pixels",
+        }
+        sigma.attrs = {
+            "long_name": f"uncertainty of {mean.name}, one standard deviation",
+            "units": RADIANCE,
+            "comment": SHARED if shared else INDEPENDENT,
+        }
+    pixels = {"long_name": "trusted pixels of a block", "units": "1"}
+    layer["aggregated_pixels"].attrs = pixels
+    return _on_map(layer, product, block)
+
+
+def _means(strip: xr.Dataset, block: int) -> xr.Dataset:
+    def total(values: xr.DataArray) -> xr.DataArray:
+        blocks = values.astype(float).coarsen(line=block, sample=block, boundary="pad")
+        return blocks.sum().rename(line="line_block", sample="sample_block")  # type: ignore[attr-defined,no-any-return]
+
+    good = strip["sif_760"].copy(data=trusted(strip))
+    sigma_760 = strip["sif_760_uncertainty"]
+    made = xr.Dataset()
+    for name in NAMES:
+        sigma = strip.get(f"{name}_uncertainty", sigma_760)
+        if not bool(sigma.notnull().any()):
+            sigma = sigma_760  # still the weight; what it says of this quantity is not known
+        told = bool(strip.get(f"{name}_uncertainty", sigma).notnull().any())
+        known = sigma.where(good & strip[name].notnull()).astype(float)
+        least = _median(known, block)
+        weight = (known.where(known >= least, least) ** -2.0).where(known.notnull(), 0.0)
+        share = _shared(strip, name).fillna(0.0).clip(0, 1)
+        all_weight = total(weight).where(lambda x: x > 0)
+        common = total(weight * sigma.fillna(0.0) * share) / all_weight
+        own = total((weight * sigma.fillna(0.0)) ** 2 * (1 - share**2)) / all_weight**2
+        made[f"{name}_aggregated"] = total(weight * strip[name].fillna(0.0)) / all_weight
+        made[f"{name}_aggregated_uncertainty"] = ((common**2 + own) ** 0.5).where(told)
+    made = made.astype(np.float32)
+    made["aggregated_pixels"] = total(good).astype(np.int32)
+    for name in ("latitude", "longitude"):
+        if name in strip:
+            mean = total(strip[name]) / total(xr.ones_like(strip[name]))
+            made = made.assign_coords({f"{name}_block": mean})
+    return made
+
+
+def _median(sigma: xr.DataArray, block: int) -> xr.DataArray:
+    """(line, sample) median over the block that a pixel lies in."""
+    blocks = sigma.coarsen(line=block, sample=block, boundary="pad").median()  # type: ignore[attr-defined]
+    whole = blocks.values.repeat(block, axis=0).repeat(block, axis=1)
+    return sigma.copy(data=whole[: sigma.shape[0], : sigma.shape[1]])
+
+
+def _shared(strip: xr.Dataset, name: str) -> xr.DataArray:
+    """Share of a pixel's uncertainty that its neighbours have too; that of sif_760 by default."""
+    for known in (name, "sif_760"):
+        part = strip.get(f"{known}_uncertainty_shared")
+        if part is not None and bool(part.notnull().any()):
+            return part / strip[f"{known}_uncertainty"]
+    return xr.zeros_like(strip["sif_760"])
+
+
+def _on_map(layer: xr.Dataset, product: xr.Dataset, block: int) -> xr.Dataset:
+    """The layer with the coordinates of its blocks, where the product lies on a map."""
+    for name in ("latitude_block", "longitude_block"):
+        if name in layer.coords:
+            layer[name].attrs = dict(product[name.removesuffix("_block")].attrs)
+    found = place(product)
+    if found is None:
+        return layer
+    projection, affine = found
+    for variable in layer.data_vars.values():
+        variable.attrs["grid_mapping"] = MAPPING
+    dimensions = ("line_block", "sample_block")
+    shape = (layer.sizes["line_block"], layer.sizes["sample_block"])
+    a, b, c, d, e, f = affine[:6]
+    scaled = Affine(a * block, b * block, c, d * block, e * block, f)
+    names = (MAPPING, "y_block", "x_block")
+    return layer.assign_coords(
+        grid(projection, scaled, shape=shape, names=names, dimensions=dimensions)
+    )

@@ -1,0 +1,185 @@
+"""Product: the map a scene became, labelled so that it can be understood without us.
+
+CF-1.11 on the scene's own grid, with uncertainty, flags, and where every number came from.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from pyproj import CRS
+from rasterio.transform import Affine
+
+from sifnet.product.provenance import Provenance, attributes
+from sifnet.scenes.scene import FIT_WINDOW, FLAGS, Scene
+
+RADIANCE = "mW m-2 nm-1 sr-1"
+SIF_COMMENT = "emitted at the surface, upward; may be negative, so that noise averages to zero"
+VARIABLES: dict[str, dict[str, str]] = {
+    "sif_760": {
+        "long_name": "sun-induced chlorophyll fluorescence at 760 nm",
+        "units": RADIANCE,
+        "ancillary_variables": "sif_760_uncertainty quality_flag",
+        "comment": SIF_COMMENT,
+    },
+    "sif_740": {
+        "long_name": "sun-induced chlorophyll fluorescence at 740 nm",
+        "units": RADIANCE,
+        "ancillary_variables": "sif_740_uncertainty quality_flag",
+        "comment": f"{SIF_COMMENT}; sif_760 times the mean shape of emission of canopy models",
+    },
+    "sif_760_uncertainty": {
+        "long_name": "uncertainty of sif_760, one standard deviation",
+        "units": RADIANCE,
+    },
+    "sif_740_uncertainty": {
+        "long_name": "uncertainty of sif_740, one standard deviation",
+        "units": RADIANCE,
+    },
+    "sif_760_uncertainty_shared": {
+        "long_name": "part of the uncertainty of sif_760 that neighbouring pixels share",
+        "units": RADIANCE,
+        "comment": "atmosphere, sensor and expected shape of reflectance; no mean reduces it",
+    },
+    "reflectance_740": {"long_name": "reflectance of the surface at 740 nm", "units": "1"},
+    "reflectance_slope": {
+        "long_name": "slope of the reflectance of the surface at 740 nm",
+        "units": "nm-1",
+    },
+    "aot_550": {
+        "long_name": "aerosol optical thickness of the whole column at 550 nm",
+        "units": "1",
+    },
+    "water_vapour": {
+        "long_name": "water vapour column",
+        "units": "g cm-2",
+        "comment": f"not retrieved: {FIT_WINDOW[0]:g}-{FIT_WINDOW[1]:g} nm has no water lines "
+        "that would tell it; the variable keeps its place",
+    },
+    "surface_pressure": {
+        "long_name": "air pressure at the surface",
+        "standard_name": "surface_air_pressure",
+        "units": "hPa",
+        "comment": "as the retrieval explains the depth of the oxygen band; not a barometer",
+    },
+    "wavelength_shift": {"long_name": "shift of band centres from nominal", "units": "nm"},
+    "fwhm_shift": {"long_name": "change of band width (FWHM) from nominal", "units": "nm"},
+    "ndvi_radiance": {
+        "long_name": "normalised difference of mean radiances 770-810 and 650-680 nm",
+        "units": "1",
+        "comment": "at the sensor, as far as bands cover both; no reflectance is involved",
+    },
+    "residual_rms": {
+        "long_name": "root mean square of measured minus simulated radiance",
+        "units": RADIANCE,
+        "comment": f"over the bands of {FIT_WINDOW[0]:g}-{FIT_WINDOW[1]:g} nm",
+    },
+    "chi2_reduced": {
+        "long_name": "residual over noise, squared, a degree of freedom",
+        "units": "1",
+    },
+}
+PLACES = {
+    "latitude": {"standard_name": "latitude", "units": "degrees_north"},
+    "longitude": {"standard_name": "longitude", "units": "degrees_east"},
+    "time": {"standard_name": "time"},
+}
+TIME_ON_FILE = {"units": "seconds since 1970-01-01", "dtype": "float64"}  # to 1 microsecond
+
+
+def finish(maps: xr.Dataset, scene: Scene, provenance: Provenance | None = None) -> xr.Dataset:
+    """Label maps (line, sample): units, names, flags, place, time and provenance.
+
+    Every name of VARIABLES is there afterwards; what was not retrieved is NaN and says so.
+    """
+    around = frame(scene, provenance)
+    product = label(maps, scene).assign_coords(around.coords).assign_attrs(around.attrs)
+    assert product["sif_760"].shape == scene.shape[:2]
+    return product
+
+
+def label(maps: xr.Dataset, scene: Scene) -> xr.Dataset:
+    """Maps of a scene, or of a window of it, with all that belongs to every pixel."""
+    product = xr.Dataset(coords={n: v for n, v in _places(scene).items() if v.ndim == 2})
+    for name, described in VARIABLES.items():
+        values = maps[name] if name in maps else xr.full_like(maps["sif_760"], np.nan)
+        product[name] = values.astype(np.float32)
+        product[name].attrs = dict(described)
+        if name not in maps and "not retrieved" not in described.get("comment", ""):
+            product[name].attrs["comment"] = "not retrieved"
+    product["quality_flag"] = maps["quality_flag"].astype(np.uint16)
+    product["quality_flag"].attrs = {
+        "long_name": "why a result is not to be trusted; 0 is good",
+        "standard_name": "quality_flag",
+        "flag_masks": np.array([int(flag) for flag in FLAGS], dtype=np.uint16),
+        "flag_meanings": " ".join(str(flag.name).lower() for flag in FLAGS),
+        "comment": "; ".join(f"{str(f.name).lower()}: {text}" for f, text in FLAGS.items()),
+    }
+    if _on_map(scene) is not None:
+        for variable in product.data_vars.values():
+            variable.attrs["grid_mapping"] = "spatial_ref"
+    return product
+
+
+def frame(scene: Scene, provenance: Provenance | None = None) -> xr.Dataset:
+    """What a product has beside its maps: provenance, and coordinates on one dimension or none."""
+    coordinates = {n: v for n, v in _places(scene).items() if v.ndim < 2}
+    found = _on_map(scene)
+    if found is not None:
+        coordinates |= grid(*found, shape=scene.shape[:2])
+    return xr.Dataset(coords=coordinates, attrs=attributes(scene, provenance or Provenance()))
+
+
+def _places(scene: Scene) -> dict[str, xr.Variable]:
+    """Latitude, longitude and time of the scene, as far as it has them."""
+    found = {}
+    for name, described in PLACES.items():
+        if name in scene.dataset:
+            values = scene.dataset[name].variable.copy()
+            values.attrs = dict(described)
+            values.encoding = dict(TIME_ON_FILE) if name == "time" else {}
+            found[name] = values
+    return found
+
+
+def _on_map(scene: Scene) -> tuple[CRS, Affine] | None:
+    wkt, transform = (scene.dataset.attrs.get(name) for name in ("crs", "transform"))
+    if wkt is None or transform is None:
+        return None
+    return CRS.from_user_input(wkt), Affine(*transform)
+
+
+def grid(
+    crs: CRS,
+    affine: Affine,
+    *,
+    shape: tuple[int, int],
+    names: tuple[str, str, str] = ("spatial_ref", "y", "x"),
+    dimensions: tuple[str, str] = ("line", "sample"),
+) -> dict[str, xr.Variable]:
+    """Coordinates of a map: its grid mapping, and of a north-up one y and x as well."""
+    mapping = {
+        **crs.to_cf(),
+        "GeoTransform": " ".join(f"{value:.12g}" for value in affine.to_gdal()),
+    }
+    found = {names[0]: xr.Variable((), np.int32(0), mapping)}
+    if affine.b or affine.d:
+        return found  # rotated: x and y would need both dimensions, GeoTransform has it all
+    kind = ("latitude", "longitude") if crs.is_geographic else (
+        "projection_y_coordinate", "projection_x_coordinate")  # fmt: skip
+    units = ("degrees_north", "degrees_east") if crs.is_geographic else ("m", "m")
+    y = affine.f + affine.e * (np.arange(shape[0]) + 0.5)
+    x = affine.c + affine.a * (np.arange(shape[1]) + 0.5)
+    for i, values in enumerate((y, x)):
+        attributes = {"standard_name": kind[i], "units": units[i]}
+        found[names[1 + i]] = xr.Variable(dimensions[i], values, attributes)
+    return found
+
+
+def place(product: xr.Dataset, mapping: str = "spatial_ref") -> tuple[CRS, Affine] | None:
+    """Projection and transform of a product, or of a layer of it, that lies on a map."""
+    if mapping not in product.coords:
+        return None
+    reference = product[mapping].attrs
+    transform = [float(value) for value in reference["GeoTransform"].split()]
+    return CRS.from_wkt(reference["crs_wkt"]), Affine.from_gdal(*transform)

@@ -1,0 +1,185 @@
+"""Products to files and back: NetCDF-4, whole or not at all, a strip of lines at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5netcdf
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from sifnet.errors import SifnetError
+from sifnet.files import whole
+from sifnet.scenes.scene import Flag
+
+CHUNK = (64, 256)  # lines and samples; a retrieval hands over 64 lines at a time
+WINDOW = 512  # lines of a file that are read at once
+
+
+def write(product: xr.Dataset, path: str | Path) -> Path:
+    """Write NetCDF-4, chunked and compressed.
+
+    Raises:
+        SifnetError: the folder or the file cannot be written.
+    """
+    path = Path(path)
+    maps = [name for name, v in product.variables.items() if v.dims == ("line", "sample")]
+    others = [name for name in product.variables if name not in maps]
+    with whole(path) as partial:
+        strips = [(slice(0, product.sizes["line"]), product.drop_vars(others))] if maps else []
+        write_strips(product.drop_vars(maps), strips, partial)
+    return path
+
+
+def write_strips(
+    frame: xr.Dataset, strips: Iterable[tuple[slice, xr.Dataset]], path: Path, lines: int = 0
+) -> None:
+    """Write maps as they come: memory holds one strip.
+
+    Args:
+        frame: all that is not a map (line, sample): coordinates and attributes.
+        strips: lines, and the maps on them; names, types and attributes are those of the first.
+        lines: of the whole scene; by default the first strip is the scene.
+    """
+    frame.to_netcdf(path, engine="h5netcdf")
+    made: dict[str, h5netcdf.Variable] = {}
+    with h5netcdf.File(path, "a") as file:
+        for window, strip in strips:
+            if not made:
+                made = _create(file, frame, strip, lines or strip.sizes["line"])
+            for name, variable in made.items():
+                variable[window] = strip[name].values
+
+
+def _create(
+    file: h5netcdf.File, frame: xr.Dataset, strip: xr.Dataset, lines: int
+) -> dict[str, h5netcdf.Variable]:
+    """Empty variables, one a map; auxiliary coordinates are told as CF wants them."""
+    shape = (lines, strip.sizes["sample"])
+    for dimension, length in zip(("line", "sample"), shape, strict=True):
+        if dimension not in file.dimensions:
+            file.dimensions[dimension] = length
+    around = {**frame.coords, **strip.coords}
+    places = [str(n) for n, c in around.items() if set(c.dims) <= {"line", "sample"}]
+    made = {}
+    for name, values in strip.variables.items():
+        floating = values.dtype.kind == "f"
+        variable = file.create_variable(
+            str(name), ("line", "sample"), values.dtype,
+            fillvalue=values.dtype.type(np.nan) if floating else None,
+            chunks=tuple(min(pair) for pair in zip(CHUNK, shape, strict=True)),
+            compression="gzip", compression_opts=4, shuffle=True,
+        )  # fmt: skip
+        variable.attrs.update(values.attrs)
+        if name not in strip.coords and places:
+            variable.attrs["coordinates"] = " ".join(places)
+        made[str(name)] = variable
+    return made
+
+
+def append(layer: xr.Dataset, path: Path) -> None:
+    """Add variables to a NetCDF-4 file that has none of these names."""
+    packed = {"zlib": True, "complevel": 4, "shuffle": True}
+    encoding = {str(name): packed for name, v in layer.data_vars.items() if v.ndim}
+    layer.to_netcdf(path, mode="a", engine="h5netcdf", encoding=encoding)
+
+
+def read(path: str | Path) -> xr.Dataset:
+    """A product, or a truth, from its file.
+
+    Raises:
+        SifnetError: no such file, not NetCDF-4, or no ``sif_760`` in it.
+    """
+    product = read_netcdf(path)
+    if "sif_760" not in product:
+        raise SifnetError(
+            "no fluorescence in this file",
+            found=", ".join(str(name) for name in product.data_vars) or "no variables",
+            expected="sif_760",
+            remedy="Give the file `<scene>_sif.nc` that `sifnet fit` or `sifnet retrieve` wrote.",
+            file=path,
+        )
+    return product
+
+
+def read_netcdf(path: str | Path) -> xr.Dataset:
+    """A NetCDF-4 file in memory, the file closed.
+
+    Raises:
+        SifnetError: no such file, or not NetCDF-4.
+    """
+    with opened(path) as file:
+        return file.load()
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[xr.Dataset]:
+    """A NetCDF-4 file of which only what is asked for is read.
+
+    Raises:
+        SifnetError: no such file, or not NetCDF-4.
+    """
+    path = Path(path)
+    try:
+        file = xr.open_dataset(path, engine="h5netcdf", cache=False)
+    except (OSError, ValueError) as error:
+        raise SifnetError(
+            "this is not a readable NetCDF-4 file",
+            found=str(error).split("\n")[0] if path.exists() else "nothing",
+            expected="a file that sifnet or atmorep-bridge wrote",
+            remedy="Check the path.",
+            file=path,
+        ) from error
+    with file:
+        yield file
+
+
+def windows(product: xr.Dataset, lines: int = WINDOW) -> Iterator[xr.Dataset]:
+    """The product from top to bottom, some lines at a time, in memory."""
+    for start in range(0, product.sizes["line"], lines):
+        yield product.isel(line=slice(start, start + lines)).load()
+
+
+def thinned(product: xr.Dataset, most: int) -> xr.Dataset:
+    """Every n-th line and sample in memory, so that at most ``most`` are left a side."""
+    every = {
+        name: slice(None, None, -(-product.sizes[name] // most)) for name in ("line", "sample")
+    }
+    return product.isel(every).load()
+
+
+def trusted(product: xr.Dataset) -> NDArray[np.bool_]:
+    """(line, sample): a result, and no flag that speaks against it.
+
+    That NDVI could not be computed does not.
+    """
+    against = product["quality_flag"].values.astype(int) & ~int(Flag.NO_NDVI)
+    return (against == 0) & np.isfinite(product["sif_760"].values)
+
+
+def flag_shares(product: xr.Dataset) -> dict[str, float]:
+    """Share of the pixels that carry each flag; flags that none carries are left out."""
+    flags = product["quality_flag"].values.astype(int)
+    shares = {str(flag.name).lower(): float((flags & flag > 0).mean()) for flag in Flag}
+    return {name: share for name, share in shares.items() if share > 0}
+
+
+def summary(product: xr.Dataset) -> dict[str, float]:
+    """Pixels, share of them that is trusted, and of these mean, sd and mean uncertainty of SIF."""
+    sums = np.zeros(4)
+    for part in windows(product[["sif_760", "sif_760_uncertainty", "quality_flag"]]):
+        good = trusted(part)
+        sif, sd = (part[n].values[good].astype(float) for n in ("sif_760", "sif_760_uncertainty"))
+        sums += good.sum(), sif.sum(), (sif**2).sum(), sd.sum()
+    n, pixels = sums[0], product["sif_760"].size
+    mean, square, uncertainty = sums[1:] / n if n else np.full(3, np.nan)
+    return {
+        "pixels": pixels,
+        "trusted": n / pixels,
+        "sif_760_mean": mean,
+        "sif_760_sd": float(np.sqrt(max(square - mean**2, 0.0))) if n else np.nan,
+        "sif_760_uncertainty_mean": uncertainty,
+    }

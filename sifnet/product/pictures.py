@@ -1,0 +1,336 @@
+"""Pictures of products: a quicklook beside every map, truth beside estimate, one to one.
+
+Every function returns its figure and, given a path, writes it as PNG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import ArrayLike, NDArray
+
+from sifnet.files import whole
+from sifnet.product.netcdf import flag_shares, thinned, trusted
+
+Array = NDArray[np.float64]
+
+UNITS = r"mW m$^{-2}$ nm$^{-1}$ sr$^{-1}$"
+GREY = "0.82"
+INK, ACCENT = "#1b2a34", "#0b7a4b"
+MOST = 1200  # pixels a side that a picture shows; larger scenes are thinned
+THUMBNAIL = 160  # pixels a side at most, in an index of many scenes
+LONG = 1.8  # lines a sample from which a scene is shown lying on its side
+PANELS = (  # variable, title, unit, colours, whether zero belongs to the scale
+    ("sif_760", "SIF at 760 nm", UNITS, "viridis", True),
+    ("sif_760_uncertainty", "uncertainty of SIF (1 σ)", UNITS, "magma", False),
+    ("reflectance_740", "reflectance at 740 nm", "", "cividis", False),
+    ("residual_rms", "residual radiance (rms)", UNITS, "inferno", False),
+)
+
+
+def quicklook(product: xr.Dataset, path: str | Path | None = None) -> Figure:
+    """SIF, its uncertainty, reflectance and residual; pixels that are not trusted are grey.
+
+    A scene with one column is a series of measurements and is drawn against time. Of a file that is
+    open (``outputs.opened``) only what the picture shows is read.
+    """
+    shape = product["sif_760"].shape
+    if shape[1] > 1:
+        product = thinned(product[[*(panel[0] for panel in PANELS), "quality_flag"]], MOST)
+    figure = _series(product) if shape[1] == 1 else _maps(product, shape)
+    figure.suptitle(_title(product), fontsize=11, color=INK, fontweight="bold")
+    figure.supxlabel(_flag_legend(product), fontsize=8, color="0.35")
+    return _saved(figure, path)
+
+
+def thumbnail(product: xr.Dataset, path: str | Path, most: int = THUMBNAIL) -> Path:
+    """A picture of SIF at 760 nm alone, at most ``most`` pixels a side, for an index of many."""
+    path = Path(path)
+    small = thinned(product[["sif_760", "quality_flag"]], most)
+    values = np.where(trusted(small), small["sif_760"].values, np.nan)
+    lines, samples = product["sif_760"].shape
+    if samples == 1:
+        figure = Figure(figsize=(most / 100, most / 200))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.plot(values[:, 0], color=ACCENT, linewidth=1.5)
+        axes.set_axis_off()
+        with whole(path) as partial:
+            figure.savefig(partial, dpi=100)
+        return path
+    low, high = _limits(values, zero=True)
+    colours = _with_grey("viridis")
+    shown = values.T if lines / samples > LONG else values
+    grown = np.kron(shown, np.ones((max(1, most // 2 // max(shown.shape)),) * 2))
+    with whole(path) as partial:
+        imsave(partial, colours(np.ma.masked_invalid((grown - low) / (high - low))))
+    return path
+
+
+def _title(product: xr.Dataset) -> str:
+    attributes = product.attrs
+    time = str(attributes.get("acquisition_time", "")).replace("T", " ")
+    return f"{attributes.get('scene', '')}\n{attributes.get('sensor', '')}, {time} UTC"
+
+
+def _flag_legend(product: xr.Dataset) -> str:
+    shares = [f"{n.replace('_', ' ')} {_percent(s)}" for n, s in flag_shares(product).items()]
+    blind = _percent(1 - trusted(product).mean())
+    return f"grey: not trusted, {blind} of pixels   (flags: {', '.join(shares) or 'none'})"
+
+
+def _percent(share: float) -> str:
+    return "< 0.1 %" if 0 < share < 5e-4 else f"{100 * share:.1f} %"
+
+
+def _maps(product: xr.Dataset, shape: tuple[int, ...]) -> Figure:
+    aspect = shape[0] / shape[1]
+    lying = aspect > LONG
+    shown = 1 / aspect if lying else aspect  # height over width of a map in the picture
+    stacked = shown < 1 / LONG
+    rows, columns = (4, 1) if stacked else (2, 2)
+    width = 9.0
+    height = rows * (width / columns - 1.2) * max(shown, 0.12) + 0.35 * rows + 1.0
+    figure = _figure(width, min(height, 14.0))
+    good = trusted(product)
+    for axes, (name, title, unit, colours, zero) in zip(
+        figure.subplots(rows, columns).flat, PANELS, strict=True
+    ):
+        values = np.where(good, product[name].values, np.nan)
+        _map(axes, values, title, unit, colours, limits=_limits(values, zero), lying=lying,
+             shape=shape)  # fmt: skip
+    return figure
+
+
+def _map(
+    axes: Axes,
+    values: Array,
+    title: str,
+    unit: str,
+    colours: str,
+    *,
+    limits: tuple[float, float],
+    lying: bool = False,
+    shape: tuple[int, ...] = (),
+) -> None:
+    """One map, thinned to what a picture shows; along track is down, or right if lying.
+
+    Args:
+        shape: lines and samples of the scene, where ``values`` are thinned already.
+    """
+    drawn = values[tuple(slice(None, None, -(-length // MOST)) for length in values.shape)]
+    lines, samples = shape or values.shape
+    extent = (0, lines, samples, 0) if lying else (0, samples, lines, 0)
+    image = axes.imshow(
+        drawn.T if lying else drawn,
+        cmap=_with_grey(colours),
+        vmin=limits[0],
+        vmax=limits[1],
+        extent=extent,
+        interpolation="nearest",
+    )
+    bar = axes.figure.colorbar(image, ax=axes, pad=0.015, extend="both", aspect=24)
+    bar.set_label(unit, fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    axes.set_title(title, fontsize=10, loc="left", color=INK)
+    axes.set_xlabel("line" if lying else "sample", fontsize=8)
+    axes.set_ylabel("sample" if lying else "line", fontsize=8)
+    axes.tick_params(labelsize=8, length=3)
+    axes.set_facecolor(GREY)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def _with_grey(colours: str) -> Colormap:
+    return colormaps[colours].with_extremes(bad=GREY)
+
+
+def _limits(values: Array, zero: bool) -> tuple[float, float]:
+    """Colour limits from the 1st to the 99th percentile; zero is inside where it has meaning."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = np.quantile(finite, (0.01, 0.99))
+    low = min(low, 0.0) if zero else low
+    return float(low), float(high if high > low else low + 1e-6)
+
+
+def _series(product: xr.Dataset) -> Figure:
+    """Measurements against time: SIF with its uncertainty, reflectance, residual."""
+    figure = _figure(9.0, 7.0)
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1, 1))
+    when = product["time"].values if "time" in product.coords else np.arange(product.sizes["line"])
+    column = product.isel(sample=0)
+    good = trusted(product)[:, 0]
+    sigma = column["sif_760_uncertainty"].values
+    top.axhline(0, color="0.8", linewidth=0.8)
+    style: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 3.5}
+    for chosen, colour, label in ((good, ACCENT, "trusted, ± 1 σ"), (~good, "0.7", "flagged")):
+        if chosen.any():
+            top.errorbar(when[chosen], column["sif_760"].values[chosen], sigma[chosen],
+                         color=colour, elinewidth=0.8, label=label, **style)  # fmt: skip
+        middle.plot(when[chosen], column["reflectance_740"].values[chosen], color=colour, **style)
+        bottom.plot(when[chosen], column["residual_rms"].values[chosen], color=colour, **style)
+    top.set_ylabel(f"SIF at 760 nm\n{UNITS}", fontsize=9)
+    middle.set_ylabel("reflectance\nat 740 nm", fontsize=9)
+    bottom.set_ylabel(f"residual (rms)\n{UNITS}", fontsize=9)
+    residual = column["residual_rms"].values
+    bottom.set_ylim(0, 1.15 * np.nanmax(residual) if np.isfinite(residual).any() else 1)
+    if top.get_legend_handles_labels()[0]:
+        top.legend(frameon=False, fontsize=8)
+    for axes in (top, middle, bottom):
+        _plain(axes)
+    if np.issubdtype(when.dtype, np.datetime64):
+        locator = AutoDateLocator()
+        bottom.xaxis.set_major_locator(locator)
+        bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        bottom.set_xlabel("time, UTC", fontsize=9)
+    else:
+        bottom.set_xlabel("measurement", fontsize=9)
+    return figure
+
+
+def evaluation_figure(
+    estimate: Array, truth: Array, used: NDArray[np.bool_], *, path: str | Path | None = None
+) -> Figure:
+    """Truth, estimate, error and the two against each other, mW m-2 nm-1 sr-1.
+
+    Args:
+        estimate, truth: (line, sample) SIF.
+        used: (line, sample), the pixels that count; others are grey.
+    """
+    lines, samples = truth.shape
+    estimate, truth = np.where(used, estimate, np.nan), np.where(used, truth, np.nan)
+    if samples == 1:
+        figure = _figure(5.0, 5.0)
+        one_to_one(figure.subplots(), truth[used], estimate[used], "truth", "sifnet")
+        return _saved(figure, path)
+    figure, (a, b, c, d), lying = _four(lines / samples)
+    error = estimate - truth
+    limits = _limits(np.stack([truth, estimate]), zero=True)
+    reach = float(np.nanquantile(abs(error), 0.99)) if used.any() else 1.0
+    scored = f"bias {np.nanmean(error):+.3f}, RMSE {np.sqrt(np.nanmean(error**2)):.3f}"
+    _map(a, truth, "truth", UNITS, "viridis", limits=limits, lying=lying)
+    _map(b, estimate, "sifnet", UNITS, "viridis", limits=limits, lying=lying)
+    _map(c, error, f"sifnet minus truth: {scored}", UNITS, "RdBu_r",
+         limits=(-reach, reach), lying=lying)  # fmt: skip
+    one_to_one(d, truth[used], estimate[used], "truth", "sifnet")
+    d.set_title("sifnet against truth, pixel by pixel", fontsize=10, loc="left", color=INK)
+    if d.collections:  # a density, of many points
+        inside = d.inset_axes((0.58, 0.14, 0.36, 0.03))
+        bar = figure.colorbar(d.collections[0], cax=inside, orientation="horizontal")
+        bar.set_label("pixels", fontsize=8)
+        bar.ax.tick_params(labelsize=8)
+        bar.outline.set_visible(False)  # type: ignore[operator]
+    figure.suptitle("SIF at 760 nm against truth", fontsize=11, fontweight="bold", color=INK)
+    return _saved(figure, path)
+
+
+def _four(aspect: float) -> tuple[Figure, list[Axes], bool]:
+    """Axes of three maps and a square: two by two, or below each other where the scene is long."""
+    lying = aspect > LONG
+    shown = 1 / aspect if lying else aspect
+    if shown >= 1 / LONG:
+        figure = _figure(9.6, 8.6)
+        return figure, list(figure.subplots(2, 2).flat), lying
+    each = 8.0 * max(shown, 0.08) + 0.5
+    figure = _figure(9.6, 3 * each + 5.0)
+    return figure, list(figure.subplots(4, 1, height_ratios=(each, each, each, 4.5))), lying
+
+
+def scatter(
+    estimate: ArrayLike,
+    references: Mapping[str, ArrayLike],
+    *,
+    uncertainty: ArrayLike | None = None,
+    name: str = "sifnet",
+    path: str | Path | None = None,
+) -> Figure:
+    """An estimate against each of several references, one panel each, with the line of equality."""
+    figure = _figure(4.6 * len(references), 4.6)
+    panels = figure.subplots(1, len(references), squeeze=False).flat
+    for axes, (label, values) in zip(panels, references.items(), strict=True):
+        one_to_one(axes, values, estimate, label, name, uncertainty=uncertainty)
+    return _saved(figure, path)
+
+
+def one_to_one(
+    axes: Axes,
+    x: ArrayLike,
+    y: ArrayLike,
+    x_name: str,
+    y_name: str,
+    *,
+    uncertainty: ArrayLike | None = None,
+) -> None:
+    """Points, or their density when there are many, with the line of equality and statistics."""
+    a, b = np.asarray(x, float).ravel(), np.asarray(y, float).ravel()
+    both = np.isfinite(a) & np.isfinite(b)
+    a, b = a[both], b[both]
+    sigma = None if uncertainty is None else np.asarray(uncertainty, float).ravel()[both]
+    low, high = (0.0, 1.0) if not a.size else _span(a, b)
+    axes.plot((low, high), (low, high), color="0.5", linewidth=0.9, zorder=3)
+    if a.size > 2000:
+        axes.hexbin(a, b, gridsize=70, bins="log", cmap="viridis", mincnt=1, linewidths=0.1,
+                    extent=(low, high, low, high), zorder=2)  # fmt: skip
+    else:
+        axes.errorbar(a, b, sigma, linestyle="none", marker="o", markersize=3.5, color=ACCENT,
+                      alpha=0.75, elinewidth=0.7, markeredgewidth=0, zorder=2)  # fmt: skip
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.set_xlabel(f"{x_name}, {UNITS}", fontsize=9)
+    axes.set_ylabel(f"{y_name}, {UNITS}", fontsize=9)
+    paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+    axes.text(0.04, 0.96, _statistics(a, b), transform=axes.transAxes, va="top", fontsize=9,
+              color=INK, bbox=paper)  # fmt: skip
+    _plain(axes)
+
+
+def _statistics(x: Array, y: Array) -> str:
+    if x.size < 2:
+        return f"n = {x.size}"
+    difference = y - x
+    with np.errstate(invalid="ignore"):
+        correlation = np.corrcoef(x, y)[0, 1]
+    return (
+        f"n = {x.size}\nr = {correlation:.3f}   r² = {correlation**2:.3f}\n"
+        f"mean difference {difference.mean():+.3f}\n"
+        f"rms difference {np.sqrt((difference**2).mean()):.3f}"
+    )
+
+
+def _span(x: Array, y: Array) -> tuple[float, float]:
+    if x.size > 2000:
+        low, high = np.quantile(np.concatenate([x, y]), (0.0005, 0.9995))
+    else:
+        low, high = min(x.min(), y.min()), max(x.max(), y.max())
+    margin = 0.04 * max(high - low, 1e-3)
+    return float(low - margin), float(high + margin)
+
+
+def _plain(axes: Axes) -> None:
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _figure(width: float, height: float) -> Figure:
+    roomy = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06)
+    return Figure(figsize=(width, height), layout=roomy)
+
+
+def _saved(figure: Figure, path: str | Path | None) -> Figure:
+    if path is not None:
+        with whole(Path(path)) as partial:
+            figure.savefig(partial, dpi=130)
+    return figure

@@ -1,0 +1,134 @@
+"""Where a product came from: written into it, and read to know what need not be done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5netcdf
+
+from sifnet import __version__
+from sifnet.errors import SifnetError
+from sifnet.files import sha256, size_and_time
+from sifnet.scenes.scene import Scene
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a product came from, beside its scene.
+
+    Attributes:
+        command: as it was typed.
+        model_file: the checkpoint, None if the model was never saved.
+        configuration: all settings of the fit.
+        seed: of the fit.
+        atmosphere_source: what was known of the atmosphere beforehand.
+        settings: of the retrieval, by which a batch knows what it made.
+        scene_path: what the user named to open the scene.
+    """
+
+    command: str = "sifnet from Python"
+    model_file: Path | None = None
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    atmosphere_source: str = "standard atmosphere and climatological prior of sifnet"
+    settings: str = ""
+    scene_path: Path | None = None
+
+
+GEOMETRY = {
+    "solar_zenith_angle": "degree",
+    "view_zenith_angle": "degree",
+    "relative_azimuth_angle": "degree",
+    "sensor_height": "km",
+    "ground_elevation": "km",
+}
+
+
+def attributes(scene: Scene, provenance: Provenance) -> dict[str, Any]:
+    """The attributes of a product of a scene."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    data = scene.dataset
+    files = [Path(file) for file in data.attrs["source_files"]]
+    configuration = dict(provenance.configuration)
+    written: dict[str, Any] = {
+        "Conventions": "CF-1.11",
+        "title": f"Sun-induced fluorescence, {scene.name}",
+        "source": f"sifnet {__version__}, self-supervised retrieval, {scene.sensor.name} radiance",
+        "history": f"{now} sifnet {__version__}: {provenance.command}",
+        "scene": scene.name,
+        "sensor": scene.sensor.name,
+        "acquisition_time": str(data.attrs["acquisition_time"]),
+        "source_files": "\n".join(str(file.absolute()) for file in files),
+        "source_sha256": "\n".join(sha256(file) if file.is_file() else "?" for file in files),
+        "source_size_and_time": "\n".join(map(size_and_time, files)),
+        "reader_notes": "\n".join(str(note) for note in data.attrs["notes"]),
+        "sifnet_version": __version__,
+        "configuration": json.dumps(configuration, default=str, sort_keys=True),
+        "atmosphere_source": provenance.atmosphere_source,
+        "command": provenance.command,
+    }
+    for name, units in GEOMETRY.items():
+        written[name] = float(data[name].mean())
+        written[f"{name}_units"] = units
+    if provenance.settings:
+        written["settings"] = provenance.settings
+    if provenance.scene_path is not None:
+        written["scene_path"] = str(provenance.scene_path.absolute())
+    if provenance.seed is not None:
+        written["seed"] = provenance.seed
+    if provenance.model_file is not None:
+        written["model_file"] = str(provenance.model_file.absolute())
+        written["model_sha256"] = sha256(provenance.model_file)
+    return written
+
+
+def record(product: Path) -> dict[str, Any]:
+    """Attributes of a product; empty where there is none that can be read."""
+    try:
+        with h5netcdf.File(product, "r") as file:
+            return dict(file.attrs)
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def sources(known: Mapping[str, Any]) -> list[Path]:
+    """The files that a product was made of."""
+    return [Path(name) for name in str(known.get("source_files", "")).split("\n") if name]
+
+
+def same_sources(known: Mapping[str, Any], files: Sequence[Path]) -> bool:
+    """Whether files hold what a product was made of.
+
+    Those of the same place, size and time are not read; others are compared by their checksum.
+    """
+    if not files or "source_size_and_time" not in known:
+        return False
+    seen = [size_and_time(file) for file in files]
+    in_place = [file.absolute() for file in files] == sources(known)
+    if "?" not in seen and in_place and seen == str(known["source_size_and_time"]).split("\n"):
+        return True
+    checksums = [sha256(file) if file.is_file() else "?" for file in files]
+    return "?" not in checksums and checksums == str(known.get("source_sha256")).split("\n")
+
+
+def refuse_foreign(known: Mapping[str, Any], files: Sequence[Path], product: Path) -> None:
+    """Refuse to replace the product of another scene of the same name.
+
+    Raises:
+        SifnetError: the product was made of other files, with other content.
+    """
+    theirs = sources(known)
+    if not theirs or [file.absolute() for file in files] == theirs or same_sources(known, files):
+        return
+    raise SifnetError(
+        "another scene of the same name has its product here",
+        found=f"a product of {theirs[0]}",
+        expected=f"none, or one of {files[0].absolute() if files else 'the same scene'}",
+        remedy="Map one of the two into another folder with -o, or remove the product.",
+        file=product,
+    )

@@ -1,0 +1,164 @@
+"""A STAC item a scene: what a catalogue needs to find a product, and an index page to show it.
+
+SpatioTemporal Asset Catalog 1.1.0 with the extensions projection, view and processing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from pyproj import Transformer
+
+from sifnet.files import whole
+from sifnet.product.labels import place
+from sifnet.product.netcdf import flag_shares, summary, thinned
+
+EXTENSIONS = {
+    "proj": "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "view": "https://stac-extensions.github.io/view/v1.0.0/schema.json",
+    "processing": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+}
+ASSETS: dict[str, tuple[str, str, str]] = {  # what: media type, role, title
+    "product": ("application/x-netcdf", "data", "maps of fluorescence, NetCDF-4, CF-1.11"),
+    "cog": ("image/tiff; application=geotiff; profile=cloud-optimized", "data", "maps, GeoTIFF"),
+    "quicklook": ("image/png", "overview", "fluorescence, uncertainty, reflectance, residual"),
+    "thumbnail": ("image/png", "thumbnail", "fluorescence"),
+}
+
+
+def item(product: xr.Dataset, files: Mapping[str, str]) -> dict[str, Any]:
+    """The item of a product.
+
+    Args:
+        product: in memory or open.
+        files: of what ASSETS names, the path relative to the item.
+
+    Its own properties, ``sifnet:...``, are statistics over the trusted pixels.
+    """
+    attributes = product.attrs
+    outline = footprint(product)
+    numbers = {name: _number(value) for name, value in summary(product).items()}
+    flags = flag_shares(thinned(product[["quality_flag"]], 1000))
+    known = {
+        "title": attributes["title"],
+        "datetime": _utc(str(attributes["acquisition_time"])),
+        "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "instruments": [str(attributes["sensor"])],
+        "view:sun_elevation": _number(90.0 - float(attributes["solar_zenith_angle"])),
+        "view:incidence_angle": _number(abs(float(attributes["view_zenith_angle"]))),
+        "processing:level": "L2",
+        "processing:software": {"sifnet": str(attributes["sifnet_version"])},
+        "processing:lineage": str(attributes["source"]),
+        **_projection(product),
+        **{f"sifnet:{name}": value for name, value in numbers.items()},
+        "sifnet:flags": {name: _number(share) for name, share in flags.items()},
+        "sifnet:command": str(attributes["command"]),
+    }
+    box = None if outline is None else _box(outline)
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(EXTENSIONS.values()),
+        "id": str(attributes["scene"]),
+        "geometry": None if outline is None else _geometry(outline),
+        **({} if box is None else {"bbox": box}),
+        "properties": {n: v for n, v in known.items() if v is not None or n == "datetime"},
+        "links": [],
+        "assets": {what: _asset(what, path) for what, path in files.items()},
+    }
+
+
+def write_item(product: xr.Dataset, path: Path, files: Mapping[str, str]) -> Path:
+    """Write the item as JSON.
+
+    Raises:
+        SifnetError: the file cannot be written.
+    """
+    text = json.dumps(item(product, files), indent=1, ensure_ascii=False, allow_nan=False)
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path
+
+
+def footprint(product: xr.Dataset) -> list[list[float]] | None:
+    """Closed ring of [longitude, latitude], counterclockwise; None if no place is known."""
+    lines, samples = product["sif_760"].shape
+    found = place(product)
+    if found is not None:
+        projection, affine = found
+        a, b, c, d, e, f = affine[:6]
+        ends = ((0, 0), (0, lines), (samples, lines), (samples, 0))
+        corners = [(c + a * x + b * y, f + d * x + e * y) for x, y in ends]
+        to_degrees = Transformer.from_crs(projection, "EPSG:4326", always_xy=True)
+        ring = [list(to_degrees.transform(*corner)) for corner in corners]
+    elif "latitude" in product.coords and "longitude" in product.coords:
+        at = {"line": [0, -1, -1, 0], "sample": [0, 0, -1, -1]}
+        pairs = [product[n] for n in ("longitude", "latitude")]
+        values = [_corners(v, at) for v in pairs]
+        ring = [[float(x), float(y)] for x, y in zip(*values, strict=True)]
+    else:
+        return None
+    if not np.isfinite(ring).all():
+        return None
+    ring = [[round(x, 6), round(y, 6)] for x, y in ring]
+    area = sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(ring, ring[1:] + ring[:1], strict=True))
+    ring = ring if area >= 0 else ring[::-1]
+    return [*ring, ring[0]]
+
+
+def _geometry(ring: list[list[float]]) -> dict[str, Any]:
+    """A field spectrometer is a point, and a line whose swath is not known a line."""
+    different = [list(at) for at in dict.fromkeys(map(tuple, ring))]
+    if len(different) == 1:
+        return {"type": "Point", "coordinates": different[0]}
+    if len(different) == 2:
+        return {"type": "LineString", "coordinates": different}
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def _corners(values: xr.DataArray, at: Mapping[str, list[int]]) -> np.ndarray:
+    chosen = {n: xr.DataArray(i, dims="corner") for n, i in at.items() if n in values.dims}
+    return np.broadcast_to(values.isel(chosen).values, 4)
+
+
+def _box(ring: list[list[float]]) -> list[float]:
+    west, south = np.min(ring, axis=0)
+    east, north = np.max(ring, axis=0)
+    return [float(west), float(south), float(east), float(north)]
+
+
+def _projection(product: xr.Dataset) -> dict[str, Any]:
+    found = place(product)
+    shape = {"proj:shape": list(product["sif_760"].shape)}
+    if found is None:
+        return shape
+    projection, affine = found
+    code = projection.to_epsg()
+    return {
+        **shape,
+        "proj:code": None if code is None else f"EPSG:{code}",
+        "proj:wkt2": projection.to_wkt(),
+        "proj:transform": list(affine)[:6],
+    }
+
+
+def _asset(what: str, path: str) -> dict[str, Any]:
+    media, role, title = ASSETS[what]
+    return {"href": f"./{path}", "type": media, "roles": [role], "title": title}
+
+
+def _utc(time: str) -> str:
+    """RFC 3339 of an acquisition time, which is UTC."""
+    return f"{np.datetime64(time.removesuffix('Z'), 'ms')}Z"
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

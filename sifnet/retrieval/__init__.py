@@ -1,0 +1,1 @@
+"""Pixels to state: encoder, simulation, losses and the exact finish."""

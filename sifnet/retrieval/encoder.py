@@ -1,0 +1,322 @@
+"""From pixels to a state: residual blocks per pixel, then heads for what is shared and what is not.
+
+The atmosphere is read from the mean latent of a patch, because it is smooth; the sensor state
+belongs to a detector column of a flight line, because the sensor is the same in a column; the
+surface is a pixel's own, given both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sifnet.physics.state import RANGES, Atmosphere, Geometry, SensorState, State
+from sifnet.physics.surface import Surface
+from sifnet.retrieval.pixels import Pixels
+
+Ranges = Mapping[str, tuple[float, float]]
+ATMOSPHERE = tuple(Atmosphere.__dataclass_fields__)
+SURFACE = tuple(Surface.__dataclass_fields__)
+SENSOR = tuple(SensorState.__dataclass_fields__)
+_GEOMETRY_FEATURES = 6
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of the network: the small published one (0.15 million parameters).
+
+    Attributes:
+        features: noise-whitened components of the log spectrum that enter the network.
+        widths, repeats, dropout: of the blocks of the pixel backbone.
+        head_widths, head_repeats: of the blocks of every head.
+    """
+
+    features: int = 24
+    widths: tuple[int, ...] = (100, 100, 50)
+    repeats: tuple[int, ...] = (3, 3, 3)
+    dropout: tuple[float, ...] = (0.1, 0.0, 0.0)
+    head_widths: tuple[int, ...] = (100, 50, 50, 50)
+    head_repeats: tuple[int, ...] = (3, 1, 1, 1)
+
+
+class ResidualBlock(nn.Module):
+    """``repeats`` times linear, batch norm, ReLU, added to the input (METHOD: talk's table).
+
+    The first layer changes the width; the input goes around through a linear layer then, else
+    unchanged.
+    """
+
+    def __init__(self, width_in: int, width: int, repeats: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for i in range(repeats):
+            layers += [nn.Linear(width if i else width_in, width), nn.BatchNorm1d(width), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Dropout(dropout))
+        self.around = nn.Identity() if width_in == width else nn.Linear(width_in, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``row, width_in`` to ``row, width``."""
+        return self.around(x) + self.layers(x)
+
+
+def _blocks(
+    width_in: int, widths: tuple[int, ...], repeats: tuple[int, ...], dropout: tuple[float, ...]
+) -> nn.Sequential:
+    sizes = (width_in, *widths[:-1])
+    return nn.Sequential(
+        *(ResidualBlock(*sizes_) for sizes_ in zip(sizes, widths, repeats, dropout, strict=True))
+    )
+
+
+class Head(nn.Module):
+    """Residual blocks and a linear layer that starts near zero."""
+
+    def __init__(self, width_in: int, outputs: int, architecture: Architecture) -> None:
+        super().__init__()
+        widths, repeats = architecture.head_widths, architecture.head_repeats
+        self.blocks = _blocks(width_in, widths, repeats, (0.0,) * len(widths))
+        self.leave = nn.Linear(widths[-1], outputs)
+        nn.init.normal_(self.leave.weight, std=1e-2)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``..., width_in`` to ``..., outputs``."""
+        return self.leave(self.blocks(x.flatten(0, -2))).unflatten(0, x.shape[:-1])
+
+
+class Features(nn.Module):
+    """Log spectrum to its noise-whitened principal components, by frozen statistics.
+
+    Components are the eigenvectors of the covariance of simulated spectra in units of their noise
+    (minimum noise fraction, Green et al. 1988), each scaled to unit variance: all that a spectrum
+    says above its noise, in directions that are equally easy to learn from.
+    """
+
+    mean: Tensor
+    projection: Tensor
+
+    def __init__(self, spectrum: int, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(spectrum))
+        self.register_buffer("projection", torch.eye(spectrum, min(features, spectrum)))
+
+    def forward(self, pixels: Pixels) -> Tensor:
+        """``patch, line, sample, feature``."""
+        return (log_spectrum(pixels) - self.mean) @ self.projection
+
+    @torch.no_grad()
+    def freeze(self, pixels: Pixels) -> None:
+        """Set the statistics from the usable pixels."""
+        x = log_spectrum(pixels)[pixels.usable].double()
+        relative = (pixels.noise / pixels.radiance.clamp(min=1e-2))[pixels.usable].double()
+        noise = torch.sqrt((relative**2).mean(0)).repeat(x.shape[1] // relative.shape[1])
+        mean = x.mean(0)
+        covariance = torch.cov(((x - mean) / noise).T)
+        variance, vectors = torch.linalg.eigh(covariance)
+        count = self.projection.shape[1]
+        variance, vectors = variance[-count:].flip(0), vectors[:, -count:].flip(1)
+        self.mean.copy_(mean)
+        self.projection.copy_(vectors / noise[:, None] / torch.sqrt(variance.clamp(min=1e-3)))
+
+
+def log_spectrum(pixels: Pixels) -> Tensor:
+    """Log radiance, and log irradiance beside it where it was measured, ``..., spectrum``.
+
+    A known shape of reflectance is divided out: what is left looks like level ground.
+    """
+    spectrum = torch.log(pixels.radiance.clamp(min=1e-2))
+    if pixels.known is not None:
+        spectrum = spectrum - torch.log(pixels.known.gain)
+    if pixels.irradiance is None:
+        return spectrum
+    return torch.cat([spectrum, torch.log(pixels.irradiance.clamp(min=1e-2))], dim=-1)
+
+
+class Encoder(nn.Module):
+    """Pixels to State within bounds.
+
+    Attributes:
+        ranges: lowest and highest value of every parameter that is sought.
+        columns: unbounded sensor state of known flight lines, ``line, column, 2``.
+    """
+
+    def __init__(
+        self,
+        bands: int,
+        *,
+        ranges: Ranges = RANGES,
+        irradiance: bool = False,
+        architecture: Architecture = Architecture(),
+    ) -> None:
+        super().__init__()
+        self.ranges = {n: (ranges[n][0], ranges[n][1]) for n in (*ATMOSPHERE, *SURFACE, *SENSOR)}
+        self.architecture = architecture
+        a = architecture
+        self.features = Features(bands * (2 if irradiance else 1), a.features)
+        width_in = self.features.projection.shape[1] + _GEOMETRY_FEATURES
+        self.backbone = _blocks(width_in, a.widths, a.repeats, a.dropout)
+        known = a.widths[-1] + _GEOMETRY_FEATURES
+        prior, sensor = len(ATMOSPHERE), len(SENSOR)
+        self.patch_head = Head(known + 2 * prior, prior, a)
+        self.column_head = Head(known, sensor, a)
+        self.pixel_head = Head(known + prior + sensor, len(SURFACE) + 1, a)
+        self.columns = nn.Parameter(torch.zeros(0, 0, sensor))
+
+    def forward(self, pixels: Pixels) -> State:
+        """State of the pixels: atmosphere ``patch, 1, 1``, sensor ``patch, 1, sample``."""
+        latent = self.latent(pixels)
+        atmosphere = self.atmosphere(latent, pixels)
+        sensor = self.sensor(latent, pixels)
+        return State(atmosphere, self.surface(latent, pixels, atmosphere, sensor), sensor)
+
+    def latent(self, pixels: Pixels) -> Tensor:
+        """``patch, line, sample, latent``; zero where a pixel is not usable."""
+        known = geometry_features(pixels.geometry).expand(*pixels.usable.shape, -1)
+        inputs = torch.cat([self.features(pixels), known], dim=-1)[pixels.usable]
+        latent = inputs.new_zeros(*pixels.usable.shape, self.architecture.widths[-1])
+        if len(inputs):
+            latent[pixels.usable] = self.backbone(inputs)
+        return latent
+
+    def atmosphere(self, latent: Tensor, pixels: Pixels) -> Atmosphere:
+        """Patch head: ``patch, 1, 1`` from the mean latent, relative to the prior.
+
+        Over terrain, surface_pressure follows the prior's in every pixel.
+        """
+        mean = _mean(latent, pixels.usable, dims=(1, 2))
+        known = geometry_features(pixels.geometry).mean((1, 2), keepdim=True)
+        prior = _stack(pixels.prior.mean, ATMOSPHERE, self.ranges).mean((1, 2), keepdim=True)
+        certain = _certainty(pixels.prior.sd, self.ranges)
+        step = self.patch_head(torch.cat([mean, known, prior, certain], dim=-1))
+        return Atmosphere(
+            **{
+                name: around_prior(
+                    step[..., i],
+                    getattr(pixels.prior.mean, name),
+                    getattr(pixels.prior.sd, name),
+                    self.ranges[name],
+                )
+                for i, name in enumerate(ATMOSPHERE)
+            }
+        )
+
+    def sensor(self, latent: Tensor, pixels: Pixels) -> SensorState:
+        """Across-track head: ``patch, 1, sample``.
+
+        A fitted flight line has its own value for every column; for others it is estimated from
+        the mean latent of the column within the patch.
+        """
+        unbounded = self.column_estimate(latent, pixels)
+        known = (pixels.line_id >= 0)[:, None, None, None]
+        if self.columns.numel() and bool(known.any()):
+            own = self.columns[pixels.line_id.clamp(min=0)[:, None], pixels.column][:, None]
+            unbounded = torch.where(known, own, unbounded)
+        return self.bound_sensor(unbounded)
+
+    def bound_sensor(self, unbounded: Tensor) -> SensorState:
+        """``..., 2`` to a sensor state ``...`` within bounds."""
+        return SensorState(
+            **{name: bounded(unbounded[..., i], self.ranges[name]) for i, name in enumerate(SENSOR)}
+        )
+
+    def column_estimate(self, latent: Tensor, pixels: Pixels) -> Tensor:
+        """Unbounded sensor state ``patch, 1, sample, 2`` from the mean latent of a column."""
+        mean = _mean(latent, pixels.usable, dims=(1,))
+        known = geometry_features(pixels.geometry).mean(1, keepdim=True)
+        return self.column_head(torch.cat([mean, known], dim=-1))
+
+    def surface(
+        self, latent: Tensor, pixels: Pixels, atmosphere: Atmosphere, sensor: SensorState
+    ) -> Surface:
+        """Pixel head: ``patch, line, sample``, given the atmosphere and the sensor.
+
+        Fluorescence is proportional to radiance at a given filling of the band, so one output is
+        multiplied by the level of the radiance.
+        """
+        shape = pixels.usable.shape
+        known = (
+            geometry_features(pixels.geometry),
+            _stack(atmosphere, ATMOSPHERE, self.ranges),
+            _stack(sensor, SENSOR, self.ranges),
+        )
+        inputs = torch.cat([latent, *(x.expand(*shape, -1) for x in known)], dim=-1)
+        raw = inputs.new_zeros(*shape, len(SURFACE) + 1)
+        if pixels.usable.any():
+            raw[pixels.usable] = self.pixel_head(inputs[pixels.usable])
+        level = pixels.radiance.mean(-1) / 50.0
+        sif = raw[..., 3] + raw[..., 4] * level
+        unbounded = (*raw[..., :3].unbind(-1), sif)
+        return Surface(
+            **{
+                name: bounded(value, self.ranges[name])
+                for name, value in zip(SURFACE, unbounded, strict=True)
+            }
+        )
+
+    @torch.no_grad()
+    def add_lines(self, unbounded: Tensor) -> None:
+        """Give every fitted flight line its own sensor state, ``line, column, 2``, to learn."""
+        self.columns = nn.Parameter(unbounded.clone())
+
+    def describe(self) -> dict[str, object]:
+        """Plain values that rebuild the encoder's shape."""
+        return asdict(self.architecture)
+
+
+def bounded(unbounded: Tensor, limits: tuple[float, float]) -> Tensor:
+    """low + (high - low) sigmoid(u)."""
+    low, high = limits
+    return low + (high - low) * torch.sigmoid(unbounded)
+
+
+def unbounded(value: Tensor, limits: tuple[float, float]) -> Tensor:
+    """The inverse of ``bounded``; values at or beyond a limit become 0.1 % inside it."""
+    low, high = limits
+    return torch.logit(((value - low) / (high - low)).clamp(1e-3, 1 - 1e-3))
+
+
+def around_prior(step: Tensor, mean: Tensor, sd: Tensor, limits: tuple[float, float]) -> Tensor:
+    """Bounded value whose ``step`` counts standard deviations of the prior near its mean.
+
+    bounded(logit(m) + step sd / (range m (1 - m))), m the prior's mean on the unit range.
+    """
+    low, high = limits
+    m = ((mean - low) / (high - low)).clamp(0.01, 0.99)
+    return bounded(torch.logit(m) + step * sd / ((high - low) * m * (1 - m)), limits)
+
+
+def geometry_features(geometry: Geometry) -> Tensor:
+    """``patch, 1, sample, feature``: air masses, azimuth, share of the air below the sensor."""
+    sun = torch.cos(torch.deg2rad(geometry.solar_zenith_angle))
+    view = torch.cos(torch.deg2rad(geometry.view_zenith_angle))
+    azimuth = torch.cos(torch.deg2rad(geometry.relative_azimuth_angle))
+    below = torch.exp(-geometry.sensor_height / 8.0)
+    near = torch.exp(-geometry.sensor_height / 1.0)
+    features = (2 * sun - 1, 1 / sun - 1.5, 10 * (1 / view - 1), azimuth, 5 * (below - 0.9), near)
+    return torch.stack(torch.broadcast_tensors(*features), dim=-1)
+
+
+def _stack(part: Atmosphere | SensorState, names: tuple[str, ...], ranges: Ranges) -> Tensor:
+    """Fields scaled from their ranges to -1..1, ``..., field``."""
+    scaled = []
+    for name in names:
+        low, high = ranges[name]
+        scaled.append(2 * (getattr(part, name) - low) / (high - low) - 1)
+    return torch.stack(torch.broadcast_tensors(*scaled), dim=-1)
+
+
+def _certainty(sd: Atmosphere, ranges: Ranges) -> Tensor:
+    """How narrow a prior is, ``..., field``: log10 of the range over its sd, about 0.5 to 3."""
+    narrow = [
+        torch.log10((ranges[name][1] - ranges[name][0]) / getattr(sd, name)) for name in ATMOSPHERE
+    ]
+    return torch.stack(narrow, dim=-1)
+
+
+def _mean(latent: Tensor, usable: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Mean over usable pixels, axes kept; zero where there are none."""
+    weight = usable[..., None].to(latent)
+    return (latent * weight).sum(dims, keepdim=True) / weight.sum(dims, keepdim=True).clamp(min=1)

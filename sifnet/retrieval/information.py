@@ -1,0 +1,181 @@
+"""What the photons tell: normal equations of the state, its posterior covariance, one exact step.
+
+A pixel's misfit depends on its own surface and on what it shares with others, atmosphere and
+sensor. With z the misfit in units of noise, S and X its derivatives to the two groups, the blocks
+A = S'S, B = S'X, C = X'X, a = S'z, c = X'z are all that posterior covariance (Rodgers 2000,
+eq. 4.5) and Gauss-Newton steps (eq. 5.9) need. They are eliminated from the inside out, by Schur
+complements: the surface of every pixel, the sensor of every column, and what remains is a system
+of the atmosphere's six parameters. No matrix grows with the patch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.fields import TensorFields
+from sifnet.physics.instrument import Instrument
+from sifnet.physics.state import Atmosphere, Geometry, State
+from sifnet.physics.surface import KnownShape
+from sifnet.retrieval.jacobians import SIF, jacobians
+
+
+@dataclass(frozen=True)
+class Blocks(TensorFields):
+    """Normal equations, batch ``...`` = pixels; surface 4, shared 8 = len(SHARED).
+
+    The surface parameters are the reflectance polynomial's c0 + c1 x + c2 x^2 with
+    x = (wavelength - CENTRE) / SCALE, in which the simulation is nearly linear, and sif_760.
+    Shared parameters are in units of their prior standard deviation.
+    """
+
+    a: Tensor  # ..., 4, 4, with the precision of a known shape
+    b: Tensor  # ..., 4, 8
+    c: Tensor  # ..., 8, 8
+    surface: Tensor  # ..., 4: S'z
+    shared: Tensor  # ..., 8: X'z
+    misfit: Tensor  # ...: z'z
+
+
+def surface_gain(blocks: Blocks) -> Tensor:
+    """What a change of the shared parameters does to the surface, ``..., 4, 8``: A^-1 B."""
+    return torch.linalg.solve(_regular(blocks.a.double()), blocks.b.double())
+
+
+def own_variance(a: Tensor) -> Tensor:
+    """Variance of sif_760 at known atmosphere and sensor, ``...``: [A^-1]_FF."""
+    return torch.linalg.inv(_regular(a.double()))[..., SIF, SIF]
+
+
+def surface_covariance(blocks: Blocks, covariance: Tensor) -> Tensor:
+    """Posterior covariance of the surface, ``..., 4, 4``: A^-1 + A^-1 B C B' A^-1.
+
+    Args:
+        covariance: C, of what is shared, ``..., 8, 8``.
+    """
+    gain = surface_gain(blocks)
+    return torch.linalg.inv(_regular(blocks.a.double())) + gain @ covariance @ gain.mT
+
+
+def sif_sd(blocks: Blocks, covariance: Tensor) -> Tensor:
+    """Posterior standard deviation of sif_760, ``...``, mW m-2 nm-1 sr-1."""
+    variance = surface_covariance(blocks, covariance)[..., SIF, SIF]
+    return torch.sqrt(variance.clamp(min=0)).to(blocks.a.dtype)
+
+
+def posterior_sd(blocks: Blocks, prior_precision: Tensor, shared_pixels: float = 1.0) -> Tensor:
+    """``sif_sd`` of pixels ``...`` whose shared parameters are found from pixels like themselves.
+
+    Args:
+        prior_precision: ``..., 8`` of the shared parameters in the blocks' units: 1 where the
+            unit is the prior's sd, 0 where there is no prior.
+        shared_pixels: n, how many pixels like this one determine what is shared: 1 for a pixel by
+            itself, the independent pixels of a patch otherwise.
+    """
+    matrix, _ = shared_equations(blocks)
+    q = torch.diag_embed(prior_precision.double().expand(matrix.shape[:-1]))
+    return sif_sd(blocks, torch.linalg.inv(_regular(q + shared_pixels * matrix)))
+
+
+def shared_equations(blocks: Blocks) -> tuple[Tensor, Tensor]:
+    """(Schur complement ``..., 8, 8``, right side ``..., 8``) with the surface eliminated."""
+    gain = surface_gain(blocks)
+    matrix = blocks.c.double() - blocks.b.double().mT @ gain
+    side = blocks.shared.double() - (gain.mT @ blocks.surface.double()[..., None])[..., 0]
+    return (matrix + matrix.mT) / 2, side
+
+
+@dataclass(frozen=True)
+class SharedStep:
+    """What pixels of a patch say together of its atmosphere and of its columns' sensors.
+
+    Attributes:
+        step: ``..., sample, 8``; the atmosphere's part is the same in all columns.
+        covariance: ``..., sample, 8, 8``, of the atmosphere and the column's own sensor.
+        follow: ``..., sample, 2, 6``, how far a sensor moves against the atmosphere.
+    """
+
+    step: Tensor
+    covariance: Tensor
+    follow: Tensor
+
+
+def solve_shared(matrix: Tensor, side: Tensor, pull: Tensor, resistance: Tensor) -> SharedStep:
+    """Gauss-Newton step of atmosphere and sensors, the sensors eliminated column by column.
+
+    With K the sum of the ``shared_equations`` over the pixels of a column, its parts K_aa, K_as,
+    K_ss of atmosphere and sensor, and R the resistance:
+
+    Q = R_a + sum over columns of (K_aa - K_as (K_ss + R_s)^-1 K_sa)
+
+    Args:
+        matrix: ``..., sample, 8, 8``, K of every column.
+        side: ``..., sample, 8``, the right side that belongs to it.
+        pull: ``..., sample, 8``, prior precision times deviation from the prior; the
+            atmosphere's part is the same in all columns.
+        resistance: ``..., sample, 8``, of the same kind: prior precision, and for a step the
+            damping of Levenberg and Marquardt, large where a parameter is to stay.
+    """
+    n = len(Atmosphere.__dataclass_fields__)
+    resist = torch.diag_embed(resistance)
+    inverse = torch.linalg.inv(matrix[..., n:, n:] + resist[..., n:, n:])
+    follow = inverse @ matrix[..., n:, :n]
+    q = (matrix[..., :n, :n] - matrix[..., :n, n:] @ follow).sum(-3) + resist[..., 0, :n, :n]
+    side_s = (side - pull)[..., n:, None]
+    side_a = (side[..., :n] - (follow.mT @ side_s)[..., 0]).sum(-2) - pull[..., 0, :n]
+    covariance_a = torch.linalg.inv(q)[..., None, :, :].expand(*side.shape[:-1], n, n)
+    air = covariance_a @ side_a[..., None, :, None]
+    step = torch.cat([air, inverse @ side_s - follow @ air], dim=-2)[..., 0]
+    cross = -follow @ covariance_a
+    top = torch.cat([covariance_a, cross.mT], dim=-1)
+    bottom = torch.cat([cross, inverse - cross @ follow.mT], dim=-1)
+    return SharedStep(step, torch.cat([top, bottom], dim=-2), follow)
+
+
+def normal_blocks(
+    radiance: Tensor,
+    sigma: Tensor,
+    surface: Tensor,
+    state: State,
+    geometry: Geometry,
+    units: Tensor,
+    emulator: Emulator,
+    instrument: Instrument,
+    irradiance: Tensor | None = None,
+    known: KnownShape | None = None,
+) -> Blocks:
+    """Blocks of the pixels ``...`` around a state.
+
+    Args:
+        radiance, sigma: ``..., band``.
+        surface: ``..., 4``, polynomial and fluorescence (see ``to_polynomial``).
+        state: its atmosphere and sensor, broadcastable to ``...``, are used.
+        units: ``..., 8``, size of a step of 1 in every shared parameter.
+        known: shape of reflectance, whose prior enters the equations of the surface.
+    """
+    simulated, s, x = jacobians(surface, state, geometry, emulator, instrument, irradiance, known)
+    z = (radiance - simulated) / sigma
+    s = s / sigma[..., None]
+    x = x * units[..., None, :] / sigma[..., None]
+    a, side = s.mT @ s, (s.mT @ z[..., None])[..., 0]
+    if known is not None:
+        prior = known.prior(surface[..., 0])
+        away = surface - known.mean(surface[..., 0])
+        a, side = a + prior, side - (prior @ away[..., None])[..., 0]
+    return Blocks(
+        a,
+        s.mT @ x,
+        x.mT @ x,
+        side,
+        (x.mT @ z[..., None])[..., 0],
+        (z**2).sum(-1),
+    )
+
+
+def _regular(matrix: Tensor) -> Tensor:
+    """A trace added to the diagonal, so that an empty pixel does not stop a batch."""
+    diagonal = torch.diagonal(matrix, dim1=-2, dim2=-1)
+    return matrix + torch.diag_embed(1e-10 * diagonal + 1e-12)

@@ -1,0 +1,236 @@
+"""The retrieval: an encoder that explains radiance through the simulation, and its checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from sifnet.errors import SifnetError
+from sifnet.files import checkpoint, save_checkpoint
+from sifnet.physics.emulator import CoefficientNetwork, Emulator
+from sifnet.physics.forward import simulate
+from sifnet.physics.instrument import Instrument
+from sifnet.physics.state import RANGES, State
+from sifnet.retrieval import losses
+from sifnet.retrieval.encoder import Architecture, Encoder
+from sifnet.retrieval.losses import LossWeights, Perturbed
+from sifnet.retrieval.pixels import Pixels, fit_bands
+from sifnet.retrieval.shape import ShapePredictor, Sizes
+from sifnet.scenes.scene import MeasuredResponse, Scene
+from sifnet.scenes.sensor import FIT_WINDOW, Sensor
+
+KIND = "sifnet retrieval"  # of the checkpoint
+SAME_BAND = 0.02  # nm, within which centres and widths of bands are those of a model
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a retrieval is made for; plain values, so that a checkpoint holds no code.
+
+    Attributes:
+        wavelength, fwhm: of the bands in the fit window, nm.
+        irradiance: whether scenes bring measured irradiance.
+        space: whether the sensor is in space.
+        lines: names of the fitted flight lines, in the order of the encoder's columns.
+        patch: lines and samples that share an atmosphere.
+        predictor: of the shape of reflectance, where there is one.
+        response: measured, of the bands, (wavelength nm, response) each; Gaussians without.
+    """
+
+    sensor: Sensor
+    wavelength: tuple[float, ...]
+    fwhm: tuple[float, ...]
+    irradiance: bool
+    space: bool
+    window: tuple[float, float] = FIT_WINDOW
+    patch: tuple[int, int] = (32, 32)
+    lines: tuple[str, ...] = ()
+    predictor: Sizes | None = None
+    response: MeasuredResponse | None = None
+    architecture: Architecture = field(default_factory=Architecture)
+    weights: LossWeights = field(default_factory=LossWeights)
+
+    @classmethod
+    def of_scene(cls, scene: Scene, **options: Any) -> Setup:
+        """The setup of a scene's sensor and bands."""
+        if scene.sensor.inspect_only:
+            raise SifnetError(
+                f"{scene.sensor.name} can be inspected only",
+                found=scene.sensor.inspect_only,
+                expected="a sensor that resolves the O2 A band",
+                remedy="`sifnet inspect` shows what the scene holds.",
+                file=(scene.dataset.attrs["source_files"] or [None])[0],
+            )
+        options["window"] = options.get("window") or scene.sensor.window
+        bands = fit_bands(scene.wavelength, options["window"])
+        return cls(
+            sensor=scene.sensor,
+            wavelength=tuple(scene.wavelength[bands].tolist()),
+            fwhm=tuple(scene.fwhm[bands].tolist()),
+            irradiance=scene.irradiance is not None,
+            space=bool(np.isposinf(scene.dataset["sensor_height"]).all()),
+            response=scene.response(bands),
+            **options,
+        )
+
+    def suits(self, other: Setup) -> bool:
+        """Whether both are for the same sensor, bands and kind of light."""
+        same = len(other.wavelength) == len(self.wavelength) and all(
+            np.allclose(getattr(other, name), getattr(self, name), rtol=0, atol=SAME_BAND)
+            for name in ("wavelength", "fwhm")
+        )
+        kinds = [(s.sensor.name, s.irradiance, s.response) for s in (self, other)]
+        return same and kinds[0] == kinds[1]
+
+    def refuse_other(self, scene: Scene) -> None:
+        """Refuse a scene that this setup was not made for.
+
+        Raises:
+            SifnetError: another sensor, other bands, or irradiance where none was or none where
+                some was.
+        """
+        other = Setup.of_scene(scene, window=self.window)
+        if self.suits(other):
+            return
+        raise SifnetError(
+            "the model was not made for this scene",
+            found=_summary(other),
+            expected=_summary(self),
+            remedy="Fit a model on a scene of this sensor with `sifnet fit`.",
+            file=(scene.dataset.attrs["source_files"] or [None])[0],
+        )
+
+
+def instrument_for(
+    sensor: Sensor,
+    wavelength: ArrayLike,
+    fwhm: ArrayLike,
+    emulator: Emulator,
+    response: MeasuredResponse | None = None,
+) -> Instrument:
+    """Given bands with the shifts and widths that are usual for a sensor."""
+    return Instrument(
+        wavelength,
+        fwhm,
+        emulator,
+        response=response,
+        shift_range=sensor.shift_range,
+        fwhm_range=sensor.fwhm_range,
+    )
+
+
+class Retrieval(nn.Module):
+    """Encoder, simulation and loss. Emulator and instrument are frozen; the encoder learns."""
+
+    def __init__(self, setup: Setup, emulator: Emulator) -> None:
+        super().__init__()
+        self.setup = setup
+        self.emulator = emulator.requires_grad_(False)
+        self.instrument = instrument_for(
+            setup.sensor, setup.wavelength, setup.fwhm, emulator, setup.response
+        )
+        self.predictor = None
+        if setup.predictor is not None:
+            self.predictor = ShapePredictor(setup.predictor).requires_grad_(False)
+        self.encoder = Encoder(
+            len(setup.wavelength),
+            ranges={**RANGES, **emulator.ranges, **self.instrument.ranges},
+            irradiance=setup.irradiance,
+            architecture=setup.architecture,
+        )
+
+    def loss_terms(self, pixels: Pixels) -> dict[str, Tensor]:
+        """Weighted terms of the loss: the state must explain the radiance, within what is known."""
+        state = self.encoder(pixels)
+        simulated = self.simulate(pixels, state)
+        perturbed = self.perturb(pixels, state)
+        return losses.terms(pixels, simulated, state, perturbed, self.setup.weights)
+
+    def simulate(self, pixels: Pixels, state: State) -> Tensor:
+        """Radiance of a state under the light of the pixels, ``patch, line, sample, band``."""
+        return simulate(
+            state, pixels.geometry, self.emulator, self.instrument, pixels.irradiance, pixels.known
+        )
+
+    def perturb(self, pixels: Pixels, state: State) -> Perturbed | None:
+        """The state found with a random extra fluorescence of -1 to 1.5 in the radiance."""
+        if self.setup.weights.perturbation == 0:
+            return None
+        with torch.no_grad():
+            low, high = self.encoder.ranges["sif_760"]
+            sif = state.surface.sif_760
+            extra = (sif + torch.empty_like(sif).uniform_(-1.0, 1.5)).clamp(low, high) - sif
+            more = replace(state, surface=replace(state.surface, sif_760=sif + extra))
+            change = self.simulate(pixels, more) - self.simulate(pixels, state)
+        changed = replace(pixels, radiance=pixels.radiance + change)
+        return Perturbed(self.encoder(changed), extra)
+
+    def train(self, mode: bool = True) -> Retrieval:
+        """Batch norm and dropout stay as frozen by the pre-training: same output as later."""
+        return super().train(False)
+
+    def line_id(self, scene: Scene) -> int:
+        """Number of a scene among the fitted flight lines, -1 for another."""
+        key = line_key(scene)
+        known = key in self.setup.lines and self.encoder.columns.shape[1] == scene.shape[1]
+        return self.setup.lines.index(key) if known else -1
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint in one piece: it is there whole or not at all.
+
+        Raises:
+            SifnetError: the path cannot be written.
+        """
+        content = {
+            "setup": TypeAdapter(Setup).dump_json(self.setup).decode(),
+            "encoder": self.encoder.state_dict(),
+            "predictor": {} if self.predictor is None else self.predictor.state_dict(),
+            "emulator": self.emulator.state_dict(),
+            "emulator_metadata": json.dumps(self.emulator.metadata),
+        }
+        save_checkpoint(path, KIND, content)
+
+
+def load(path: str | Path) -> Retrieval:
+    """Read a checkpoint; only tensors and plain values are read, no code runs.
+
+    Raises:
+        SifnetError: missing, not a checkpoint of sifnet, or of a later format.
+    """
+    with checkpoint(path, KIND, "sifnet fit") as content:
+        setup = TypeAdapter(Setup).validate_json(content["setup"])
+        retrieval = Retrieval(setup, _emulator(content))
+        retrieval.encoder.add_lines(torch.zeros_like(content["encoder"]["columns"]))
+        retrieval.encoder.load_state_dict(content["encoder"])
+        if retrieval.predictor is not None:
+            retrieval.predictor.load_state_dict(content["predictor"])
+    return retrieval.eval()
+
+
+def line_key(scene: Scene) -> str:
+    """What identifies a flight line: name and time."""
+    return f"{scene.name} {scene.dataset.attrs['acquisition_time']}"
+
+
+def _emulator(content: Mapping[str, Any]) -> Emulator:
+    metadata, state = json.loads(content["emulator_metadata"]), content["emulator"]
+    network = CoefficientNetwork(**metadata["network"])
+    emulator = Emulator(state["grid"], state["basis"], network, metadata)
+    emulator.load_state_dict(state)
+    return emulator
+
+
+def _summary(setup: Setup) -> str:
+    low, high = setup.wavelength[0], setup.wavelength[-1]
+    light = "with" if setup.irradiance else "without"
+    bands = f"{len(setup.wavelength)} bands {low:.3f}-{high:.3f} nm"
+    return f"{setup.sensor.name}, {bands}, {light} measured irradiance"

@@ -1,0 +1,309 @@
+"""The exact finish: a few batched Gauss-Newton steps from the encoder's state.
+
+The encoder amortises the inversion and is close; the surface of a pixel, given atmosphere and
+sensor, is then solved exactly, and the atmosphere of a patch with the sensor of its columns from
+all of its pixels at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.forward import transfer_on_bands
+from sifnet.physics.instrument import Instrument
+from sifnet.physics.state import Atmosphere, SensorState, State
+from sifnet.physics.surface import SCALE, sif_shape
+from sifnet.retrieval.information import (
+    Blocks,
+    SharedStep,
+    normal_blocks,
+    own_variance,
+    shared_equations,
+    solve_shared,
+    surface_gain,
+)
+from sifnet.retrieval.jacobians import SIF, from_polynomial, powers_of, sensitivities, to_polynomial
+from sifnet.retrieval.pixels import Pixels
+
+SENSOR_UNITS = (0.01, 0.01)  # nm, steps of shift and width in the normal equations
+BARE_GROUND_SD = 0.1  # mW m-2 nm-1 sr-1
+LARGEST_STEP = 2.0  # of a shared parameter in one step, in units of its prior
+SENSOR_DAMPING = 0.1  # of the equations of a column's sensor, in SENSOR_UNITS^-2
+AIR = len(Atmosphere.__dataclass_fields__)
+
+# Where the elements of the normal matrix stand among the moments of powers 0-4, of powers 0-2 with
+# fluorescence, and of fluorescence alone.
+MOMENTS = (0, 1, 2, 5, 1, 2, 3, 6, 2, 3, 4, 7, 5, 6, 7, 8)
+
+Part = TypeVar("Part", Atmosphere, SensorState)
+
+
+def shared_units(pixels: Pixels) -> Tensor:
+    """``patch, 1, 1, 8``: prior sd of the atmosphere, SENSOR_UNITS of the sensor."""
+    sensor = torch.tensor(SENSOR_UNITS).to(pixels.radiance)
+    atmosphere = torch.stack([sd for _, sd in pixels.prior.sd.items()], dim=-1)
+    return torch.cat([atmosphere, sensor.expand(*atmosphere.shape[:-1], -1)], dim=-1)
+
+
+@dataclass(frozen=True)
+class SurfaceFit:
+    """A state and how its surfaces fit, each ``patch, line, sample``.
+
+    Attributes:
+        state: with the surface that minimises the misfit, or as given after 0 steps.
+        own_variance: of sif_760 at known atmosphere and sensor.
+        shape_variance: the part of it that is due to the known shape's uncertainty, 0 without.
+        chi2: sum of squared misfits in units of noise over bands less surface parameters, of which
+            what is known beforehand is not counted.
+        rms: root mean square misfit, mW m-2 nm-1 sr-1.
+    """
+
+    state: State
+    own_variance: Tensor
+    shape_variance: Tensor
+    chi2: Tensor
+    rms: Tensor
+
+
+def refine_surface(
+    pixels: Pixels,
+    sigma: Tensor,
+    state: State,
+    emulator: Emulator,
+    instrument: Instrument,
+    *,
+    steps: int = 2,
+) -> SurfaceFit:
+    """The surface that minimises the misfit of every pixel, at its atmosphere and sensor.
+
+    Two steps suffice: radiance is linear in fluorescence and nearly so in reflectance.
+    """
+    transfer = transfer_on_bands(
+        state.atmosphere, state.sensor, pixels.geometry, emulator, instrument, pixels.irradiance
+    )
+    shift = state.sensor.wavelength_shift
+    shape = sif_shape(instrument.wavelength + shift[..., None])
+    # A parabola stays one when it is shifted: on the nominal bands its powers are one matrix.
+    surface = _shifted(to_polynomial(state.surface), shift)
+    powers = powers_of(instrument.wavelength, 5)
+    weight = 1.0 / sigma**2
+    known, prior = pixels.known, None
+    for step in range(steps + 1):
+        reflectance = surface[..., :3] @ powers[:, :3].T
+        if known is not None:
+            reflectance = reflectance * known.gain
+        radiance, to_r, to_f = sensitivities(reflectance, surface[..., 3:], shape, transfer)
+        if known is not None:
+            to_r = to_r * known.gain
+        misfit = pixels.radiance - radiance
+        a = _normal_matrix(to_r, to_f, weight, powers)
+        if known is not None:
+            prior = known.prior(surface[..., 0])
+            a = a + prior
+        if step < steps:
+            seen = weight * misfit
+            side = torch.cat([(to_r * seen) @ powers[:, :3], (to_f * seen).sum(-1, True)], -1)
+            if known is not None and prior is not None:
+                side = side - (prior @ (surface - known.mean(surface[..., 0]))[..., None])[..., 0]
+            surface = surface + solve_small(a, side)
+    if steps:
+        state = replace(state, surface=from_polynomial(_shifted(surface, -shift)))
+    return SurfaceFit(
+        state,
+        own_variance(a).to(a),
+        by_shape(a, prior),
+        (misfit**2 * weight).sum(-1) / _freedom(a, prior, misfit.shape[-1]),
+        torch.sqrt((misfit**2).mean(-1)),
+    )
+
+
+def _freedom(a: Tensor, prior: Tensor | None, bands: int) -> Tensor | int:
+    """Bands less the parameters that they, not the prior, determine: the misfit's expectation."""
+    parameters = a.shape[-1]
+    if prior is None:
+        return max(1, bands - parameters)
+    beforehand = torch.linalg.solve(a.double(), prior.double()).diagonal(dim1=-2, dim2=-1).sum(-1)
+    return (bands - parameters + beforehand).to(a)
+
+
+def by_shape(a: Tensor, prior: Tensor | None) -> Tensor:
+    """Variance of sif_760 by the error of a known shape, ``...``: [A^-1 P A^-1]_FF."""
+    if prior is None:
+        return torch.zeros_like(a[..., 0, 0])
+    to_sif = torch.linalg.inv(a.double())[..., SIF, :]
+    return (to_sif[..., None, :] @ prior.double() @ to_sif[..., None])[..., 0, 0].to(a)
+
+
+def _shifted(surface: Tensor, shift: Tensor) -> Tensor:
+    """``..., 4``: the polynomial whose value at a nominal wavelength is that at the shifted one."""
+    c0, c1, c2, sif = surface.unbind(-1)
+    d = shift / SCALE
+    return torch.stack([c0 + d * (c1 + d * c2), c1 + 2.0 * d * c2, c2, sif], dim=-1)
+
+
+def _normal_matrix(to_r: Tensor, to_f: Tensor, weight: Tensor, powers: Tensor) -> Tensor:
+    """S'S ``..., 4, 4`` with S = (to_r x^0, to_r x^1, to_r x^2, to_f), from moments over bands."""
+    reflectance = (to_r**2 * weight) @ powers
+    mixed = (to_r * to_f * weight) @ powers[:, :3]
+    sif = (to_f**2 * weight).sum(-1, keepdim=True)
+    every = torch.cat([reflectance, mixed, sif], dim=-1)
+    return every[..., MOMENTS].unflatten(-1, (4, 4))
+
+
+def solve_small(matrix: Tensor, side: Tensor) -> Tensor:
+    """Solution ``..., n`` of small positive systems, in double precision, safe where empty."""
+    a = matrix.double()
+    diagonal = torch.diagonal(a, dim1=-2, dim2=-1)
+    a = a + torch.diag_embed(1e-8 * diagonal + 1e-12)
+    return torch.linalg.solve(a, side.double()[..., None])[..., 0].to(side)
+
+
+@dataclass(frozen=True)
+class SharedFit:
+    """What the pixels of a patch share, and what its uncertainty does to fluorescence.
+
+    Attributes:
+        state: with the atmosphere and sensor that explain the patch best, or as given.
+        covariance: ``patch, 6, 6``, of the atmosphere in units of the prior's sd, before the last
+            step.
+        carried: ``patch, 2, 2``, covariance of the error of sif_760 that all pixels share, as
+            intercept and slope over reflectance: its variance is r' carried r, r = (1, R).
+    """
+
+    state: State
+    covariance: Tensor
+    carried: Tensor
+
+
+def refine_shared(
+    pixels: Pixels,
+    sigma: Tensor,
+    state: State,
+    emulator: Emulator,
+    instrument: Instrument,
+    *,
+    independent_pixels: float,
+    bare_ndvi: float,
+    stand_for: float = 1.0,
+    steps: int = 2,
+) -> SharedFit:
+    """The patch's maximum a posteriori atmosphere and sensor, with its surfaces.
+
+    The pixels' normal equations, with their surfaces eliminated, are counted as if there were
+    ``independent_pixels`` of them (see ``losses.LossWeights``); then the sensor of every column is
+    eliminated, and what is left is solved for the atmosphere together with its prior. Pixels of
+    bare ground are held to have no fluorescence, here only: their own result stays free.
+
+    Args:
+        stand_for: pixels of the patch that each of the given ones stands for.
+    """
+    units = shared_units(pixels)
+    for left in reversed(range(max(1, steps))):
+        free = blocks_of(pixels, sigma, state, emulator, instrument)
+        blocks = _bare_ground(free, pixels, state, bare_ndvi)
+        equations = shared_equations(blocks)
+        columns = _by_column(*equations, pixels.usable, independent_pixels, stand_for)
+        solved = _step(columns, state.atmosphere, pixels)
+        if left == 0:
+            carried = _carried(free, solved, state, pixels.usable)
+        if steps:
+            change = solved.step.clamp(-LARGEST_STEP, LARGEST_STEP).to(units)[:, None] * units
+            moved = State(
+                _move(state.atmosphere, change[:, :, :1, :AIR], emulator.ranges),
+                state.surface,
+                _move(state.sensor, change[..., AIR:], instrument.ranges),
+            )
+            state = refine_surface(pixels, sigma, moved, emulator, instrument, steps=1).state
+    return SharedFit(state, _of_atmosphere(solved).to(units), carried)
+
+
+def _by_column(
+    matrix: Tensor, side: Tensor, usable: Tensor, independent_pixels: float, stand_for: float
+) -> tuple[Tensor, Tensor]:
+    """Equations ``patch, sample, 8, 8`` and ``patch, sample, 8``: sums over the usable lines."""
+    count = usable.sum((1, 2))
+    counted = (count * stand_for).clamp(max=independent_pixels) / count.clamp(min=1)
+    weight = (usable * counted[:, None, None]).to(matrix)
+    matrix = (torch.nan_to_num(matrix) * weight[..., None, None]).sum(1)
+    return matrix, (torch.nan_to_num(side) * weight[..., None]).sum(1)
+
+
+def _step(columns: tuple[Tensor, Tensor], atmosphere: Atmosphere, pixels: Pixels) -> SharedStep:
+    """Towards the prior's atmosphere and the spectra; sensors are only damped."""
+    matrix, side = columns
+    deviation = _deviation(atmosphere, pixels).to(matrix)[:, None].expand(*side.shape[:2], -1)
+    pull = torch.nn.functional.pad(deviation, (0, len(SENSOR_UNITS)))
+    resistance = side.new_tensor([1.0] * AIR + [SENSOR_DAMPING] * len(SENSOR_UNITS))
+    return solve_shared(matrix, side, pull, resistance.expand_as(side))
+
+
+def _carried(blocks: Blocks, solved: SharedStep, state: State, usable: Tensor) -> Tensor:
+    """``SharedFit.carried``: the error of the atmosphere, with the sensor that answers to it.
+
+    What fluorescence does against the atmosphere is a straight line over reflectance, because
+    the error is a share of the light that the ground reflects, and one of path radiance.
+    """
+    to_sif = surface_gain(blocks)[..., SIF, :]
+    answered = (to_sif[..., None, AIR:] @ solved.follow[:, None])[..., 0, :]
+    to_sif = torch.nan_to_num(to_sif[..., :AIR] - answered)
+    reflectance = to_polynomial(state.surface)[..., 0].expand(usable.shape).to(to_sif)
+    line = torch.stack([torch.ones_like(reflectance), torch.nan_to_num(reflectance)], -1)
+    line = (line * usable[..., None]).flatten(1, 2)
+    normal = line.mT @ line + 1e-6 * torch.eye(2).to(line)
+    coefficients = torch.linalg.solve(normal, line.mT @ to_sif.flatten(1, 2))
+    return (coefficients @ _of_atmosphere(solved) @ coefficients.mT).float()
+
+
+def _of_atmosphere(solved: SharedStep) -> Tensor:
+    """``patch, 6, 6``: covariance, alike in all columns."""
+    return solved.covariance[:, 0, :AIR, :AIR]
+
+
+def blocks_of(
+    pixels: Pixels, sigma: Tensor, state: State, emulator: Emulator, instrument: Instrument
+) -> Blocks:
+    """Normal equations of all pixels around a state."""
+    return normal_blocks(
+        pixels.radiance,
+        sigma,
+        to_polynomial(state.surface),
+        state,
+        pixels.geometry,
+        shared_units(pixels),
+        emulator,
+        instrument,
+        pixels.irradiance,
+        pixels.known,
+    )
+
+
+def _bare_ground(blocks: Blocks, pixels: Pixels, state: State, bare_ndvi: float) -> Blocks:
+    """Blocks with fluorescence of bare ground observed as 0 +- BARE_GROUND_SD."""
+    bare = (torch.nan_to_num(pixels.ndvi, nan=1.0) <= bare_ndvi).to(blocks.a)
+    weight = bare / BARE_GROUND_SD**2
+    a, side = blocks.a.clone(), blocks.surface.clone()
+    a[..., 3, 3] += weight
+    side[..., 3] -= weight * state.surface.sif_760
+    return replace(blocks, a=a, surface=side)
+
+
+def _deviation(atmosphere: Atmosphere, pixels: Pixels) -> Tensor:
+    """``patch, 6``: from the prior's mean, in its sd."""
+    rows = zip(atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True)
+    return torch.stack([((x - m) / sd).mean((1, 2)) for (_, x), (_, m), (_, sd) in rows], dim=-1)
+
+
+def _move(part: Part, step: Tensor, ranges: Mapping[str, tuple[float, float]]) -> Part:
+    """Atmosphere or sensor after a step ``..., field``, kept within the ranges."""
+    names = [name for name, _ in part.items()]
+    moved = {
+        name: (getattr(part, name) + step[..., i]).clamp(*ranges[name])
+        for i, name in enumerate(names)
+    }
+    return type(part)(**moved)

@@ -1,0 +1,145 @@
+"""The model that ships, and any model on bands that it was not trained on.
+
+It learned on simulations over the whole range of the emulator (`sifnet pretrain`), so that a fit
+starts from it and a map may do without a fit. Spectrometers of one kind differ in their bands; the
+network reads components of the spectrum, and these can be expressed in other bands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from sifnet.errors import SifnetError
+from sifnet.files import data_file
+from sifnet.physics.forward import simulate
+from sifnet.physics.noise import noise_sd
+from sifnet.physics.state import State
+from sifnet.retrieval.draws import Simulation, anywhere
+from sifnet.retrieval.encoder import log_spectrum
+from sifnet.retrieval.model import Retrieval, Setup, load
+from sifnet.retrieval.pixels import Pixels
+from sifnet.scenes import sensors
+from sifnet.scenes.scene import Scene
+
+UNEXPLAINED = 0.5  # of a component's variance, noise included, that other bands may leave
+
+
+def shipped_file(scene: Scene) -> Path | None:
+    """The checkpoint that ships for a scene's sensor and kind of light, None where none does."""
+    if scene.sensor.start_model is None or scene.irradiance is not None:
+        return None
+    return data_file(scene.sensor.start_model)
+
+
+def model_for(scene: Scene, given: str | Path | Retrieval | None = None) -> Retrieval:
+    """The given model, or else the one that ships, on the bands of the scene.
+
+    Raises:
+        SifnetError: no model ships for this sensor, or the model cannot read these bands.
+    """
+    if isinstance(given, Retrieval):
+        return on_bands_of(given, scene)
+    path = given or shipped_file(scene)
+    if path is None:
+        light = " with measured irradiance" if scene.irradiance is not None else ""
+        raise SifnetError(
+            "no pre-trained model ships for this scene",
+            found=scene.sensor.name + light,
+            expected=f"one of {', '.join(n for n, s in sensors().items() if s.start_model)}, "
+            "without measured irradiance",
+            remedy="Fit a model to the scene with `sifnet fit`, and give it with --model.",
+            file=(scene.dataset.attrs["source_files"] or [None])[0],
+        )
+    return on_bands_of(load(path), scene)
+
+
+def on_bands_of(
+    model: Retrieval, scene: Scene, window: tuple[float, float] | None = None
+) -> Retrieval:
+    """The model itself if it was made for the scene's bands, else the same network on these bands.
+
+    Args:
+        window: nm, from which bands are taken; the model's by default.
+
+    Raises:
+        SifnetError: another sensor, another kind of light, or bands in which the components that
+            the network reads cannot be seen.
+    """
+    mine = model.setup
+    wanted = Setup.of_scene(scene, window=window or mine.window)
+    if mine.suits(wanted):
+        return model
+    if not (
+        wanted.sensor.name == mine.sensor.name and wanted.irradiance == mine.irradiance is False
+    ):
+        mine.refuse_other(scene)
+    unexplained = 1.0
+    enough = len(wanted.wavelength) >= min(mine.architecture.features, len(mine.wavelength) - 1)
+    if enough:
+        setup = replace(
+            mine,
+            wavelength=wanted.wavelength,
+            fwhm=wanted.fwhm,
+            response=wanted.response,
+            window=wanted.window,
+            lines=(),
+        )
+        other = Retrieval(setup, model.emulator)
+        other.predictor = model.predictor
+        weights = {
+            name: value
+            for name, value in model.encoder.state_dict().items()
+            if name != "columns" and not name.startswith("features.")
+        }
+        other.encoder.load_state_dict(weights, strict=False)
+        unexplained = _express(model, other)
+    if unexplained > UNEXPLAINED:
+        raise SifnetError(
+            "the model cannot read these bands",
+            found=f"{len(wanted.wavelength)} bands of {wanted.fwhm[0]:.2f} nm"
+            + (f" that leave {unexplained:.0%} of a component unseen" if enough else ""),
+            expected=f"about {len(mine.wavelength)} bands of {mine.fwhm[0]:.2f} nm over "
+            f"{mine.wavelength[0]:.0f}-{mine.wavelength[-1]:.0f} nm",
+            remedy="Pre-train a model for this spectrometer with `sifnet pretrain`.",
+            file=(scene.dataset.attrs["source_files"] or [None])[0],
+        )
+    return other.eval()
+
+
+@torch.no_grad()
+def _express(model: Retrieval, other: Retrieval) -> float:
+    """Set the features of ``other`` to what those of ``model`` would read of the same light.
+
+    Linear regression of the components on the other log spectrum, noise of which counts as
+    the usual ridge (Tikhonov): P = (X'X / n + N)^-1 X'F / n.
+
+    Returns:
+        The largest share of a component's variance, noise included, that is left unexplained.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pixels, state = Simulation(model, anywhere(model.emulator), patches=128).draw()
+    read = model.encoder.features(_lit(model, pixels, state)).flatten(0, -2).double()
+    seen = _lit(other, pixels, state)
+    x = log_spectrum(seen).flatten(0, -2).double()
+    noise = (seen.noise / seen.radiance).flatten(0, -2).double()
+    mean, level = x.mean(0), read.mean(0)
+    covariance = (x - mean).T @ (x - mean) / len(x) + torch.diag((noise**2).mean(0))
+    projection = torch.linalg.solve(covariance, (x - mean).T @ (read - level) / len(x))
+    features = other.encoder.features
+    features.projection.copy_(projection)
+    # level = (x - mean') P at x = mean, with the smallest mean' that does it.
+    features.mean.copy_(mean - torch.linalg.lstsq(projection.T, level[:, None]).solution[:, 0])
+    left = read - level - (x - mean) @ projection
+    return float(left.var(0).max())  # components have unit variance
+
+
+def _lit(model: Retrieval, pixels: Pixels, state: State) -> Pixels:
+    """The pixels under the model's instrument, without noise in the radiance."""
+    radiance = simulate(state, pixels.geometry, model.emulator, model.instrument)
+    return replace(
+        pixels, radiance=radiance, noise=noise_sd(radiance, model.setup.sensor.shot_noise)
+    )

@@ -1,0 +1,189 @@
+"""Retrieve: a scene and a model to maps, strip by strip, so that memory does not grow with lines.
+
+First the whole scene is read for what pixels share: the atmosphere of every patch and the sensor
+state of every column. Then it is read again for the surface of every pixel, with the atmosphere
+interpolated bilinearly between patch centres, so that no patch edge shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+import xarray as xr
+from rich.progress import Progress
+from torch import Tensor
+
+from sifnet.physics.state import Atmosphere, SensorState, State
+from sifnet.physics.surface import sif_740_ratio
+from sifnet.retrieval.encoder import ATMOSPHERE
+from sifnet.retrieval.jacobians import to_polynomial
+from sifnet.retrieval.losses import total_sd
+from sifnet.retrieval.model import Retrieval
+from sifnet.retrieval.pixels import Pixels
+from sifnet.retrieval.refinement import SurfaceFit, refine_surface
+from sifnet.retrieval.shared import Shared, find_shared, interpolated, pixel_strips
+from sifnet.scenes.scene import Flag, Scene
+
+BLOCK = 8  # lines over which the interpolated atmosphere is taken constant, if refined
+STRIP = 64  # lines read at once
+POOR_FIT = 4.0  # reduced chi-square: a residual twice what noise explains
+EDGE = 1e-3  # share of a parameter's range that counts as its bound
+MAPS = (
+    "sif_760",
+    "sif_740",
+    "sif_760_uncertainty",
+    "sif_760_uncertainty_shared",
+    "sif_740_uncertainty",
+    "reflectance_740",
+    "reflectance_slope",
+    "aot_550",
+    "surface_pressure",
+    "wavelength_shift",
+    "fwhm_shift",
+    "ndvi_radiance",
+    "residual_rms",
+    "chi2_reduced",
+)
+
+
+def retrieve(
+    scene: Scene,
+    model: Retrieval,
+    *,
+    atmosphere: xr.Dataset | None = None,
+    refine: bool = True,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Maps of MAPS and ``quality_flag`` on (line, sample); pixels that are not usable are NaN.
+
+    Args:
+        atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
+        refine: finish the encoder's states by Gauss-Newton steps.
+        progress: show a progress bar.
+
+    Raises:
+        SifnetError: the model was not made for this sensor or these bands.
+    """
+    with Progress(transient=True, disable=not progress) as bar:
+        task = bar.add_task(f"retrieve {scene.name}", total=2 * scene.shape[0])
+        done = partial(bar.advance, task)
+        maps = retrieve_strips(scene, model, atmosphere=atmosphere, refine=refine, done=done)
+        return xr.concat([strip for _, strip in maps], "line")
+
+
+@torch.no_grad()
+def retrieve_strips(
+    scene: Scene,
+    model: Retrieval,
+    *,
+    atmosphere: xr.Dataset | None = None,
+    refine: bool = True,
+    done: Callable[[int], None] = lambda lines: None,
+) -> Iterator[tuple[slice, xr.Dataset]]:
+    """The maps of ``retrieve`` from top to bottom, some lines at a time: nothing is kept.
+
+    Args:
+        atmosphere, refine: see ``retrieve``.
+        done: told of every few lines that are finished; each line is passed twice.
+
+    Raises:
+        SifnetError: the model was not made for this sensor or these bands.
+    """
+    model.setup.refuse_other(scene)
+    model = model.eval()
+    shared = find_shared(scene, model, atmosphere=atmosphere, refine=refine, done=done)
+    height = shared.patch[0]
+    block = (min(BLOCK, height) if refine else height, scene.shape[1])
+    for window, pixels in pixel_strips(scene, model, block, atmosphere, STRIP):
+        found, flags = _solve(model, pixels, shared, window.start, refine)
+        height = window.stop - window.start
+        maps = {name: values.to(torch.float32) for name, values in found.items()}
+        maps["quality_flag"] = flags.to(torch.uint16)
+        planes = {n: v.flatten(0, 1)[:height].numpy() for n, v in maps.items()}
+        yield window, xr.Dataset({n: (("line", "sample"), v) for n, v in planes.items()})
+        done(height)
+
+
+def _solve(
+    model: Retrieval, pixels: Pixels, shared: Shared, start: int, refine: bool
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Maps ``block, line, sample`` and flags of a strip of full-width blocks."""
+    blocks, height, samples = pixels.usable.shape
+    line, sample = start + (torch.arange(blocks) + 0.5) * height, torch.arange(samples) + 0.5
+    deviation = interpolated(shared.deviation, shared.patch, line, sample)[:, None]
+    prior, ranges = pixels.prior, model.encoder.ranges
+    atmosphere = Atmosphere(
+        **{
+            name: (getattr(prior.mean, name) + getattr(prior.sd, name) * deviation[..., i]).clamp(
+                *ranges[name]
+            )
+            for i, name in enumerate(ATMOSPHERE)
+        }
+    )
+    sensor = SensorState(*(shared.sensor[:, i].expand(blocks, 1, samples) for i in range(2)))
+    latent = model.encoder.latent(pixels)
+    state = State(atmosphere, model.encoder.surface(latent, pixels, atmosphere, sensor), sensor)
+    sigma = total_sd(pixels, model.setup.weights.model_error)
+    fit = refine_surface(
+        pixels, sigma, state, model.emulator, model.instrument, steps=2 if refine else 0
+    )
+    carried = interpolated(shared.carried, shared.patch, line, sample)[:, None]
+    level = to_polynomial(fit.state.surface)[..., 0]
+    over = torch.stack([torch.ones_like(level), level], -1)
+    common = (over[..., None, :] @ carried @ over[..., None])[..., 0, 0]
+    filled = model.setup.sensor.common_error * pixels.radiance.amin(-1)
+    # What the noise model leaves unexplained is counted as noise too.
+    excess = fit.chi2.clamp(min=1)
+    alike = common.clamp(min=0) + filled**2 + fit.shape_variance
+    own = (fit.own_variance - fit.shape_variance) * excess
+    sd = torch.sqrt(own + alike)
+    return _maps(pixels, fit, sd, torch.sqrt(alike)), _flags(model, pixels, fit, sd)
+
+
+def _maps(
+    pixels: Pixels, fit: SurfaceFit, uncertainty: Tensor, shared: Tensor
+) -> dict[str, Tensor]:
+    surface, atmosphere, sensor = fit.state.surface, fit.state.atmosphere, fit.state.sensor
+    level, slope = surface.reflectance_740, surface.reflectance_slope
+    if pixels.known is not None:
+        gain, steepness = pixels.known.at_740.unbind(-1)
+        level, slope = gain * level, gain * (slope + steepness * level)
+    ratio, spread = sif_740_ratio()
+    found = {
+        "sif_760": surface.sif_760,
+        "sif_740": surface.sif_740,
+        "sif_760_uncertainty": uncertainty,
+        "sif_760_uncertainty_shared": shared,
+        "sif_740_uncertainty": torch.hypot(ratio * uncertainty, spread * surface.sif_760),
+        "reflectance_740": level,
+        "reflectance_slope": slope,
+        "aot_550": atmosphere.aot_550,
+        "surface_pressure": atmosphere.surface_pressure,
+        "wavelength_shift": sensor.wavelength_shift,
+        "fwhm_shift": sensor.fwhm_shift,
+        "residual_rms": fit.rms,
+        "chi2_reduced": fit.chi2,
+    }
+    shape, hidden = pixels.usable.shape, ~pixels.usable
+    masked = {n: v.expand(shape).masked_fill(hidden, torch.nan) for n, v in found.items()}
+    return {**masked, "ndvi_radiance": pixels.ndvi}
+
+
+def _flags(model: Retrieval, pixels: Pixels, fit: SurfaceFit, uncertainty: Tensor) -> Tensor:
+    """Flags of the reading, and of the result: poor fit, parameter at its bound.
+
+    Noise may carry fluorescence beyond its bounds: that is no reason to leave a pixel out.
+    """
+    flags = pixels.flags.clone()
+    flags[pixels.usable & (fit.chi2 > POOR_FIT)] |= int(Flag.POOR_FIT)
+    ranges = model.encoder.ranges
+    for name, value in (*fit.state.surface.items(), *fit.state.sensor.items()):
+        if name == "reflectance_slope_ratio":  # undetermined over ground without a slope
+            continue
+        low, high = ranges[name]
+        edge = -3 * uncertainty if name == "sif_760" else EDGE * (high - low)
+        beyond = ((value <= low + edge) | (value >= high - edge)).expand(flags.shape)
+        flags[pixels.usable & beyond] |= int(Flag.AT_BOUND)
+    return flags

@@ -1,0 +1,54 @@
+"""Where a scene from space lies: the course of the sensor, and the place of its pixels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.warp import transform
+
+from sifnet.scenes.formats.geotiff import Raster
+
+
+def heading(corners: NDArray[np.float64]) -> float | None:
+    """Direction of flight, degrees clockwise from north: from the first line to the last."""
+    first, last = corners[:2].mean(0), corners[2:].mean(0)
+    north = last[0] - first[0]
+    east = _turn(last[1] - first[1]) * math.cos(math.radians(corners[:, 0].mean()))
+    if math.hypot(north, east) < 1e-5:  # about a metre
+        return None
+    return math.degrees(math.atan2(east, north)) % 360
+
+
+def place(
+    raster: Raster, corners: NDArray[np.float64] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Latitude and longitude as variables of a Scene, and its grid (crs, transform) on a map.
+
+    On a map the middle of the image; in sensor geometry every pixel, bilinear between corners.
+    """
+    if raster.crs:
+        a, b, c, d, e, f = raster.transform
+        x = a * raster.samples / 2 + b * raster.lines / 2 + c
+        y = d * raster.samples / 2 + e * raster.lines / 2 + f
+        longitude, latitude = transform(raster.crs, "EPSG:4326", [x], [y])
+        grid = {"crs": raster.crs, "transform": list(raster.transform)}
+        return {"latitude": float(latitude[0]), "longitude": float(longitude[0])}, grid
+    if corners is None:
+        return {}, {}
+    down = ((np.arange(raster.lines) + 0.5) / raster.lines)[:, None, None]
+    right = ((np.arange(raster.samples) + 0.5) / raster.samples)[None, :, None]
+    corners = corners.copy()
+    corners[:, 1] = corners[0, 1] + _turn(corners[:, 1] - corners[0, 1])  # over the date line
+    upper = corners[0] + (corners[1] - corners[0]) * right
+    lower = corners[3] + (corners[2] - corners[3]) * right
+    points = upper + (lower - upper) * down
+    dims = ("line", "sample")
+    return {"latitude": (dims, points[..., 0]), "longitude": (dims, _turn(points[..., 1]))}, {}
+
+
+def _turn(degrees: Any) -> Any:
+    """The same angle within -180 and 180."""
+    return (degrees + 180.0) % 360.0 - 180.0

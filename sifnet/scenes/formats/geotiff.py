@@ -1,0 +1,243 @@
+"""Radiance in GeoTIFFs, read by windows of lines and bands."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import rasterio
+from dask.base import tokenize
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from sifnet.errors import SifnetError
+from sifnet.scenes.formats.archive import Files
+
+CHUNK_LINES = 64
+SATURATED = 32767  # the largest int16
+
+
+@dataclass(frozen=True)
+class Raster:
+    """An image file that was found whole: its size and place."""
+
+    opens: Path  # what GDAL opens
+    file: Path  # what the user knows: the same, or what it was copied from
+    lines: int
+    samples: int
+    bands: int
+    dtype: str
+    crs: str | None  # WKT
+    transform: tuple[float, ...]  # affine: a, b, c, d, e, f
+
+    def read(self, bands: list[int], lines: slice, samples: slice) -> NDArray[Any]:
+        """Stored numbers (band, line, sample); bands count from 0, slices have no step.
+
+        Raises:
+            SifnetError: the file is damaged.
+        """
+        window = Window.from_slices(lines, samples)
+        with _opened(self.opens, self.file) as source:
+            stored: NDArray[Any] = source.read([band + 1 for band in bands], window=window)
+        return stored
+
+
+def open_raster(files: Files, name: str) -> Raster:
+    """Look at an image without reading its pixels, if its pixels can be read by lines.
+
+    One in a zip, or in blocks of many lines (a cloud-optimised copy), is first copied into a
+    temporary folder, which is removed when the last user of the result is gone.
+
+    Raises:
+        SifnetError: it is no image, or shorter than its own table of contents says, or there is
+            no room for the copy.
+    """
+    file = files.file(name)
+    with ExitStack() as stack:
+        scratch = Path(tempfile.mkdtemp(prefix="sifnet-"))
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        opens = files.unpack(name, scratch) if files.zipped else file
+        with _opened(opens, file) as source:
+            if (end := _end(source)) > files.sizes[name]:
+                raise _damaged(file, f"{files.sizes[name]} bytes, and pixels up to byte {end}")
+            if max(height for height, _ in source.block_shapes) > CHUNK_LINES:
+                opens = _by_lines(source, scratch, file)
+            found = Raster(
+                opens,
+                file,
+                source.height,
+                source.width,
+                source.count,
+                str(source.dtypes[0]),
+                source.crs.to_wkt() if source.crs else None,
+                tuple(source.transform)[:6],
+            )
+        if opens != file:
+            weakref.finalize(found, stack.pop_all().close)
+    return found
+
+
+def _by_lines(source: rasterio.DatasetReader, folder: Path, file: Path) -> Path:
+    """The same numbers in strips of lines with all bands, not packed."""
+    target = folder / "lines.tif"
+    profile = {"driver": "GTiff", "dtype": source.dtypes[0], "count": source.count,
+               "height": source.height, "width": source.width, "interleave": "pixel",
+               "bigtiff": "if_safer"}  # fmt: skip
+    tall = max(height for height, _ in source.block_shapes)
+    try:
+        with rasterio.open(target, "w", **profile) as copy:
+            for start in range(0, source.height, tall):
+                rows = slice(start, min(start + tall, source.height))
+                window = Window.from_slices(rows, slice(0, source.width))
+                copy.write(source.read(window=window), window=window)
+    except (RasterioError, OSError) as problem:
+        raise SifnetError(
+            "the image cannot be copied to be read by lines",
+            found=problem,
+            expected=f"an undamaged image, and room in {folder.parent}",
+            remedy="Set TMPDIR to a folder with room, or download the image again.",
+            file=file,
+        ) from problem
+    return target
+
+
+@contextmanager
+def _opened(opens: Path, file: Path) -> Iterator[rasterio.DatasetReader]:
+    """An image in sensor geometry has no place on a map, of which no one need be warned."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(opens) as source:
+                yield source
+    except (RasterioError, OSError) as problem:
+        raise _damaged(file, problem) from problem
+
+
+def _end(source: rasterio.DatasetReader) -> int:
+    """The last byte of the corner blocks of every band: a truncated file ends before it."""
+    end = 0
+    for band in source.indexes:
+        height, width = source.block_shapes[band - 1]
+        last = (source.width - 1) // width, (source.height - 1) // height
+        for column, row in ((0, 0), last):
+            place = [source.get_tag_item(f"BLOCK_{what}_{column}_{row}", "TIFF", bidx=band)
+                     for what in ("OFFSET", "SIZE")]  # fmt: skip
+            if all(place):  # a block that was never written has none
+                end = max(end, sum(int(value) for value in place))
+    return end
+
+
+def _damaged(file: Path, problem: object) -> SifnetError:
+    return SifnetError(
+        "the image cannot be read",
+        found=problem,
+        expected="a complete GeoTIFF",
+        remedy="The file is probably truncated: download it again.",
+        file=file,
+    )
+
+
+class _Stored:
+    """Array-like (line, sample, band) that reads a window on demand; it travels between processes.
+
+    Attributes:
+        index: for every band of the array, its number in the file, from 0.
+    """
+
+    ndim = 3
+
+    def __init__(self, raster: Raster, index: NDArray[np.intp], dtype: Any) -> None:
+        self.raster, self.index = raster, index
+        self.shape = (raster.lines, raster.samples, index.size)
+        self.dtype = np.dtype(dtype)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        wanted = [np.arange(size)[part] for size, part in zip(self.shape, key, strict=True)]
+        lines, samples, bands = (np.atleast_1d(part) for part in wanted)
+        made = np.empty((lines.size, samples.size, bands.size), self.dtype)
+        if made.size:
+            first, last = int(samples.min()), int(samples.max()) + 1
+            # Lines far apart are read one by one, neighbours at once.
+            for run in np.split(np.arange(lines.size), np.flatnonzero(np.diff(lines) != 1) + 1):
+                rows = slice(int(lines[run[0]]), int(lines[run[-1]]) + 1)
+                stored = self.raster.read(self.index[bands].tolist(), rows, slice(first, last))
+                part = np.moveaxis(stored[:, :, samples - first], 0, 2)
+                self._convert(part, bands, made[run[0] : run[-1] + 1])
+        return made[tuple(0 if np.ndim(part) == 0 else slice(None) for part in wanted)]
+
+    def _convert(self, stored: NDArray[Any], bands: NDArray[np.intp], out: NDArray[Any]) -> None:
+        out[...] = stored
+
+
+class _Radiance(_Stored):
+    """The same as gain x number + offset; NaN at the fill value."""
+
+    def __init__(
+        self, raster: Raster, index: NDArray[np.intp], gain: Any, offset: Any, fill: int
+    ) -> None:
+        super().__init__(raster, index, np.float32)
+        self.gain, self.offset = np.asarray(gain, np.float32), np.asarray(offset, np.float32)
+        self.fill = fill
+
+    def _convert(self, stored: NDArray[Any], bands: NDArray[np.intp], out: NDArray[Any]) -> None:
+        np.multiply(stored, self.gain[bands], out=out)
+        out += self.offset[bands]
+        out[stored == self.fill] = np.nan
+
+
+class _Saturation:
+    """(line, sample): flags that are known, and one where a band has the largest int16."""
+
+    ndim, dtype = 2, np.dtype(np.uint16)
+
+    def __init__(self, numbers: _Stored, flag: int, known: NDArray[np.uint16]) -> None:
+        self.raster, self.numbers = numbers.raster, numbers
+        self.flag, self.known, self.shape = np.uint16(flag), known, known.shape
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        full = (self.numbers[(*key, slice(None))] >= SATURATED).any(axis=-1)
+        return np.asarray(self.known[key] | full * self.flag)
+
+
+def radiance(
+    raster: Raster, index: NDArray[np.intp], gain: Any, offset: Any, fill: int
+) -> da.Array:
+    """gain x number + offset, float32 (line, sample, band), lazy; NaN at the fill value.
+
+    Args:
+        index: (band,) number in the file, from 0. gain, offset: (band,) in that order.
+    """
+    return _lazy(_Radiance(raster, index, gain, offset, fill))
+
+
+def saturation(
+    raster: Raster, index: NDArray[np.intp], flag: int, known: NDArray[np.uint16]
+) -> da.Array:
+    """(line, sample) uint16, lazy: what is known, and ``flag`` where a band is full.
+
+    Args:
+        index: numbers in the file, from 0, of the bands that matter. known: (line, sample).
+    """
+    return _lazy(_Saturation(_Stored(raster, index, raster.dtype), flag, known))
+
+
+def _lazy(window: _Stored | _Saturation) -> da.Array:
+    """Chunks of whole lines; a name that changes with the file and with what is made of it."""
+    array: da.Array = da.from_array(  # type: ignore[no-untyped-call]
+        window,
+        chunks=(CHUNK_LINES, *(-1,) * (window.ndim - 1)),
+        name=f"geotiff-{tokenize(window.__dict__, window.raster.file.stat().st_mtime_ns)}",
+        asarray=False,
+        meta=np.empty((0,) * window.ndim, dtype=window.dtype),
+    )
+    return array

@@ -1,0 +1,265 @@
+"""Scene: one acquisition of a sensor, labelled, and refused at birth when it cannot be true.
+
+Radiance mW m-2 nm-1 sr-1, irradiance mW m-2 nm-1, wavelength and FWHM nm in vacuum, angles
+degrees, heights km. Relative azimuth: 0 = sensor and sun on the same side (backscatter),
+180 = forward scattering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from sifnet.scenes.checks import (
+    CONTINUUM,
+    GEOMETRY_BOUNDS,
+    SUN_755,
+    check,
+    continuum,
+    sampled_lines,
+    span,
+)
+from sifnet.scenes.sensor import FIT_WINDOW, Sensor
+
+__all__ = ["CONTINUUM", "FIT_WINDOW", "FLAGS", "GEOMETRY_BOUNDS", "SUN_755", "Flag", "Scene"]
+
+MeasuredResponse = tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
+"""Wavelengths (nm) and response of every band."""
+
+
+class Flag(IntFlag):
+    """Why a pixel's result is not to be trusted, one bit each (CF ``flag_masks``)."""
+
+    DEAD = 1
+    SATURATED = 2
+    OUT_OF_RANGE = 4
+    CLOUD_OR_DARK = 8
+    POOR_FIT = 16
+    AT_BOUND = 32
+    NO_NDVI = 64
+    UNSTABLE_LIGHT = 128
+    CLOUD = 256
+    SHADOW = 512
+    SNOW = 1024
+    WATER = 2048
+    HAZE = 4096
+    UNUSUAL_SPECTRUM = 8192
+
+
+FLAGS: dict[Flag, str] = {
+    Flag.DEAD: "no radiance: a band of the fit window is not finite, or all are zero or negative",
+    Flag.SATURATED: "the detector was saturated in a band of the fit window",
+    Flag.OUT_OF_RANGE: "geometry or atmosphere outside the ranges of the emulator",
+    Flag.CLOUD_OR_DARK: "too bright (cloud) or too dark (shadow, water) for a retrieval",
+    Flag.POOR_FIT: "the residual is larger than noise explains",
+    Flag.AT_BOUND: "a retrieved parameter lies at its bound",
+    Flag.NO_NDVI: "bands do not cover 650-680 and 770-810 nm, so bare ground is not known",
+    Flag.UNSTABLE_LIGHT: "irradiance before and after the measurement differ",
+    Flag.CLOUD: "cloud, as the product's own mask says",
+    Flag.SHADOW: "shadow of cloud or terrain, as the product's own mask says",
+    Flag.SNOW: "snow, as the product's own mask says; retrieved all the same",
+    Flag.WATER: "water, as the product's own mask says; retrieved all the same",
+    Flag.HAZE: "haze, as the product's own mask says; retrieved all the same",
+    Flag.UNUSUAL_SPECTRUM: "unlike what the shape of reflectance was learned from; the "
+    "uncertainty says how much",
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One acquisition. ``dataset`` has dimensions (line, sample, band) and
+
+    - ``radiance`` (line, sample, band), float32, lazy: chunked along line;
+    - optional ``irradiance`` (line, sample, band): measured at the sensor, on the same bands;
+    - coordinates ``wavelength`` (ascending, vacuum) and ``fwhm`` on band;
+    - the names of GEOMETRY_BOUNDS, each a scalar or on line, sample or both;
+    - optional ``latitude``, ``longitude``, ``time`` and ``reader_flags`` (line, sample);
+    - optional ``aot_550`` and ``water_vapour`` (g cm-2): scalars that the product itself states;
+    - optional ``response`` and ``response_wavelength`` (band, point): measured spectral response
+      of every band at vacuum wavelengths, nm, in any unit, NaN beyond a band's own points;
+    - attributes sensor (its ``Sensor``), name, acquisition_time (ISO, UTC), source_files, notes.
+
+    Raises:
+        SifnetError: the scene is impossible (see :mod:`sifnet.scenes.checks`).
+    """
+
+    dataset: xr.Dataset
+
+    def __post_init__(self) -> None:
+        check(self.dataset)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        radiance: Any,
+        wavelength: ArrayLike,
+        fwhm: ArrayLike,
+        *,
+        geometry: Mapping[str, Any],
+        sensor: Sensor | str,
+        name: str,
+        acquisition_time: str,
+        source_files: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        extra: Mapping[str, Any] | None = None,
+        **attributes: Any,
+    ) -> Scene:
+        """Label plain arrays.
+
+        Args:
+            radiance: (line, sample, band), numpy or dask, mW m-2 nm-1 sr-1.
+            wavelength: (band,) nm in vacuum. fwhm: (band,) or scalar, nm.
+            geometry: value, or (dimensions, values), of every name in GEOMETRY_BOUNDS.
+            sensor: its record, or the name of one that is known.
+            extra: further variables in the same notation (irradiance, latitude, ...).
+        """
+        from sifnet.scenes import record_of
+
+        bands = np.asarray(wavelength, dtype=float)
+        widths = np.broadcast_to(np.asarray(fwhm, dtype=float), bands.shape)
+        variables = {"radiance": (("line", "sample", "band"), radiance), **(extra or {})}
+        dataset = xr.Dataset(
+            {**variables, **geometry},
+            coords={"wavelength": ("band", bands), "fwhm": ("band", widths.copy())},
+            attrs={
+                "sensor": record_of(sensor),
+                "name": name,
+                "acquisition_time": acquisition_time,
+                "source_files": [str(file) for file in source_files],
+                "notes": list(notes),
+                **attributes,
+            },
+        )
+        return cls(dataset)
+
+    @property
+    def name(self) -> str:
+        return str(self.dataset.attrs["name"])
+
+    @property
+    def sensor(self) -> Sensor:
+        sensor: Sensor = self.dataset.attrs["sensor"]
+        return sensor
+
+    @property
+    def wavelength(self) -> NDArray[np.float64]:
+        """(band,) nm in vacuum."""
+        return self.dataset["wavelength"].values
+
+    @property
+    def fwhm(self) -> NDArray[np.float64]:
+        """(band,) nm."""
+        return self.dataset["fwhm"].values
+
+    @property
+    def radiance(self) -> xr.DataArray:
+        """(line, sample, band), lazy."""
+        return self.dataset["radiance"]
+
+    @property
+    def irradiance(self) -> xr.DataArray | None:
+        """Measured irradiance (line, sample, band), or None."""
+        return self.dataset.get("irradiance")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Lines, samples, bands."""
+        lines, samples, bands = self.radiance.shape
+        return lines, samples, bands
+
+    def response(self, bands: NDArray[np.intp]) -> MeasuredResponse | None:
+        """Measured spectral response of some bands, (wavelength nm, response) each, or None."""
+        if "response" not in self.dataset:
+            return None
+        rows = zip(
+            self.dataset["response_wavelength"].values[bands],
+            self.dataset["response"].values[bands],
+            strict=True,
+        )
+        known = [(w[good], r[good]) for w, r in rows for good in [np.isfinite(w) & np.isfinite(r)]]
+        return tuple((tuple(w.tolist()), tuple(r.tolist())) for w, r in known)
+
+    def window(self, lines: slice) -> Scene:
+        """The same scene, fewer lines; nothing is read and nothing is checked again."""
+        return _unchecked(self.dataset.isel(line=lines))
+
+    def read(self, lines: slice, bands: NDArray[np.intp]) -> Scene:
+        """Some lines and bands of the scene, in memory: one pass over its file.
+
+        Args:
+            bands: ascending. Neighbours are read together, and each run on its own: dask hands
+                only a lone slice down to the file, and of anything else reads every band.
+        """
+        spectral = [name for name, v in self.dataset.data_vars.items() if "band" in v.dims]
+        runs = np.split(bands, np.flatnonzero(np.diff(bands) != 1) + 1)
+        parts = [
+            self.dataset[spectral].isel(line=lines, band=slice(*run[[0, -1]] + (0, 1))).load()
+            for run in runs
+            if run.size
+        ]
+        rest = self.dataset.drop_dims("band").isel(line=lines, missing_dims="ignore").load()
+        whole = xr.concat(
+            parts, "band", data_vars="minimal", coords="minimal", compat="override", join="exact"
+        )
+        return _unchecked(rest.merge(whole, compat="override"))
+
+    def flags(self) -> xr.DataArray:
+        """(line, sample) uint16, lazy: what the reader knew, and DEAD where nothing was seen."""
+        low = np.searchsorted(self.wavelength, FIT_WINDOW[0], "left")
+        high = np.searchsorted(self.wavelength, FIT_WINDOW[1], "right")
+        seen = self.radiance.isel(band=slice(low, high))
+        alive = seen.notnull().all("band") & (seen > 0).any("band")
+        dead: xr.DataArray = (~alive).astype(np.uint16) * np.uint16(Flag.DEAD)
+        known = self.dataset.get("reader_flags")
+        return dead if known is None else dead | known.astype(np.uint16)
+
+    def describe(self) -> list[tuple[str, str]]:
+        """(label, text) rows: all that the reader understood, for ``sifnet inspect``."""
+        lines, samples, bands = self.shape
+        step = np.median(np.diff(self.wavelength)) if bands > 1 else np.nan
+        rows = [
+            ("name", self.name),
+            ("sensor", self.sensor.name),
+            ("time", f"{self.dataset.attrs['acquisition_time']} UTC"),
+            ("size", f"{lines} lines x {samples} samples x {bands} bands"),
+            ("wavelength", f"{span(self.wavelength)} nm (vacuum), step {step:.3f} nm"),
+            ("fwhm", f"{span(self.fwhm)} nm"),
+            ("continuum radiance", f"{span(continuum(self.dataset, 'radiance'))} mW m-2 nm-1 sr-1"),
+            ("measured irradiance", "yes" if self.irradiance is not None else "no"),
+        ]
+        units = {"sensor_height": "km", "ground_elevation": "km", "sun_earth_distance": "AU"}
+        places = [name for name in ("latitude", "longitude") if name in self.dataset]
+        for label in (*GEOMETRY_BOUNDS, *places):
+            value = span(self.dataset[label].values)
+            rows.append((label.replace("_", " "), f"{value} {units.get(label, 'deg')}"))
+        rows += [
+            (f"{name.replace('_', ' ')} of the product", f"{float(self.dataset[name]):.3g}{unit}")
+            for name, unit in (("aot_550", ""), ("water_vapour", " g cm-2"))
+            if name in self.dataset
+        ]
+        if "response" in self.dataset:
+            points = self.dataset.sizes["point"]
+            rows.append(("measured response", f"of every band, up to {points} points"))
+        rows.append(("flags, sampled lines", _flag_summary(self)))
+        rows += [("file", str(file)) for file in self.dataset.attrs["source_files"]]
+        return rows + [("note", str(note)) for note in self.dataset.attrs["notes"]]
+
+
+def _unchecked(dataset: xr.Dataset) -> Scene:
+    """A part of a scene that was checked as a whole (a part alone may well be dark)."""
+    part = object.__new__(Scene)
+    object.__setattr__(part, "dataset", dataset)
+    return part
+
+
+def _flag_summary(scene: Scene) -> str:
+    flags = _unchecked(sampled_lines(scene.dataset, 64)).flags().values
+    counts = {flag.name.lower(): int((flags & flag > 0).sum()) for flag in Flag if flag.name}
+    found = [f"{name} {number}" for name, number in counts.items() if number]
+    return f"{', '.join(found) or 'none'} of {flags.size} pixels"

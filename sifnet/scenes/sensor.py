@@ -1,0 +1,91 @@
+"""Sensor: one record of what a spectrometer is; nothing else asks which sensor it has.
+
+A sensor is made by a file in this room, by a user at run time, or by a package that names one under
+the entry point ``sifnet.sensors``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sifnet.errors import SifnetError
+
+FIT_WINDOW = (750.0, 770.0)  # nm, the O2 A band and its shoulders
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """What is usual for a sensor, used where a scene does not say better; nm.
+
+    Attributes:
+        name: by which files, products and the command line call it.
+        sampling: distance of band centres.
+        fwhm: full width at half maximum of the response.
+        shot_noise: k of sigma = k sqrt(L), L and sigma in mW m-2 nm-1 sr-1.
+        common_error: error of the radiance at the bottom of the O2-A band that all bands there
+            share, relative to it; stray light, dark signal and linearity, which no fit can tell
+            from fluorescence.
+        window: that is fitted; wider where bands are, so that there are enough of them.
+        shift_range: lowest and highest wavelength shift worth looking for; half a width by
+            default.
+        fwhm_range: lowest and highest change of width; a quarter of it by default.
+        medium: in which its wavelengths are counted where a file does not say.
+        space: whether it is in space.
+        predicts_shape: whether the sensor sees enough beside the window to predict the shape of
+            reflectance in it, and needs to.
+        simulated_as: a flight ``line``, a ``series`` of a field spectrometer, a scene from
+            ``orbit``; None for none.
+        start_model: file of the model that ships for it.
+        inspect_only: why a retrieval is refused; empty where it is not.
+
+    Raises:
+        SifnetError: a value that no spectrometer has.
+    """
+
+    name: str
+    sampling: float
+    fwhm: float
+    shot_noise: float
+    common_error: float = 0.0
+    window: tuple[float, float] = FIT_WINDOW
+    shift_range: tuple[float, float] = ()  # type: ignore[assignment]
+    fwhm_range: tuple[float, float] = ()  # type: ignore[assignment]
+    medium: Literal["air", "vacuum"] = "vacuum"
+    space: bool = False
+    predicts_shape: bool = False
+    simulated_as: Literal["line", "series", "orbit"] | None = None
+    start_model: str | None = None
+    inspect_only: str = ""
+
+    def __post_init__(self) -> None:
+        for label, share in (("shift_range", 0.5), ("fwhm_range", 0.25)):
+            if not getattr(self, label):
+                object.__setattr__(self, label, (-share * self.fwhm, share * self.fwhm))
+        for label in ("sampling", "fwhm", "shot_noise"):
+            value = getattr(self, label)
+            if not 0 < value < np.inf:
+                self._refuse(label, f"{value:g}", "above 0")
+        for label in ("window", "shift_range", "fwhm_range"):
+            low, high = getattr(self, label)
+            if not low < high:
+                self._refuse(label, f"{low:g} to {high:g}", "the lower end first")
+        if not self.shift_range[0] <= 0 <= self.shift_range[1]:
+            self._refuse("shift_range", str(self.shift_range), "a range around 0")
+        if self.medium not in ("air", "vacuum"):
+            self._refuse("medium", repr(self.medium), "air or vacuum")
+
+    def _refuse(self, label: str, value: str, expected: str) -> None:
+        raise SifnetError(
+            f"the sensor {self.name!r} has an impossible {label}",
+            found=value,
+            expected=expected,
+            remedy="Correct the record of the sensor.",
+        )
+
+    def centres(self) -> NDArray[np.float64]:
+        """Band centres within the window, nm."""
+        return np.arange(self.window[0], self.window[1] + 1e-6, self.sampling)

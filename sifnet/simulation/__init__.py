@@ -1,0 +1,1 @@
+"""Scenes with known truth by full radiative transfer, in their sensors' own formats."""

@@ -1,0 +1,89 @@
+"""HyPlant FLUO products: ENVI with the header keys that the reader knows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from spectral.io import envi as spectral_envi
+
+from sifnet.scenes.hyplant import DN_PER_RADIANCE, SATURATED
+from sifnet.units import vacuum_to_air
+
+
+def write_hyplant(
+    folder: str | Path,
+    name: str,
+    radiance: ArrayLike,
+    wavelength: ArrayLike,
+    fwhm: ArrayLike,
+    *,
+    acquisition_time: datetime | None = None,
+    latitude: float | None = None,
+    longitude: float | None = None,
+    ground_elevation: float | None = None,
+    sensor_height: float | None = None,
+    solar_zenith_angle: float | None = None,
+    relative_azimuth_angle: float | None = None,
+    wavelength_medium: str = "vacuum",
+    navigation: ArrayLike | None = None,
+    interleave: str = "bil",
+) -> Path:
+    """Write radiance in the sensor's own format: uint16, 100 per mW m-2 nm-1 sr-1.
+
+    Args:
+        name: file name without ending, in the convention above.
+        radiance: (line, sample, band) mW m-2 nm-1 sr-1; NaN is stored as 0.
+        wavelength: (band,) nm in vacuum, in the order of the bands. fwhm: (band,) or scalar, nm.
+        acquisition_time: UTC. ground_elevation, sensor_height: km. Angles: degrees.
+        wavelength_medium: "vacuum" or "air", in which the wavelengths are stored.
+        navigation: (line, 6) latitude, longitude, altitude m, yaw, roll, pitch degrees.
+
+    Returns:
+        The header file.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    centre = np.asarray(wavelength, dtype=float)
+    stored = vacuum_to_air(centre) if wavelength_medium == "air" else centre
+    widths = np.broadcast_to(np.asarray(fwhm, dtype=float), stored.shape)
+    place = None if latitude is None or longitude is None else f"{latitude:.6f}, {longitude:.6f}"
+    clock = acquisition_time
+    metadata = {
+        "acquisition date": clock and f"DATE(dd-mm-yyyy): {clock:%d-%m-%Y}",
+        "GPS Start Time": clock and f"UTC TIME: {clock:%H:%M:%S}",
+        "GPS Starting point": place,
+        "solar zenith angle": solar_zenith_angle,
+        "relative azimuth angle": relative_azimuth_angle,
+        "ground elevation km": ground_elevation,
+        "sensor height km": sensor_height,
+        "wavelength medium": wavelength_medium,
+        "wavelength units": "Nanometers",
+        "wavelength": [f"{value:.6f}" for value in stored],
+        "fwhm": [f"{value:.6f}" for value in widths],
+    }
+    numbers = np.clip(np.nan_to_num(np.asarray(radiance)) * DN_PER_RADIANCE, 0, SATURATED)
+    target = folder / f"{name}.hdr"
+    spectral_envi.save_image(
+        str(target),
+        np.rint(numbers).astype(np.uint16),
+        dtype=np.uint16,
+        ext=".dat",
+        interleave=interleave,
+        metadata={key: value for key, value in metadata.items() if value is not None},
+        force=True,
+    )
+    if navigation is not None:
+        _write_navigation(folder / f"{name}_syncedNAV.txt", np.asarray(navigation, dtype=float))
+    return target
+
+
+def _write_navigation(file: Path, rows: NDArray[np.float64]) -> None:
+    lines = ["Frame\tTime\tLatitude\tLongitude\tAltitude\tYaw\tRoll\tPitch"]
+    lines += [
+        "\t".join([str(line), f"{line * 0.01:.2f}", *(f"{value:.8f}" for value in row)])
+        for line, row in enumerate(rows)
+    ]
+    file.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,1 @@
+"""Fitting and pre-training; the only room that knows Lightning."""

@@ -1,0 +1,108 @@
+"""Settings of a fit from a YAML file: the frozen dataclasses of what they build, read together.
+
+    training:
+      epochs: 20
+      seed: 7
+      weights:
+        ndvi: 10.0
+
+What a file does not name keeps its default; what nobody knows is refused by name.
+"""
+
+from __future__ import annotations
+
+import types
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sifnet.errors import SifnetError
+from sifnet.training.fit import Training
+
+
+class Config(BaseModel):
+    """All that can be set in a file.
+
+    Attributes:
+        training: how a model is fitted, see ``training.Training``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    training: Training = Training()
+
+    def plain(self) -> dict[str, Any]:
+        """Everything as plain values, for the product's attributes."""
+        return {"training": asdict(self.training)}
+
+
+def read_config(path: str | Path) -> Config:
+    """Read settings from YAML.
+
+    Raises:
+        SifnetError: not readable, not YAML, an unknown key, or a value of the wrong kind; the
+            message names the file, the key and what would do.
+    """
+    path = Path(path)
+    plain = _plain(path)
+    _refuse_unknown(plain, Config, "", path)
+    try:
+        return Config.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SifnetError(
+            f"{key} cannot be used",
+            found=repr(first["input"]),
+            expected=first["msg"],
+            remedy="Correct this value in the file.",
+            file=path,
+        ) from error
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).replace("\n", " ")
+        raise SifnetError(
+            "the settings cannot be read",
+            found=reason,
+            expected="a YAML file",
+            remedy="Check the path and the indentation.",
+            file=path,
+        ) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SifnetError(
+            "the settings have no keys",
+            found=type(content).__name__,
+            expected=f"the sections {', '.join(Config.model_fields)}",
+            remedy="Write for example `training: {epochs: 20}`.",
+            file=path,
+        )
+    return content
+
+
+def _refuse_unknown(plain: Any, kind: Any, above: str, path: Path) -> None:
+    """Walk the sections, because pydantic lets unknown keys of plain dataclasses pass."""
+    hints = get_type_hints(kind)
+    known = list(Config.model_fields) if kind is Config else [f.name for f in fields(kind)]
+    for key, value in plain.items():
+        if key not in known:
+            raise SifnetError(
+                f"unknown setting {above}{key}",
+                expected=f"one of {', '.join(known)}",
+                remedy="Correct or remove this key.",
+                file=path,
+            )
+        if isinstance(value, dict) and _is_section(hints[key]):
+            _refuse_unknown(value, hints[key], f"{above}{key}.", path)
+
+
+def _is_section(kind: Any) -> bool:
+    return not isinstance(kind, types.UnionType) and is_dataclass(kind)

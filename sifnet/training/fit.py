@@ -1,0 +1,295 @@
+"""Fit: from scenes to a model that explains them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import xarray as xr
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler
+
+from sifnet.errors import SifnetError
+from sifnet.files import writable
+from sifnet.physics.emulator import Emulator
+from sifnet.retrieval.draws import Simulation
+from sifnet.retrieval.encoder import SENSOR, Architecture, unbounded
+from sifnet.retrieval.losses import LossWeights
+from sifnet.retrieval.model import Retrieval, Setup, line_key, load
+from sifnet.retrieval.pixels import Pixels
+from sifnet.retrieval.prior import on_terrain
+from sifnet.retrieval.shared import find_shared
+from sifnet.retrieval.shipped import on_bands_of, shipped_file
+from sifnet.scenes.scene import Scene
+from sifnet.training.patches import Patches, read_patches
+from sifnet.training.pretrain import learn_simulations
+from sifnet.training.trainer import is_first_process, make_trainer, run
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is fitted.
+
+    Attributes:
+        epochs: of ``steps_per_epoch`` optimiser steps on the scenes, at most.
+        batch: patches in a step; lines_per_step: random lines of each that are looked at.
+        learning_rate: Adam's, at the start; a fifth of it at the end.
+        patience: epochs without a better loss after which the fit stops.
+        pretrain_steps: on simulations of the scenes, where there is no model to start from.
+        most_patches: that are held in memory; of larger scenes, evenly spread ones.
+        patch, window, weights, architecture: see ``retrieval.Setup``; the window usual for the
+            sensor by default.
+        device, devices, precision, strategy: see ``trainer.make_trainer``.
+    """
+
+    epochs: int = 8
+    steps_per_epoch: int = 25
+    batch: int = 12
+    lines_per_step: int = 8
+    learning_rate: float = 5e-4
+    patience: int = 4
+    pretrain_steps: int = 300
+    pretrain_learning_rate: float = 4e-3
+    most_patches: int = 400
+    seed: int = 0
+    patch: tuple[int, int] = (32, 32)
+    window: tuple[float, float] | None = None
+    weights: LossWeights = field(default_factory=LossWeights)
+    architecture: Architecture = field(default_factory=Architecture)
+    device: str = "cpu"
+    devices: int = 1
+    precision: str = "32-true"
+    strategy: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps_per_epoch", "batch", "lines_per_step", "most_patches", "patience"):
+            if getattr(self, name) < 1:
+                raise SifnetError(
+                    f"training: {name} is too small",
+                    found=getattr(self, name),
+                    expected="at least 1",
+                )
+
+
+def fit(
+    scenes: Scene | Sequence[Scene],
+    output: str | Path | None = None,
+    *,
+    config: Training = Training(),
+    start_model: str | Path | Retrieval | None = None,
+    atmosphere: xr.Dataset | None = None,
+    emulator: Emulator | None = None,
+    progress: bool = False,
+) -> Retrieval:
+    """Fit a model to scenes of one sensor: a pre-trained one adapts to their own radiance.
+
+    Where no pre-trained model ships (another sensor, measured irradiance, another architecture)
+    the encoder learns on simulations of the scenes first.
+
+    Args:
+        output: folder for ``model.ckpt`` and the log. An interrupted fit with the same config
+            goes on from its last epoch when called again.
+        start_model: to start from, in place of the one that ships.
+        atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
+        emulator: in place of the shipped one; the encoder then learns on its simulations.
+
+    Raises:
+        SifnetError: scenes of different sensors or bands, no usable pixel, or an output that
+            cannot be written.
+    """
+    scenes = [scenes] if isinstance(scenes, Scene) else list(scenes)
+    scenes = [on_terrain(scene, atmosphere) for scene in scenes]
+    lightning.seed_everything(config.seed, verbose=False)
+    folder = None if output is None else writable(Path(output))
+    resume = _interrupted(folder, config, scenes)
+    start = _start_of(scenes[0], config, start_model, emulator)
+    model = _model(scenes, config, start, emulator)
+    pixels = read_patches(
+        scenes,
+        config.patch,
+        ranges=model.emulator.ranges,
+        window=model.setup.window,
+        atmosphere=atmosphere,
+        most=config.most_patches,
+        predictor=model.predictor,
+    )
+    columns = max(scene.shape[1] for scene in scenes)
+    if resume is not None:
+        model.encoder.add_lines(torch.zeros(len(scenes), columns, 2))
+    else:
+        if start is None:
+            learn_simulations(
+                model,
+                Simulation(model, pixels),
+                config.pretrain_steps,
+                learning_rate=config.pretrain_learning_rate,
+                device=config.device,
+                devices=config.devices,
+                precision=config.precision,
+                strategy=config.strategy,
+                progress=progress,
+            )
+        model.encoder.add_lines(_columns(model, scenes, columns, atmosphere))
+    if config.epochs:
+        _adapt(model, pixels, config, folder, resume, progress)
+    if folder is not None and is_first_process():
+        model.save(folder / "model.ckpt")
+        for left in ("last.ckpt", "fit.json"):
+            (folder / left).unlink(missing_ok=True)
+    return model.eval()
+
+
+def _interrupted(folder: Path | None, config: Training, scenes: Sequence[Scene]) -> Path | None:
+    """The last epoch of an interrupted fit with the same config and scenes, if there is one."""
+    if folder is None:
+        return None
+    now = json.dumps({"config": asdict(config), "lines": [line_key(s) for s in scenes]})
+    note, last = folder / "fit.json", folder / "last.ckpt"
+    same = note.exists() and last.exists() and note.read_text() == now
+    if not same:
+        last.unlink(missing_ok=True)
+        note.write_text(now)
+        return None
+    _log.info("going on from %s", last)
+    return last
+
+
+def _start_of(
+    scene: Scene,
+    config: Training,
+    start_model: str | Path | Retrieval | None,
+    emulator: Emulator | None,
+) -> Retrieval | None:
+    """What a fit starts from, on the bands of the scene; None if from nothing."""
+    if start_model is not None:
+        given = start_model if isinstance(start_model, Retrieval) else load(start_model)
+        return on_bands_of(given, scene, config.window)
+    file = shipped_file(scene) if emulator is None else None
+    shipped = None if file is None else load(file)
+    if shipped is None or shipped.setup.architecture != config.architecture:
+        return None
+    try:
+        return on_bands_of(shipped, scene, config.window)
+    except SifnetError as error:
+        _log.info("learning on simulations first: %s", error)
+        return None
+
+
+def _model(
+    scenes: Sequence[Scene], config: Training, start: Retrieval | None, emulator: Emulator | None
+) -> Retrieval:
+    """A new model for the scenes, with the start model's encoder if there is one."""
+    setup = Setup.of_scene(
+        scenes[0],
+        window=config.window,
+        patch=config.patch,
+        architecture=config.architecture if start is None else start.setup.architecture,
+        weights=config.weights,
+        lines=tuple(line_key(scene) for scene in scenes),
+        predictor=None if start is None else start.setup.predictor,
+    )
+    for scene in scenes[1:]:
+        setup.refuse_other(scene)
+    used = emulator or Emulator.load(space=setup.space) if start is None else start.emulator
+    model = Retrieval(setup, used)
+    if start is not None:
+        weights = {k: v for k, v in start.encoder.state_dict().items() if k != "columns"}
+        model.encoder.load_state_dict(weights, strict=False)
+        model.predictor = start.predictor
+    return model
+
+
+def _columns(
+    model: Retrieval, scenes: Sequence[Scene], columns: int, atmosphere: xr.Dataset | None
+) -> Tensor:
+    """Unbounded sensor state ``line, column, 2`` of the scenes, as refinement finds it."""
+    found = torch.zeros(len(scenes), columns, len(SENSOR))
+    for line, scene in enumerate(scenes):
+        sensor = find_shared(scene, model.eval(), atmosphere=atmosphere).sensor
+        for i, name in enumerate(SENSOR):
+            limits = model.encoder.ranges[name]
+            found[line, : len(sensor), i] = unbounded(sensor[:, i], limits)
+    return found
+
+
+def _adapt(
+    model: Retrieval,
+    pixels: Pixels,
+    config: Training,
+    folder: Path | None,
+    resume: Path | None,
+    progress: bool,
+) -> None:
+    patches = Patches(pixels, config.lines_per_step)
+    batch = min(config.batch, len(patches))
+    sampler = RandomSampler(patches, replacement=True, num_samples=config.steps_per_epoch * batch)
+    loader: DataLoader[Any] = DataLoader(
+        patches, batch_size=batch, sampler=sampler, collate_fn=_already
+    )
+    trainer = make_trainer(
+        epochs=config.epochs,
+        steps_per_epoch=config.steps_per_epoch,
+        folder=folder,
+        patience=config.patience,
+        device=config.device,
+        devices=config.devices,
+        precision=config.precision,
+        strategy=config.strategy,
+        progress=progress,
+    )
+    run(trainer, Fitting(model, config.learning_rate), loader, resume)
+
+
+def _already(batch: Any) -> Any:
+    """Patches delivers whole batches: nothing is left to collate."""
+    return batch
+
+
+class Fitting(lightning.LightningModule):
+    """A retrieval as Lightning trains it."""
+
+    def __init__(self, retrieval: Retrieval, learning_rate: float) -> None:
+        super().__init__()
+        self.retrieval = retrieval
+        self.learning_rate = learning_rate
+
+    def training_step(self, pixels: Pixels, _: int) -> Tensor:
+        """Loss of a batch, the sum of its terms."""
+        terms = self.retrieval.loss_terms(pixels)
+        loss = torch.stack(list(terms.values())).sum()
+        self.log_dict({"loss": loss, **terms}, on_step=False, on_epoch=True, batch_size=1,
+                      sync_dist=True)  # fmt: skip
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam from the learning rate down to a fifth; columns, of few pixels each, faster."""
+        columns = [self.retrieval.encoder.columns]
+        rest = [p for n, p in self.retrieval.encoder.named_parameters() if n != "columns"]
+        groups = [
+            {"params": rest, "lr": self.learning_rate},
+            {"params": columns, "lr": 10 * self.learning_rate},
+        ]
+        optimizer = torch.optim.Adam(groups)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        decay = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: 0.2 ** min(1.0, step / steps)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": decay, "interval": "step"},
+        }
+
+    def transfer_batch_to_device(
+        self, batch: Pixels, device: torch.device, dataloader_idx: int
+    ) -> Pixels:
+        """Lightning does not move frozen dataclasses by itself."""
+        return batch.map(lambda x: x.to(device))

@@ -1,0 +1,96 @@
+"""The patches of one or more scenes, in memory, as a data set to train on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import torch
+import xarray as xr
+from torch.utils.data import Dataset
+
+from sifnet.errors import SifnetError
+from sifnet.retrieval.pixels import Pixels, Ranges, join, patch_shape, read
+from sifnet.retrieval.shape import ShapePredictor
+from sifnet.scenes.scene import Scene
+
+_log = logging.getLogger(__name__)
+
+
+class Patches(Dataset[Pixels]):
+    """Batches of given patches, each with some of its lines at random."""
+
+    def __init__(self, pixels: Pixels, lines: int) -> None:
+        self.pixels = pixels
+        self.count = min(lines, pixels.radiance.shape[1])
+
+    def __len__(self) -> int:
+        return self.pixels.patches
+
+    def __getitems__(self, index: list[int]) -> Pixels:
+        chosen = torch.as_tensor(index)
+        lines = torch.randperm(self.pixels.radiance.shape[1])[: self.count].sort().values
+        return self.pixels.map(lambda x: x[chosen]).lines(lines)
+
+
+def read_patches(
+    scenes: Sequence[Scene],
+    shape: tuple[int, int],
+    *,
+    ranges: Ranges,
+    window: tuple[float, float],
+    atmosphere: xr.Dataset | None = None,
+    most: int = 400,
+    predictor: ShapePredictor | None = None,
+) -> Pixels:
+    """Patches of all scenes that have a usable pixel, numbered by scene in ``line_id``.
+
+    Args:
+        shape: lines and samples of a patch.
+        ranges, window, atmosphere, predictor: see ``pixels.read``.
+        most: patches to hold in memory; of larger scenes rows are left out evenly.
+
+    Raises:
+        SifnetError: no pixel is usable.
+    """
+    kept = []
+    for number, lines in _rows(scenes, shape, most):
+        scene = scenes[number]
+        pixels = read(
+            scene,
+            lines,
+            patch_shape(scene, shape),
+            ranges=ranges,
+            window=window,
+            atmosphere=atmosphere,
+            line_id=number,
+            predictor=predictor,
+        )
+        good = pixels.usable.flatten(1).any(1)
+        kept.append(pixels.map(lambda x, good=good: x[good]))  # type: ignore[misc]
+    pixels = join(kept)
+    if not pixels.patches:
+        raise SifnetError(
+            "no pixel is usable",
+            found="all dead, saturated, cloudy, dark, or outside the emulator's ranges",
+            expected="some lit land",
+            remedy="See `sifnet inspect`; check radiance scale, sun and view angles, elevation.",
+            file=(scenes[0].dataset.attrs["source_files"] or [None])[0],
+        )
+    return pixels
+
+
+def _rows(
+    scenes: Sequence[Scene], shape: tuple[int, int], most: int
+) -> Iterator[tuple[int, slice]]:
+    """Rows of patches, as scene number and lines, evenly left out where there are too many."""
+    rows, total = [], 0
+    for number, scene in enumerate(scenes):
+        height, width = patch_shape(scene, shape)
+        starts = range(0, scene.shape[0], height)
+        rows += [(number, slice(s, min(s + height, scene.shape[0]))) for s in starts]
+        total += len(starts) * -(-scene.shape[1] // width)
+    every = max(1, -(-total // most))
+    if every > 1:
+        _log.info("fitting on every %d. of %d rows of patches", every, len(rows))
+    yield from rows[::every]

@@ -1,0 +1,207 @@
+"""Supervised start: the encoder learns on simulated pixels whose state is known.
+
+Fluorescence is drawn independently of reflectance, so that there is no greenness to read it from.
+Geometry, and measured irradiance where there is any, are those of the scene's own pixels.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from sifnet.files import writable
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.state import Atmosphere, SensorState, State
+from sifnet.physics.surface import Surface
+from sifnet.retrieval.draws import Simulation, anywhere
+from sifnet.retrieval.encoder import Architecture, Encoder
+from sifnet.retrieval.losses import SURFACE_SCALE, LossWeights
+from sifnet.retrieval.model import Retrieval, Setup
+from sifnet.retrieval.pixels import Pixels, join
+from sifnet.retrieval.shape import ShapePredictor
+from sifnet.scenes import record_of
+from sifnet.scenes.sensor import Sensor
+from sifnet.training.trainer import make_trainer, run
+
+# Predicted shapes err alike over a field, and a patch of a scene from space has few fields.
+ALIKE = LossWeights(independent_pixels=10.0)
+
+
+EPOCH = 250  # optimiser steps of a pre-training after which it is saved
+SENSOR_SCALE = 0.005  # nm, error of shift and width that costs as much as one sd elsewhere
+
+
+class Pretraining(lightning.LightningModule):
+    """Supervised training of an encoder: every head is given the truth it builds upon."""
+
+    def __init__(self, encoder: Encoder, learning_rate: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.learning_rate = learning_rate
+
+    def training_step(self, batch: tuple[Pixels, State], _: int) -> Tensor:
+        """Mean squared error of every head in units of what matters."""
+        pixels, truth = batch
+        latent = self.encoder.latent(pixels)
+        atmosphere = self.encoder.atmosphere(latent, pixels)
+        sensor = self.encoder.column_estimate(latent, pixels)
+        surface = self.encoder.surface(latent, pixels, truth.atmosphere, truth.sensor)
+        terms = {
+            "surface": surface_error(surface, truth.surface),
+            "atmosphere": atmosphere_error(atmosphere, truth.atmosphere, pixels),
+            "sensor": sensor_error(self.encoder.bound_sensor(sensor), truth.sensor),
+        }
+        loss = torch.stack(list(terms.values())).sum()
+        self.log_dict({"loss": loss, **terms}, on_step=False, on_epoch=True, batch_size=1)
+        return loss
+
+    def transfer_batch_to_device(
+        self, batch: tuple[Pixels, State], device: torch.device, dataloader_idx: int
+    ) -> tuple[Pixels, State]:
+        """Lightning does not move frozen dataclasses by itself."""
+        pixels, state = batch
+        return pixels.map(lambda x: x.to(device)), state.map(lambda x: x.to(device))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam with one cycle of the learning rate: up for a fifth of the steps, then to zero."""
+        parameters = [p for n, p in self.encoder.named_parameters() if n != "columns"]
+        optimizer = torch.optim.Adam(parameters, lr=self.learning_rate)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=self.learning_rate,
+            total_steps=int(self.trainer.estimated_stepping_batches) + 1,
+            pct_start=0.2,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+
+def surface_error(found: Surface, truth: Surface) -> Tensor:
+    """Mean over pixels of sum_k log(1 + (error_k / scale_k)^2): large errors do not rule."""
+    errors = [
+        torch.log1p(((getattr(found, n) - getattr(truth, n)) / scale) ** 2).mean()
+        for n, scale in SURFACE_SCALE.items()
+    ]
+    return torch.stack(errors).sum()
+
+
+def atmosphere_error(found: Atmosphere, truth: Atmosphere, pixels: Pixels) -> Tensor:
+    """Mean over patches of sum_k (error_k / prior sd_k)^2."""
+    errors = [
+        (((x - y) / sd) ** 2).mean()
+        for (_, x), (_, y), (_, sd) in zip(
+            found.items(), truth.items(), pixels.prior.sd.items(), strict=True
+        )
+    ]
+    return torch.stack(errors).sum()
+
+
+def sensor_error(found: SensorState, truth: SensorState) -> Tensor:
+    """Mean over columns of sum_k log(1 + (error_k / SENSOR_SCALE)^2)."""
+    errors = [
+        torch.log1p(((x - y) / SENSOR_SCALE) ** 2).mean()
+        for (_, x), (_, y) in zip(found.items(), truth.items(), strict=True)
+    ]
+    return torch.stack(errors).sum()
+
+
+def pretrain(
+    sensor: Sensor | str,
+    output: str | Path,
+    *,
+    steps: int = 12_000,
+    seed: int = 0,
+    architecture: Architecture = Architecture(),
+    emulator: Emulator | None = None,
+    progress: bool = False,
+) -> Path:
+    """Train a start model on simulations over the whole range of an emulator, and save it.
+
+    An interrupted training goes on from its last epoch when called again.
+
+    Args:
+        output: the checkpoint; beside it, while training, a folder with what is done.
+        emulator: the shipped one by default, for space where the sensor predicts shapes.
+
+    Raises:
+        SifnetError: the sensor is not known, or the output cannot be written.
+    """
+    output = Path(output)
+    folder = writable(output.with_name(output.name + ".training"))
+    lightning.seed_everything(seed, verbose=False)
+    sensor, predictor = record_of(sensor), None
+    if sensor.predicts_shape:
+        from sifnet.training.shape import learn
+
+        predictor = learn(sensor, seed=seed, progress=progress)
+    emulator = emulator or Emulator.load(space=sensor.space)
+    model = untrained(sensor, emulator, architecture, predictor)
+    simulation = Simulation(model, anywhere(model.emulator))
+    learn_simulations(model, simulation, steps, folder=folder, progress=progress)
+    model.save(output)
+    shutil.rmtree(folder)
+    return output
+
+
+def learn_simulations(
+    model: Retrieval,
+    simulation: Simulation,
+    steps: int,
+    *,
+    learning_rate: float = 4e-3,
+    folder: Path | None = None,
+    **trainer_options: Any,
+) -> None:
+    """Freeze the encoder's features by simulated pixels, and train it on their known states.
+
+    Args:
+        folder: where a training that may be interrupted is kept, and goes on from.
+        trainer_options: see ``trainer.make_trainer``.
+    """
+    model.encoder.features.freeze(join([simulation.draw()[0] for _ in range(4)]))
+    if steps == 0:
+        return
+    epoch = steps if folder is None else min(steps, EPOCH)
+    trainer = make_trainer(
+        epochs=steps // epoch, steps_per_epoch=epoch, folder=folder, **trainer_options
+    )
+    last = None if folder is None else folder / "last.ckpt"
+    model.encoder.train()
+    loader: DataLoader[Any] = DataLoader(simulation, batch_size=None)
+    resume = last if last is not None and last.exists() else None
+    run(trainer, Pretraining(model.encoder, learning_rate), loader, resume)
+    model.encoder.eval()
+
+
+def untrained(
+    sensor: Sensor,
+    emulator: Emulator,
+    architecture: Architecture = Architecture(),
+    predictor: ShapePredictor | None = None,
+) -> Retrieval:
+    """A model for the nominal bands of a sensor over the fit window.
+
+    Raises:
+        SifnetError: the sensor is not known.
+    """
+    centres = sensor.centres()
+    setup = Setup(
+        sensor=sensor,
+        wavelength=tuple(centres.tolist()),
+        fwhm=(sensor.fwhm,) * len(centres),
+        irradiance=False,
+        space=emulator.space,
+        window=sensor.window,
+        predictor=None if predictor is None else predictor.sizes,
+        architecture=architecture,
+        weights=LossWeights() if predictor is None else ALIKE,
+    )
+    model = Retrieval(setup, emulator)
+    model.predictor = predictor
+    return model

@@ -1,0 +1,125 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+
+from fakes.products import fake_maps, fake_scene
+from sifnet.errors import SifnetError
+from sifnet.product import cog
+from sifnet.product import labels as product
+from sifnet.product import netcdf as outputs
+
+
+def _product(**attributes: object) -> object:
+    return product.finish(fake_maps(), fake_scene(**attributes))
+
+
+def test_written_and_read_again(tmp_path: Path) -> None:
+    path = outputs.write(_product(), tmp_path / "deep" / "p.nc")
+    again = outputs.read(path)
+    np.testing.assert_array_equal(again["sif_760"], fake_maps()["sif_760"])
+    path.unlink()  # nothing holds it open
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "p.nc"
+    path.write_text("what was there before")
+    with pytest.raises(KeyboardInterrupt), outputs.whole(path) as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "what was there before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.touch()
+    for attempt in (
+        lambda: outputs.write(_product(), blocker / "p.nc"),
+        lambda: cog.to_cog(_product(), blocker / "p.tif"),
+        lambda: outputs.writable(blocker / "folder"),
+    ):
+        with pytest.raises(SifnetError, match="the output cannot be written.*Choose another"):
+            attempt()
+
+
+def test_only_netcdf_with_fluorescence_is_read(tmp_path: Path) -> None:
+    with pytest.raises(SifnetError, match="not a readable NetCDF-4 file: found nothing"):
+        outputs.read(tmp_path / "none.nc")
+    text = tmp_path / "text.nc"
+    text.write_text("not NetCDF")
+    with pytest.raises(SifnetError, match="not a readable NetCDF-4 file"):
+        outputs.read(text)
+    other = tmp_path / "other.nc"
+    fake_maps()[["aot_550"]].to_netcdf(other, engine="h5netcdf")
+    with pytest.raises(SifnetError, match="no fluorescence in this file: found aot_550"):
+        outputs.read(other)
+
+
+def test_flagged_pixels_are_not_trusted() -> None:
+    made = _product()
+    good = outputs.trusted(made)
+    assert not good[0, 0]
+    assert not good[-1, -1]
+    assert good.sum() == good.size - 2
+    assert outputs.flag_shares(made) == {"dead": 1 / 30, "poor_fit": 1 / 30}
+
+
+def test_geotiff_has_names_units_and_place(tmp_path: Path) -> None:
+    made = _product(crs="EPSG:32632", transform=[2.0, 0.0, 4e5, 0.0, -2.0, 5.6e6])
+    with rasterio.open(cog.to_cog(made, tmp_path / "p.tif")) as file:
+        band = file.descriptions.index("sif_760") + 1
+        np.testing.assert_array_equal(file.read(band), made["sif_760"])
+        assert file.units[band - 1] == "mW m-2 nm-1 sr-1"
+        assert (file.crs.to_epsg(), file.transform.a, file.transform.f) == (32632, 2.0, 5.6e6)
+        assert np.isnan(file.nodata)
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+def test_sha256_is_that_of_the_content(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"x" * 100_000)
+    assert outputs.sha256(path) == hashlib.sha256(b"x" * 100_000).hexdigest()
+
+
+def test_strips_make_the_same_file_as_the_whole(tmp_path: Path) -> None:
+    """Also of places that change from pixel to pixel, and of times along the line."""
+    scene = fake_scene(150, 5)
+    scene.dataset["latitude"] = scene.dataset["latitude"] + 0.001 * scene.dataset["sample"]
+    start = np.datetime64("2020-06-25T09:32", "ns")
+    scene.dataset["time"] = ("line", start + np.arange(150) * np.timedelta64(20, "ms"))
+    maps = fake_maps(150, 5)
+    made = product.finish(maps, scene)
+    path = outputs.write(made, tmp_path / "whole.nc")
+    windows = (slice(0, 64), slice(64, 128), slice(128, 150))
+    strips = ((w, product.label(maps.isel(line=w), scene.window(w))) for w in windows)
+    outputs.write_strips(product.frame(scene), strips, tmp_path / "strips.nc", 150)
+    whole, built = outputs.read(path), outputs.read(tmp_path / "strips.nc")
+    for each in (whole, built):
+        each.attrs.pop("history")
+    xr.testing.assert_identical(whole, built)
+    xr.testing.assert_allclose(built, made.drop_attrs())
+    assert built["latitude"].dims == ("line", "sample")
+
+
+def test_what_is_opened_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
+    path = outputs.write(product.finish(fake_maps(30, 20), fake_scene(30, 20)), tmp_path / "p.nc")
+    with outputs.opened(path) as file:
+        few = outputs.thinned(file, 10)
+        parts = list(outputs.windows(file[["sif_760"]], 7))
+    assert dict(few.sizes) == {"line": 10, "sample": 10}
+    np.testing.assert_array_equal(few["sif_760"], fake_maps(30, 20)["sif_760"][::3, ::2])
+    assert [part.sizes["line"] for part in parts] == [7, 7, 7, 7, 2]
+
+
+def test_gdal_finds_a_map_at_its_place(tmp_path: Path) -> None:
+    made = _product(crs="EPSG:32632", transform=[30.0, 0.0, 4e5, 0.0, -30.0, 5.6e6])
+    path = outputs.write(made, tmp_path / "p.nc")
+    with rasterio.open(f"netcdf:{path}:sif_760") as file:
+        assert file.crs.to_epsg() == 32632
+        assert file.bounds == (4e5, 5.6e6 - 6 * 30, 4e5 + 5 * 30, 5.6e6)
+        np.testing.assert_array_equal(file.read(1), made["sif_760"])
+        assert file.units == ("mW m-2 nm-1 sr-1",)

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from fakes.products import fake_maps, fake_scene
+from sifnet.product import labels as product
+from sifnet.product import pictures as plots
+
+
+def _product(lines: int, samples: int) -> xr.Dataset:
+    return product.finish(fake_maps(lines, samples), fake_scene(lines, samples))
+
+
+def _texts(figure: Figure) -> str:
+    return " ".join(t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_text")))
+
+
+@pytest.mark.parametrize(("lines", "samples"), [(30, 30), (200, 20), (20, 200), (2, 2)])
+def test_quicklook_of_any_shape_is_written(tmp_path: Path, lines: int, samples: int) -> None:
+    figure = plots.quicklook(_product(lines, samples), tmp_path / "q.png")
+    picture = imread(tmp_path / "q.png")
+    assert 300 < picture.shape[0] < 2500
+    assert picture[..., :3].std() > 0.05
+    told = _texts(figure)
+    for text in ("fake", "2020-06-25 09:32:00 UTC", "SIF at 760 nm", "poor fit", "not trusted"):
+        assert text in told
+
+
+def test_flagged_pixels_are_not_drawn() -> None:
+    figure = plots.quicklook(_product(30, 30))
+    shown = figure.axes[0].images[0].get_array()
+    assert shown.mask[0, 0]
+    assert shown.mask[-1, -1]
+    assert shown.mask.sum() == 2
+
+
+def test_a_long_scene_lies_on_its_side() -> None:
+    figure = plots.quicklook(_product(200, 20))
+    assert figure.axes[0].images[0].get_array().shape == (20, 200)
+    assert figure.axes[0].get_xlabel() == "line"
+
+
+def test_a_large_scene_is_thinned() -> None:
+    figure = plots.quicklook(_product(3000, 3))
+    assert max(figure.axes[0].images[0].get_array().shape) <= plots.MOST
+
+
+@pytest.mark.parametrize(("shape", "size"), [((30, 30), 60), ((500, 20), 120), ((40, 1), 80)])
+def test_a_thumbnail_is_small(tmp_path: Path, shape: tuple[int, int], size: int) -> None:
+    path = plots.thumbnail(_product(*shape), tmp_path / "t.png")
+    picture = imread(path)
+    assert size <= max(picture.shape[:2]) <= 160
+    assert path.stat().st_size < 40_000
+    assert picture[..., :3].std() > 0.05
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_a_single_column_is_a_series(tmp_path: Path, times: bool) -> None:
+    series = _product(40, 1)
+    if times:
+        start = np.datetime64("2025-06-15T08:00", "s")
+        series = series.assign_coords(time=("line", start + np.arange(40)))
+    figure = plots.quicklook(series, tmp_path / "s.png")
+    assert (tmp_path / "s.png").stat().st_size > 10_000
+    assert len(figure.axes) == 3
+
+
+def test_a_product_without_a_good_pixel_still_has_a_picture(tmp_path: Path) -> None:
+    for shape in ((6, 5), (6, 1)):
+        blind = _product(*shape)
+        blind["quality_flag"][:] = 1
+        blind["sif_760"][:] = np.nan
+        plots.quicklook(blind, tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("shape", [(60, 60), (200, 20), (40, 1)])
+def test_evaluation_shows_bias_and_scatter(tmp_path: Path, shape: tuple[int, int]) -> None:
+    truth = np.random.default_rng(0).random(shape)
+    figure = plots.evaluation_figure(
+        truth + 0.25, truth, np.ones(shape, bool), path=tmp_path / "e.png"
+    )
+    assert (tmp_path / "e.png").exists()
+    assert "mean difference +0.250" in _texts(figure)
+    assert "r = 1.000" in _texts(figure)
+
+
+def test_scatter_has_a_panel_a_reference_and_leaves_gaps_out() -> None:
+    estimate = np.array([0.1, 0.5, np.nan, 1.0])
+    figure = plots.scatter(
+        estimate, {"SPECFIT": [0.1, 0.5, 0.7, 1.0], "SFM": [0.2, np.nan, 0.7, 1.1]},
+        uncertainty=np.full(4, 0.1),
+    )  # fmt: skip
+    assert len(figure.axes) == 2
+    assert "n = 3" in _texts(figure)
+    assert "n = 2" in _texts(figure)
+
+
+def test_nothing_in_common_is_an_empty_panel() -> None:
+    assert "n = 0" in _texts(plots.scatter([np.nan], {"other": [1.0]}))

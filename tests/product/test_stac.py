@@ -1,0 +1,84 @@
+"""Items are checked by pystac against the schema of STAC, and for what they say."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+from pystac.validation import validate_dict
+
+from fakes.products import fake_maps, fake_scene
+from sifnet.product import labels as product
+from sifnet.product import stac
+
+UTM = {"crs": "EPSG:32632", "transform": [30.0, 0.0, 4e5, 0.0, -30.0, 5.6e6]}
+FILES = {"product": "fake_sif.nc", "thumbnail": "thumbnails/fake_sif.png"}
+
+
+def _item(**attributes: object) -> dict:
+    return stac.item(product.finish(fake_maps(), fake_scene(**attributes)), FILES)
+
+
+@pytest.mark.parametrize("place", [{}, UTM])
+def test_an_item_is_valid(place: dict, tmp_path: Path) -> None:
+    made = product.finish(fake_maps(), fake_scene(**place))
+    path = stac.write_item(made, tmp_path / "fake_sif.json", FILES)
+    # The schemas of extensions are on the web; only the core comes with pystac.
+    core = json.loads(path.read_text()) | {"stac_extensions": []}
+    validate_dict(core)
+    read = pystac.Item.from_file(path)
+    assert read.datetime is not None
+    assert read.datetime.isoformat() == "2020-06-25T09:32:00+00:00"
+    assert read.assets["product"].get_absolute_href() == str(tmp_path / "fake_sif.nc")
+    assert "mean" not in read.assets["product"].title
+
+
+def test_a_map_is_at_its_place() -> None:
+    """By the UTM of the corners, computed by another projection library's tables (EPSG:32632)."""
+    made = _item(**UTM)
+    west, south, east, north = made["bbox"]
+    assert made["properties"]["proj:code"] == "EPSG:32632"
+    assert made["properties"]["proj:shape"] == [6, 5]
+    assert made["properties"]["proj:transform"] == [30.0, 0.0, 4e5, 0.0, -30.0, 5.6e6]
+    # 5 pixels of 30 m east-west, 6 north-south, at 50.5 degrees north: 111.2 km a degree.
+    assert (east - west) * 111_200 * np.cos(np.radians(50.5)) == pytest.approx(150, rel=0.05)
+    assert (north - south) * 111_200 == pytest.approx(180, rel=0.05)
+    # One degree west of the central meridian of zone 32 (9 E) lie 71 km at this latitude.
+    assert west == pytest.approx(9 - 100_000 / (111_320 * np.cos(np.radians(50.54))), abs=0.01)
+    ring = made["geometry"]["coordinates"][0]
+    assert ring[0] == ring[-1]
+    area = sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring))
+    assert area > 0  # counterclockwise, as GeoJSON wants it
+
+
+def test_without_a_map_corners_tell_the_place() -> None:
+    made = _item()  # a line of latitudes at one longitude
+    assert made["geometry"] == {"type": "LineString", "coordinates": [[6.5, 50.1], [6.5, 50.2]]}
+    point = product.finish(fake_maps(), fake_scene()).assign_coords(latitude=50.0)
+    assert stac.item(point, FILES)["geometry"] == {"type": "Point", "coordinates": [6.5, 50.0]}
+    nowhere = point.drop_vars(["latitude", "longitude"])
+    assert stac.item(nowhere, FILES)["geometry"] is None
+    assert "bbox" not in stac.item(nowhere, FILES)
+
+
+def test_figures_are_those_of_trusted_pixels() -> None:
+    made = product.finish(fake_maps(), fake_scene())
+    known = stac.item(made, FILES)["properties"]
+    good = made["sif_760"].values.ravel()[1:-1].astype(float)  # the first and last are flagged
+    assert known["sifnet:pixels"] == 30
+    assert known["sifnet:trusted"] == pytest.approx(28 / 30, rel=1e-5)
+    assert known["sifnet:sif_760_mean"] == pytest.approx(good.mean(), rel=1e-5)
+    assert known["sifnet:sif_760_sd"] == pytest.approx(good.std(), rel=1e-4)
+    assert known["sifnet:flags"] == {"dead": pytest.approx(1 / 30, rel=1e-5),
+                                     "poor_fit": pytest.approx(1 / 30, rel=1e-5)}  # fmt: skip
+    assert known["view:sun_elevation"] == 50.0
+
+
+def test_a_blind_product_says_nothing_of_fluorescence() -> None:
+    made = product.finish(fake_maps(), fake_scene())
+    made["quality_flag"][:] = 1
+    known = stac.item(made, FILES)["properties"]
+    assert known["sifnet:trusted"] == 0.0
+    assert "sifnet:sif_760_mean" not in known

@@ -1,0 +1,157 @@
+"""Fit end to end where the truth is known; seeds, resume, interruption."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pytest
+import torch
+
+from fakes.emulator import fake_emulator
+from fakes.scenes import KnownScene, known_scene
+from sifnet.errors import SifnetError
+from sifnet.retrieval.draws import Simulation
+from sifnet.retrieval.encoder import Architecture
+from sifnet.retrieval.model import Retrieval, Setup, load
+from sifnet.retrieval.pixels import read
+from sifnet.retrieval.strips import retrieve
+from sifnet.training import fit as training
+from sifnet.training.fit import Training, fit
+from sifnet.training.pretrain import atmosphere_error, sensor_error, surface_error
+
+SMALL = Architecture(features=12, widths=(32, 32, 16), repeats=(1, 1, 1), dropout=(0.0, 0.0, 0.0),
+                     head_widths=(32, 16, 16, 16), head_repeats=(1, 1, 1, 1))  # fmt: skip
+QUICK = Training(epochs=2, steps_per_epoch=8, patch=(12, 8), pretrain_steps=60,
+                 architecture=SMALL)  # fmt: skip
+TINY = replace(QUICK, pretrain_steps=2, steps_per_epoch=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def known() -> KnownScene:
+    return known_scene(fake_emulator(), lines=36, samples=16)
+
+
+def test_fit_finds_the_truth_better_than_any_constant(known: KnownScene, tmp_path: Path) -> None:
+    model = fit(known.scene, tmp_path, config=QUICK, emulator=fake_emulator())
+    maps, truth = retrieve(known.scene, model), known.truth.sif_760.values
+    error = maps.sif_760.values - truth
+    assert np.corrcoef(maps.sif_760.values.ravel(), truth.ravel())[0, 1] > 0.9
+    assert np.sqrt((error**2).mean()) < 0.5 * truth.std()  # the best constant has an error of std
+    assert abs(error[truth == 0].mean()) < 0.15
+    within = (np.abs(error) < maps.sif_760_uncertainty.values).mean()
+    assert 0.5 < within < 0.85
+    shift = maps.wavelength_shift - known.truth.wavelength_shift
+    assert float(np.abs(shift).max()) < 0.01
+    # Fluorescence was drawn independently of reflectance: it must not be read from it.
+    glowing = truth > 0
+    reflectance = known.truth.reflectance_740.values
+    assert abs(np.corrcoef(error[glowing], reflectance[glowing])[0, 1]) < 0.35
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "model.ckpt"]
+    again = retrieve(known.scene, load(tmp_path / "model.ckpt"))
+    np.testing.assert_array_equal(again.sif_760.values, maps.sif_760.values)
+
+
+def test_same_seed_same_result(known: KnownScene) -> None:
+    models = [fit(known.scene, config=replace(TINY, seed=seed), emulator=fake_emulator())
+              for seed in (3, 3, 4)]  # fmt: skip
+    first, same, other = (m.encoder.pixel_head.leave.weight for m in models)
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_start_model_replaces_pretraining(known: KnownScene, tmp_path: Path) -> None:
+    start = fit(known.scene, config=replace(TINY, epochs=0), emulator=fake_emulator())
+    start.save(tmp_path / "start.ckpt")
+    other = known_scene(fake_emulator(), lines=12, samples=8, name="other", seed=2).scene
+    model = fit([other], config=replace(TINY, epochs=0), start_model=tmp_path / "start.ckpt")
+    for name in ("backbone", "pixel_head", "patch_head", "column_head", "features"):
+        parts = (getattr(model.encoder, name).state_dict(), getattr(start.encoder, name)
+                 .state_dict())  # fmt: skip
+        assert all(torch.equal(parts[0][k], parts[1][k]) for k in parts[0])
+    assert model.line_id(other) == 0
+    assert model.line_id(known.scene) == -1
+
+
+def test_interrupted_fit_leaves_no_model_and_goes_on(
+    known: KnownScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: Retrieval) -> None:
+        if self.current_epoch == 1:
+            raise RuntimeError("power cut")
+
+    config = replace(TINY, epochs=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(Retrieval, "on_train_epoch_start", stop)
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
+    assert not (tmp_path / "model.ckpt").exists()
+    assert (tmp_path / "last.ckpt").exists()
+
+    epochs: list[int] = []
+    monkeypatch.setattr(Retrieval, "on_train_epoch_start",
+                        lambda self: epochs.append(self.current_epoch))  # fmt: skip
+    monkeypatch.setattr(training, "learn_simulations", lambda *_, **__: pytest.fail("began again"))
+    fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
+    assert epochs == [1, 2]
+    assert (tmp_path / "model.ckpt").exists()
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_other_settings_do_not_go_on_from_an_interrupted_fit(
+    known: KnownScene, tmp_path: Path
+) -> None:
+    assert training._interrupted(tmp_path, TINY, [known.scene]) is None
+    (tmp_path / "last.ckpt").touch()
+    assert training._interrupted(tmp_path, TINY, [known.scene]) == tmp_path / "last.ckpt"
+    assert training._interrupted(tmp_path, replace(TINY, seed=9), [known.scene]) is None
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_unwritable_output_is_refused_before_any_work(known: KnownScene, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SifnetError, match="output folder cannot be written"):
+        fit(known.scene, tmp_path / "file", config=TINY, emulator=fake_emulator())
+
+
+def test_scenes_of_different_bands_are_refused(known: KnownScene) -> None:
+    other = known_scene(fake_emulator(), lines=8, samples=4, step=0.5).scene
+    with pytest.raises(SifnetError, match="not made for this scene"):
+        fit([known.scene, other], config=TINY, emulator=fake_emulator())
+
+
+@pytest.mark.parametrize("name", ["steps_per_epoch", "batch", "lines_per_step", "most_patches"])
+def test_sizes_below_one_are_refused(name: str) -> None:
+    with pytest.raises(SifnetError, match=name):
+        Training(**{name: 0})  # type: ignore[arg-type]
+
+
+def test_trainer_stops_early_and_is_deterministic(tmp_path: Path) -> None:
+    trainer = training.make_trainer(epochs=3, steps_per_epoch=2, folder=tmp_path, patience=1)
+    kinds = [type(callback).__name__ for callback in trainer.callbacks]  # type: ignore[attr-defined]
+    assert "EarlyStopping" in kinds
+    assert "ModelCheckpoint" in kinds
+    assert isinstance(trainer, lightning.Trainer)
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_simulated_pixels_are_what_the_scene_could_hold(known: KnownScene) -> None:
+    torch.manual_seed(0)
+    model = Retrieval(Setup.of_scene(known.scene, architecture=SMALL), fake_emulator())
+    source = read(known.scene, slice(0, 36), (12, 8))
+    pixels, state = Simulation(model, source, patches=32).draw()
+    assert pixels.radiance.shape == (32, 8, 8, source.radiance.shape[-1])
+    for name, value in state.items():
+        low, high = model.encoder.ranges[name]
+        assert bool(((value >= low) & (value <= high)).all()), name
+    surface = state.surface
+    together = torch.stack([surface.sif_760.flatten(), surface.reflectance_740.flatten()])
+    assert abs(float(torch.corrcoef(together)[0, 1])) < 0.1  # no greenness to read from
+    assert surface_error(surface, surface) == 0
+    assert atmosphere_error(state.atmosphere, state.atmosphere, pixels) == 0
+    assert sensor_error(state.sensor, state.sensor) == 0
