@@ -20,9 +20,9 @@ from sifnet.product.provenance import Provenance, record, refuse_foreign
 from sifnet.product.stac import write_item
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.prior import describe, on_terrain
+from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import model_for
-from sifnet.retrieval.strips import retrieve as retrieve_maps
-from sifnet.retrieval.strips import retrieve_strips
+from sifnet.retrieval.strips import solve_strips
 from sifnet.scenes.scene import Scene
 
 MAKERS: dict[str, Callable[[xr.Dataset, Path], Any]] = {
@@ -57,9 +57,10 @@ def write_map(
     around = frame(scene, provenance)
     if atmosphere is not None:
         around.attrs["atmosphere_prior"] = describe(atmosphere)
+    shared = find_shared(scene, model, atmosphere=atmosphere, done=done)
     strips = (
         (lines, label(maps, scene.window(lines)))
-        for lines, maps in retrieve_strips(scene, model, atmosphere=atmosphere, done=done)
+        for lines, maps in solve_strips(scene, model, shared, atmosphere=atmosphere, done=done)
     )
     with whole(path) as partial:
         write_strips(around, strips, partial, scene.shape[0])
@@ -106,6 +107,7 @@ def retrieve(
     model: str | Path | Retrieval | None = None,
     *,
     atmosphere: xr.Dataset | None = None,
+    refine: bool = True,
     provenance: Provenance | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
@@ -114,6 +116,7 @@ def retrieve(
     Args:
         model: a fitted one, or its file; the pre-trained one that ships by default.
         atmosphere: outside knowledge of the atmosphere over the scene.
+        refine: finish the encoder's states by Gauss-Newton steps.
         provenance: recorded in the attributes.
         progress: show a progress bar.
 
@@ -122,7 +125,12 @@ def retrieve(
     """
     scene = on_terrain(scene, atmosphere)
     model = model_for(scene, model)
-    maps = retrieve_maps(scene, model, atmosphere=atmosphere, progress=progress)
+    with Progress(transient=True, disable=not progress) as bar:
+        task = bar.add_task(f"retrieve {scene.name}", total=2 * scene.shape[0])
+        told: dict[str, Any] = {"atmosphere": atmosphere, "refine": refine}
+        told["done"] = partial(bar.advance, task)
+        shared = find_shared(scene, model, **told)
+        maps = xr.concat([maps for _, maps in solve_strips(scene, model, shared, **told)], "line")
     product = finish(maps, scene, provenance or Provenance())
     if atmosphere is not None:
         product.attrs["atmosphere_prior"] = describe(atmosphere)

@@ -47,9 +47,15 @@ def find_shared(
     """What the pixels of a scene share, from some lines of every patch.
 
     Args:
-        atmosphere, refine: see ``retrieve``.
+        atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
+        refine: by Gauss-Newton steps from the encoder's answer, else that answer itself.
         done: told of every few lines that are finished.
+
+    Raises:
+        SifnetError: the model was not made for this sensor or these bands.
     """
+    model.setup.refuse_other(scene)
+    model = model.eval()
     patch = patch_shape(scene, model.setup.patch)
     fewest, most = SCAN_LINES
     enough = math.ceil(SCANNED * model.setup.weights.independent_pixels / patch[1])

@@ -1,4 +1,4 @@
-"""Retrieve: a scene and a model to maps, strip by strip, so that memory does not grow with lines.
+"""A scene and a model to maps, strip by strip, so that memory does not grow with lines.
 
 First the whole scene is read for what pixels share: the atmosphere of every patch and the sensor
 state of every column. Then it is read again for the surface of every pixel, with the atmosphere
@@ -8,11 +8,9 @@ interpolated bilinearly between patch centres, so that no patch edge shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import torch
 import xarray as xr
-from rich.progress import Progress
 from torch import Tensor
 
 from sifnet.physics.state import Atmosphere, SensorState, State
@@ -23,83 +21,42 @@ from sifnet.retrieval.losses import total_sd
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.refinement import SurfaceFit, refine_surface
-from sifnet.retrieval.shared import Shared, find_shared, interpolated, pixel_strips
+from sifnet.retrieval.shared import Shared, interpolated, pixel_strips
 from sifnet.scenes.scene import Flag, Scene
 
 BLOCK = 8  # lines over which the interpolated atmosphere is taken constant, if refined
 STRIP = 64  # lines read at once
 POOR_FIT = 4.0  # reduced chi-square: a residual twice what noise explains
 EDGE = 1e-3  # share of a parameter's range that counts as its bound
-MAPS = (
-    "sif_760",
-    "sif_740",
-    "sif_760_uncertainty",
-    "sif_760_uncertainty_shared",
-    "sif_740_uncertainty",
-    "reflectance_740",
-    "reflectance_slope",
-    "aot_550",
-    "surface_pressure",
-    "wavelength_shift",
-    "fwhm_shift",
-    "ndvi_radiance",
-    "residual_rms",
-    "chi2_reduced",
-)
-
-
-def retrieve(
-    scene: Scene,
-    model: Retrieval,
-    *,
-    atmosphere: xr.Dataset | None = None,
-    refine: bool = True,
-    progress: bool = False,
-) -> xr.Dataset:
-    """Maps of MAPS and ``quality_flag`` on (line, sample); pixels that are not usable are NaN.
-
-    Args:
-        atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
-        refine: finish the encoder's states by Gauss-Newton steps.
-        progress: show a progress bar.
-
-    Raises:
-        SifnetError: the model was not made for this sensor or these bands.
-    """
-    with Progress(transient=True, disable=not progress) as bar:
-        task = bar.add_task(f"retrieve {scene.name}", total=2 * scene.shape[0])
-        done = partial(bar.advance, task)
-        maps = retrieve_strips(scene, model, atmosphere=atmosphere, refine=refine, done=done)
-        return xr.concat([strip for _, strip in maps], "line")
 
 
 @torch.no_grad()
-def retrieve_strips(
+def solve_strips(
     scene: Scene,
     model: Retrieval,
+    shared: Shared,
     *,
     atmosphere: xr.Dataset | None = None,
     refine: bool = True,
     done: Callable[[int], None] = lambda lines: None,
 ) -> Iterator[tuple[slice, xr.Dataset]]:
-    """The maps of ``retrieve`` from top to bottom, some lines at a time: nothing is kept.
+    """Maps (line, sample) from top to bottom, some lines at a time: nothing is kept.
+
+    Variables are those of ``_maps`` and ``quality_flag``; pixels that are not usable are NaN.
 
     Args:
-        atmosphere, refine: see ``retrieve``.
-        done: told of every few lines that are finished; each line is passed twice.
-
-    Raises:
-        SifnetError: the model was not made for this sensor or these bands.
+        shared: what the pixels share, see ``find_shared``.
+        atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
+        refine: finish the encoder's states by Gauss-Newton steps.
+        done: told of every few lines that are finished.
     """
-    model.setup.refuse_other(scene)
     model = model.eval()
-    shared = find_shared(scene, model, atmosphere=atmosphere, refine=refine, done=done)
     height = shared.patch[0]
     block = (min(BLOCK, height) if refine else height, scene.shape[1])
     for window, pixels in pixel_strips(scene, model, block, atmosphere, STRIP):
-        found, flags = _solve(model, pixels, shared, window.start, refine)
+        maps, flags = _solve(model, pixels, shared, window.start, refine)
         height = window.stop - window.start
-        maps = {name: values.to(torch.float32) for name, values in found.items()}
+        maps = {name: values.to(torch.float32) for name, values in maps.items()}
         maps["quality_flag"] = flags.to(torch.uint16)
         planes = {n: v.flatten(0, 1)[:height].numpy() for n, v in maps.items()}
         yield window, xr.Dataset({n: (("line", "sample"), v) for n, v in planes.items()})

@@ -31,6 +31,7 @@ from sifnet.physics.emulator import Emulator
 from sifnet.product import netcdf as outputs
 from sifnet.product import retrieve as mapping
 from sifnet.product.provenance import Provenance
+from sifnet.scenes import record_of
 
 SIDES = {".nc", ".png", ".json"}
 

@@ -12,10 +12,10 @@ import xarray as xr
 from conftest import PROJECT
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.solar import COARSE_WAVELENGTH
+from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.model import Retrieval, load
 from sifnet.retrieval.shape import GRID, interpolation
 from sifnet.retrieval.shipped import on_bands_of
-from sifnet.retrieval.strips import retrieve
 from sifnet.scenes import open_scene
 
 pytest.importorskip("sasktran2", reason="needs the 'build' extra")

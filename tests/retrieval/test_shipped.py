@@ -15,12 +15,12 @@ from sifnet.errors import SifnetError
 from sifnet.files import data_file
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.state import SensorState, check_ranges
+from sifnet.product.retrieve import retrieve
 from sifnet.retrieval import shipped as pretrained
 from sifnet.retrieval.draws import Simulation, anywhere
 from sifnet.retrieval.encoder import Architecture
 from sifnet.retrieval.model import Retrieval, load
 from sifnet.retrieval.shipped import model_for, on_bands_of
-from sifnet.retrieval.strips import retrieve
 from sifnet.scenes import open_scene
 from sifnet.scenes.scene import Scene
 from sifnet.training.pretrain import pretrain, untrained

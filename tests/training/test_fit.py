@@ -11,11 +11,11 @@ import torch
 from fakes.emulator import fake_emulator
 from fakes.scenes import KnownScene, known_scene
 from sifnet.errors import SifnetError
+from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.draws import Simulation
 from sifnet.retrieval.encoder import Architecture
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import read
-from sifnet.retrieval.strips import retrieve
 from sifnet.training import fit as training
 from sifnet.training.fit import Training, fit
 from sifnet.training.pretrain import atmosphere_error, sensor_error, surface_error

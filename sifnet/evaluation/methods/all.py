@@ -22,8 +22,8 @@ from sifnet.evaluation.methods import nominal_instrument, shipped_emulator
 from sifnet.evaluation.methods.fld import WINDOW, Method, fld_scene
 from sifnet.evaluation.methods.optimal_estimation import optimal_estimation_scene
 from sifnet.evaluation.methods.spectral_fitting import spectral_fitting_scene
+from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.model import Retrieval
-from sifnet.retrieval.strips import retrieve
 from sifnet.scenes.scene import Scene
 
 Array = NDArray[np.float64]
