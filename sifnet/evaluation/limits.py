@@ -16,13 +16,16 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sifnet.evaluation.methods import nominal_instrument, shipped_emulator
+from sifnet.evaluation.methods import simulator_of
+from sifnet.physics.derivatives import SHARED
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.fields import TensorFields
-from sifnet.physics.instrument import Instrument
+from sifnet.physics.forward import Simulator
 from sifnet.physics.state import Atmosphere, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.retrieval.information import (
+    AIR,
+    SENSOR,
     Blocks,
     normal_blocks,
     posterior_sd,
@@ -30,14 +33,13 @@ from sifnet.retrieval.information import (
     sif_sd,
     solve_shared,
 )
-from sifnet.retrieval.jacobians import SHARED, to_polynomial
-from sifnet.retrieval.pixels import Pixels, patch_shape, strips
+from sifnet.retrieval.pixels import Pixels, fit_window, patch_shape, strips
 from sifnet.retrieval.refinement import refine_surface
 from sifnet.retrieval.shape import ShapePredictor
 from sifnet.scenes.scene import Scene
 
 AT_ONCE = 1024  # pixels; what is computed of them stays in the processor's cache
-COUNT = len(Atmosphere.__dataclass_fields__)
+LEVEL = 0.3  # reflectance of the ground that a search begins with
 Maps = tuple[Tensor, ...]
 
 
@@ -48,12 +50,12 @@ class Point(TensorFields):
     Attributes:
         deviation: ``patch, sample, 8``, of atmosphere and sensor from their priors, in prior sd;
             the atmosphere's part is the same in all columns.
-        surface: ``patch, line, sample, 4``, see ``information.Blocks``.
+        surface: fields ``patch, line, sample``.
         blocks: normal equations, ``patch, line, sample``.
     """
 
     deviation: Tensor
-    surface: Tensor
+    surface: Surface
     blocks: Blocks
 
 
@@ -62,8 +64,7 @@ class Problem:
     """Pixels, and the simulation that is to explain them."""
 
     pixels: Pixels
-    emulator: Emulator
-    instrument: Instrument
+    simulator: Simulator
 
     @property
     def units(self) -> Tensor:
@@ -71,37 +72,34 @@ class Problem:
 
         That of the sensor is a flat distribution's over the instrument's range, width / sqrt 12.
         """
-        ranges = self.instrument.ranges.values()
-        sensor = [(high - low) / 12**0.5 for low, high in ranges]
-        atmosphere = torch.stack([sd for _, sd in self.pixels.prior.sd.items()], dim=-1)
-        full = atmosphere.new_tensor(sensor).expand(*atmosphere.shape[:-1], -1)
-        return torch.cat([atmosphere, full], dim=-1)
+        atmosphere = self.pixels.prior.sd.stack()
+        ranges = self.simulator.instrument.ranges.values()
+        sensor = atmosphere.new_tensor([(high - low) / 12**0.5 for low, high in ranges])
+        return torch.cat([atmosphere, sensor.expand(*atmosphere.shape[:-1], -1)], dim=-1)
 
-    def state(self, deviation: Tensor) -> State:
+    def state(self, deviation: Tensor, surface: Surface | None = None) -> State:
         """Atmosphere ``patch, 1, 1`` and nominal sensor ``patch, 1, sample``, moved; bare level
-        ground of reflectance 0.3 as a surface to start from."""
+        ground as a surface to start from."""
         change = deviation[:, None].to(self.units) * self.units
-        air = [
-            mean + change[:, :, :1, i] for i, (_, mean) in enumerate(self.pixels.prior.mean.items())
-        ]
-        plain = torch.zeros_like(self.pixels.ndvi)
-        surface = Surface(plain + 0.3, plain, plain + 1.0, plain)
-        return State(Atmosphere(*air), surface, SensorState(*change[..., COUNT:].unbind(-1)))
+        atmosphere = self.pixels.prior.mean.stack() + change[:, :, :1, AIR]
+        if surface is None:
+            nothing = torch.zeros_like(self.pixels.ndvi)
+            surface = Surface(nothing + LEVEL, nothing, nothing, nothing)
+        sensor = SensorState.unstack(change[..., SENSOR])
+        return State(Atmosphere.unstack(atmosphere), surface, sensor)
 
-    def around(self, deviation: Tensor, surface: Tensor) -> Point:
+    def around(self, deviation: Tensor, surface: Surface) -> Point:
         """Normal equations around a state, given as in ``Point``."""
-        p = self.pixels
+        pixels = self.pixels
         blocks = normal_blocks(
-            p.radiance,
-            p.noise,
-            surface,
-            self.state(deviation),
-            p.geometry,
+            pixels.radiance,
+            pixels.noise,
+            self.state(deviation, surface),
+            pixels.geometry,
             self.units,
-            self.emulator,
-            self.instrument,
-            p.irradiance,
-            p.known,
+            self.simulator,
+            pixels.irradiance,
+            pixels.shape_prior,
         )
         return Point(deviation, surface, blocks)
 
@@ -109,15 +107,9 @@ class Problem:
         """The prior's atmosphere and sensor, with the surfaces that suit them best."""
         usable = self.pixels.usable
         deviation = usable.new_zeros(usable.shape[0], usable.shape[2], len(SHARED)).double()
-        fit = refine_surface(
-            self.pixels,
-            self.pixels.noise,
-            self.state(deviation),
-            self.emulator,
-            self.instrument,
-            steps=3,
-        )
-        return self.around(deviation, to_polynomial(fit.state.surface))
+        state, sigma = self.state(deviation), self.pixels.noise
+        fit = refine_surface(self.pixels, sigma, state, self.simulator, steps=3)
+        return self.around(deviation, fit.state.surface)
 
     def columns(self, point: Point) -> tuple[Tensor, Tensor]:
         """Matrix ``patch, sample, 8, 8`` and right side of every column's usable pixels."""
@@ -184,8 +176,7 @@ def over_patches(
 
     One row of patches is read at a time.
     """
-    emulator = (emulator or shipped_emulator(scene)).requires_grad_(False)
-    instrument = nominal_instrument(scene, emulator)
+    simulator = simulator_of(scene, emulator)
     shape = patch_shape(scene, patch)
     maps = {name: np.full(scene.shape[:2], np.nan, np.float32) for name in names}
     many = max(1, AT_ONCE // (shape[0] * shape[1]))
@@ -193,18 +184,18 @@ def over_patches(
         scene,
         shape,
         strip=max(shape[0], patch[0]),
-        ranges=emulator.ranges,
-        window=scene.sensor.window,
+        ranges=simulator.emulator.ranges,
+        window=fit_window(scene, simulator.emulator),
         atmosphere=atmosphere,
         terrain=True,
         predictor=predictor,
     ):
         groups = torch.arange(pixels.patches).split(many)
-        found = [
-            solve(Problem(pixels.map(lambda x, i=group: x[i]), emulator, instrument))  # type: ignore[misc]
+        solved = [
+            solve(Problem(pixels.map(lambda x, i=group: x[i]), simulator))  # type: ignore[misc]
             for group in groups
         ]
-        for name, parts in zip(names, zip(*found, strict=True), strict=True):
+        for name, parts in zip(names, zip(*solved, strict=True), strict=True):
             values = torch.cat(parts).masked_fill(~pixels.usable, torch.nan)
             maps[name][window] = _whole(values, maps[name][window].shape).numpy()
     return xr.Dataset({name: (("line", "sample"), values) for name, values in maps.items()})

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import PchipInterpolator
 from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
@@ -121,11 +122,12 @@ class Instrument(nn.Module):
         return TransferFunctions(**on_bands)
 
 
-def gaussian_response(grid: _Array, centre: _Array, fwhm: _Array) -> _Array:
+def gaussian_response(grid: _Array, centre: _Array, fwhm: _Array) -> NDArray[np.float64]:
     """Gaussian responses ``band, wavelength`` that sum to one on the grid; widths are FWHM."""
     x = (grid - centre[:, None]) / (fwhm[:, None] * _SIGMA_PER_FWHM)
-    weights = np.exp(-0.5 * x**2)
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights = np.exp(-0.5 * np.asarray(x, np.float64) ** 2)
+    response: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return response
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,10 @@ class _Bands:
         offset = self.grid - (self.centre[:, None] + shift)
         nominal = self.centre[:, None] + offset * (self.fwhm / narrowed)[:, None]
         pairs = zip(nominal, self.response, strict=True)
-        weights = np.array([np.interp(x, *band, left=0.0, right=0.0) for x, band in pairs])
+        # A curve without kinks, however coarsely it was measured, is interpolated well in shift.
+        weights = np.array(
+            [np.nan_to_num(PchipInterpolator(*band, extrapolate=False)(x)) for x, band in pairs]
+        )
         return weights / weights.sum(axis=1, keepdims=True)
 
     def refuse_impossible(
@@ -166,16 +171,28 @@ class _Bands:
                 expected=f"above {1.2 * self.presmoothing:.3g} nm",
                 remedy="Check that widths are in nm, or narrow fwhm_range.",
             )
-        reach = _REACH * (self.fwhm + fwhm_range[1])
-        low = (self.centre - reach + shift_range[0]).min()
-        high = (self.centre + reach + shift_range[1]).max()
-        if low < self.grid[0] or high > self.grid[-1]:
+        inside = covered(self.centre, self.fwhm, self.grid, shift_range, fwhm_range)
+        if not inside.all():
+            beyond = self.centre[~inside]
             raise SifnetError(
                 "bands reach beyond the emulator's wavelengths",
-                found=f"{low:.2f} to {high:.2f} nm with their wings",
-                expected=f"within {self.grid[0]:.1f} to {self.grid[-1]:.1f} nm (vacuum)",
+                found=f"bands at {', '.join(f'{centre:.2f}' for centre in beyond)} nm",
+                expected=f"wings within {self.grid[0]:.1f} to {self.grid[-1]:.1f} nm (vacuum)",
                 remedy="Narrow the window of the fit.",
             )
+
+
+def covered(
+    centre: _Array,
+    fwhm: _Array,
+    grid: _Array,
+    shift_range: tuple[float, float],
+    fwhm_range: tuple[float, float],
+) -> NDArray[np.bool_]:
+    """(band) whether bands lie on a grid with their wings, however they are shifted and widened."""
+    reach = _REACH * (fwhm + fwhm_range[1])
+    low, high = centre - reach + shift_range[0], centre + reach + shift_range[1]
+    return (low >= grid[0]) & (high <= grid[-1])
 
 
 def _polynomials(value: Tensor, limits: tuple[float, float], count: int) -> Tensor:

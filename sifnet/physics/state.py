@@ -7,46 +7,25 @@ state shared over a column ``(patch, 1, sample)``, a surface ``(patch, line, sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from sifnet.errors import SifnetError
-from sifnet.physics.fields import TensorFields
+from sifnet.physics.fields import Ranges, TensorFields, parameter
 from sifnet.physics.surface import Surface
 
-RANGES: dict[str, tuple[float, float]] = {
-    "surface_pressure": (650.0, 1060.0),
-    "temperature_offset": (-10.0, 10.0),
-    "aot_550": (0.0, 0.8),
-    "aerosol_height": (0.5, 4.0),
-    "aerosol_type": (0.0, 1.0),
-    "o2_scale": (0.96, 1.06),
-    "solar_zenith_angle": (0.0, 75.0),
-    "view_zenith_angle": (0.0, 30.0),
-    "relative_azimuth_angle": (0.0, 180.0),
-    "sensor_height": (0.002, 3.0),
-    "sun_earth_distance": (0.98, 1.02),
-    "reflectance_740": (0.0, 1.0),
-    "reflectance_slope": (-0.005, 0.015),
-    "reflectance_slope_ratio": (-1.0, 2.0),
-    "sif_760": (-1.0, 5.0),
-    "wavelength_shift": (-0.12, 0.12),
-    "fwhm_shift": (-0.06, 0.06),
-}
-"""Lowest and highest value of every parameter, in the units of its class.
-
-``sensor_height`` may also be ``inf``, which is space. ``sif_760`` may be negative, so that noise
-over ground without fluorescence averages to zero. The ranges of ``wavelength_shift`` and
-``fwhm_shift`` are those of HyPlant and FloX; an ``Instrument`` carries its own.
-"""
+Part = TypeVar("Part", bound=TensorFields)
 
 
 @dataclass(frozen=True)
 class Atmosphere(TensorFields):
     """Atmosphere over the ground of one or many pixels; every field ``...``.
+
+    Priors are those of clear summer days over land; that of surface_pressure is the weather around
+    the standard atmosphere at the ground's elevation.
 
     Attributes:
         surface_pressure: hPa, at the ground.
@@ -57,12 +36,24 @@ class Atmosphere(TensorFields):
         o2_scale: factor on all O2 absorption, whose absolute strength is uncertain by 1-2 %.
     """
 
-    surface_pressure: Tensor
-    temperature_offset: Tensor
-    aot_550: Tensor
-    aerosol_height: Tensor
-    aerosol_type: Tensor
-    o2_scale: Tensor
+    surface_pressure: Tensor = parameter(
+        650.0, 1060.0, "hPa", "air pressure at the surface", prior=(1013.25, 8.0)
+    )
+    temperature_offset: Tensor = parameter(
+        -10.0, 10.0, "K", "temperature less that of the standard atmosphere", prior=(0.0, 5.0)
+    )
+    aot_550: Tensor = parameter(
+        0.0, 0.8, "1", "aerosol optical thickness of the whole column at 550 nm", prior=(0.15, 0.10)
+    )
+    aerosol_height: Tensor = parameter(
+        0.5, 4.0, "km", "scale height of the aerosol profile", prior=(1.5, 0.7)
+    )
+    aerosol_type: Tensor = parameter(
+        0.0, 1.0, "1", "aerosol, from continental (0) to maritime (1)", prior=(0.3, 0.3)
+    )
+    o2_scale: Tensor = parameter(
+        0.96, 1.06, "1", "factor on the absorption by oxygen", prior=(1.0, 0.005)
+    )
 
 
 @dataclass(frozen=True)
@@ -78,24 +69,30 @@ class Geometry(TensorFields):
         sun_earth_distance: AU.
     """
 
-    solar_zenith_angle: Tensor
-    view_zenith_angle: Tensor
-    relative_azimuth_angle: Tensor
-    sensor_height: Tensor
-    sun_earth_distance: Tensor
+    solar_zenith_angle: Tensor = parameter(0.0, 75.0, "degree", "solar zenith angle")
+    view_zenith_angle: Tensor = parameter(0.0, 30.0, "degree", "view zenith angle")
+    relative_azimuth_angle: Tensor = parameter(0.0, 180.0, "degree", "relative azimuth angle")
+    sensor_height: Tensor = parameter(0.002, 3.0, "km", "height of the sensor above the ground")
+    sun_earth_distance: Tensor = parameter(0.98, 1.02, "AU", "distance of sun and earth")
 
 
 @dataclass(frozen=True)
 class SensorState(TensorFields):
     """How the sensor differs from its nominal description; every field ``...``.
 
+    The ranges are those of HyPlant; an ``Instrument`` carries its own.
+
     Attributes:
         wavelength_shift: nm, added to every nominal band centre.
         fwhm_shift: nm, added to every nominal band width.
     """
 
-    wavelength_shift: Tensor
-    fwhm_shift: Tensor
+    wavelength_shift: Tensor = parameter(
+        -0.12, 0.12, "nm", "shift of band centres from nominal", step=0.01
+    )
+    fwhm_shift: Tensor = parameter(
+        -0.06, 0.06, "nm", "change of band width (FWHM) from nominal", step=0.01
+    )
 
 
 @dataclass(frozen=True)
@@ -107,6 +104,14 @@ class State(TensorFields):
     sensor: SensorState
 
 
+RANGES: dict[str, tuple[float, float]] = {
+    name: entry.range
+    for part in (Atmosphere, Geometry, Surface, SensorState)
+    for name, entry in part.parameters().items()
+}
+"""Lowest and highest value of every parameter, in the units of its class."""
+
+
 @dataclass(frozen=True)
 class AtmospherePrior(TensorFields):
     """What is known of the atmosphere before a spectrum is seen: mean and standard deviation."""
@@ -114,8 +119,21 @@ class AtmospherePrior(TensorFields):
     mean: Atmosphere
     sd: Atmosphere
 
+    def deviation(self, atmosphere: Atmosphere) -> Tensor:
+        """(x - mean) / sd, ``..., field``."""
+        return (atmosphere.stack() - self.mean.stack()) / self.sd.stack()
 
-def check_ranges(part: TensorFields, ranges: Mapping[str, tuple[float, float]] = RANGES) -> None:
+    def at(self, deviation: Tensor, ranges: Ranges) -> Atmosphere:
+        """mean + sd deviation of ``..., field``, kept within the ranges."""
+        return within(Atmosphere.unstack(self.mean.stack() + self.sd.stack() * deviation), ranges)
+
+
+def within(part: Part, ranges: Ranges) -> Part:
+    """The same, every field kept within its range."""
+    return type(part)(**{name: value.clamp(*ranges[name]) for name, value in part.items()})
+
+
+def check_ranges(part: TensorFields, ranges: Ranges = RANGES) -> None:
     """Refuse values outside the ranges; parameters that ``ranges`` does not name pass.
 
     Raises:

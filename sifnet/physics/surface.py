@@ -4,65 +4,111 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sifnet.files import data_file
-from sifnet.physics.fields import TensorFields
+from sifnet.physics.fields import TensorFields, parameter
 
-CENTRE, SCALE = 760.0, 10.0  # nm, where the quadratic of reflectance is expanded
+CENTRE, SCALE = 760.0, 10.0  # nm, x = (wavelength - CENTRE) / SCALE
 REFLECTANCE_SPAN = 40.0  # nm, 740 to 780, over which the slope ratio is defined
+DARKEST = 0.02  # reflectance below which the shape of reflectance is taken as that of this
 
 
 @dataclass(frozen=True)
 class Surface(TensorFields):
     """Lambertian ground that reflects and fluoresces; every field ``...``.
 
+    Reflectance is reflectance_760 + reflectance_linear x + reflectance_quadratic x^2, in which
+    radiance is nearly linear; where there is a ``ShapePrior``, its gain multiplies it.
+
     Attributes:
-        reflectance_740: at 740 nm.
-        reflectance_slope: nm-1, at 740 nm.
-        reflectance_slope_ratio: slope at 780 nm over slope at 740 nm.
-        sif_760: mW m-2 nm-1 sr-1, emission at the surface at 760 nm.
+        reflectance_760: at 760 nm.
+        reflectance_linear, reflectance_quadratic: coefficients of x and x^2.
+        sif_760: mW m-2 nm-1 sr-1, emission at the surface at 760 nm. It may be negative, so that
+            noise over ground without fluorescence averages to zero.
     """
 
-    reflectance_740: Tensor
-    reflectance_slope: Tensor
-    reflectance_slope_ratio: Tensor
-    sif_760: Tensor
+    reflectance_760: Tensor = parameter(0.0, 1.0, "1", "reflectance at 760 nm", step=0.01)
+    reflectance_linear: Tensor = parameter(
+        -0.1, 0.25, "1", "linear part of reflectance", step=0.005
+    )
+    reflectance_quadratic: Tensor = parameter(
+        -0.05, 0.05, "1", "quadratic part of reflectance", step=0.003, flagged=False
+    )
+    sif_760: Tensor = parameter(
+        -1.0, 5.0, "mW m-2 nm-1 sr-1", "sun-induced chlorophyll fluorescence at 760 nm", step=0.3
+    )
+
+    @classmethod
+    def sloped(cls, reflectance_740: Tensor, slope: Tensor, ratio: Tensor, sif_760: Tensor) -> Self:
+        """The published parameterisation (Scharr et al. 2021-24): level and slope at 740 nm.
+
+        rho(y) = rho740 + s y + (e - 1) s y^2 / 80, y = wavelength - 740 nm: the slope runs linearly
+        from s at 740 nm to e s at 780 nm.
+
+        Args:
+            slope: s, nm-1. ratio: e.
+        """
+        curvature = slope * (ratio - 1.0) / (2.0 * REFLECTANCE_SPAN)
+        away = CENTRE - 740.0
+        return cls(
+            reflectance_740 + slope * away + curvature * away**2,
+            (slope + 2.0 * curvature * away) * SCALE,
+            curvature * SCALE**2,
+            sif_760,
+        )
 
     def spectra(self, wavelength: Tensor) -> tuple[Tensor, Tensor]:
         """Reflectance and fluorescence (mW m-2 nm-1 sr-1), each ``..., band``.
 
-        rho(x) = rho740 + s (x - 740) + (e - 1) s (x - 740)^2 / 80: the slope runs linearly from
-        s at 740 nm to e s at 780 nm (Scharr et al. 2021-24, the published HyPlant retrieval).
-
         Args:
             wavelength: ``band`` or ``..., band``, nm.
         """
-        x = wavelength - 740.0
-        slope = self.reflectance_slope
-        curvature = slope * (self.reflectance_slope_ratio - 1.0) / (2.0 * REFLECTANCE_SPAN)
-        reflectance = self.reflectance_740[..., None] + x * (
-            slope[..., None] + curvature[..., None] * x
-        )
+        x = (wavelength - CENTRE) / SCALE
+        curve = self.reflectance_linear[..., None] + self.reflectance_quadratic[..., None] * x
+        reflectance = self.reflectance_760[..., None] + curve * x
         return reflectance, self.sif_760[..., None] * sif_shape(wavelength)
 
-    @property
-    def sif_740(self) -> Tensor:
-        """Emission at 740 nm, mW m-2 nm-1 sr-1, ``...``, by the fixed shape."""
-        at_740 = torch.tensor([740.0], dtype=self.sif_760.dtype, device=self.sif_760.device)
-        return self.sif_760 * sif_shape(at_740)[0]
+    def at_740(self) -> tuple[Tensor, Tensor]:
+        """Reflectance at 740 nm and its slope there (nm-1), each ``...``: the labels of a map."""
+        away = self.shifted(torch.full_like(self.reflectance_760, 740.0 - CENTRE))
+        return away.reflectance_760, away.reflectance_linear / SCALE
+
+    def shifted(self, shift: Tensor) -> Self:
+        """The surface whose reflectance at a wavelength is ours at wavelength + shift, nm.
+
+        A parabola stays one when it is shifted. Fluorescence is left as it is.
+        """
+        d = shift / SCALE
+        return type(self)(
+            self.reflectance_760 + d * (self.reflectance_linear + d * self.reflectance_quadratic),
+            self.reflectance_linear + 2.0 * d * self.reflectance_quadratic,
+            self.reflectance_quadratic,
+            self.sif_760,
+        )
+
+
+SIF = Surface.names().index("sif_760")
+"""Place of fluorescence where the parameters of a surface are stacked, the last."""
+
+
+def powers_of(wavelength: Tensor, count: int) -> Tensor:
+    """``..., band, count``: 1, x, x^2 ... of x = (wavelength - CENTRE) / SCALE."""
+    x = (wavelength - CENTRE) / SCALE
+    return torch.stack([x**power for power in range(count)], dim=-1)
 
 
 @dataclass(frozen=True)
-class KnownShape(TensorFields):
+class ShapePrior(TensorFields):
     """What is known of the shape of reflectance beforehand; the surface is then what multiplies it.
 
-    Reflectance is gain (c0 + c1 x + c2 x^2), x = (wavelength - 760 nm) / 10 nm, and c1 / c0 and
-    c2 / c0 are known to be ``by_sif`` times sif_760 with the covariance that is the inverse of
-    ``precision``; something is known of sif_760 itself.
+    With c0, c1, c2 the coefficients of a ``Surface``, reflectance is gain (c0 + c1 x + c2 x^2), and
+    c1 / c0 and c2 / c0 are known to be ``by_sif`` times sif_760 with the covariance that is the
+    inverse of ``precision``; something is known of sif_760 itself.
 
     Attributes:
         gain: ``..., band``, reflectance relative to that at 760 nm.
@@ -80,23 +126,28 @@ class KnownShape(TensorFields):
     at_740: Tensor
     unusual: Tensor
 
-    def prior(self, c0: Tensor) -> Tensor:
-        """Prior precision of (c0, c1, c2, sif), ``..., 4, 4``, at a level c0 ``...``."""
-        level = c0.clamp_min(0.02)[..., None]
+    def matrix(self, reflectance_760: Tensor) -> Tensor:
+        """Prior precision of a stacked surface, ``..., 4, 4``, at a level ``...``."""
+        level = reflectance_760.clamp_min(DARKEST)[..., None]
         one_one, one_two, two_two = (self.precision / level**2).unbind(-1)
         precision = torch.stack([one_one, one_two, one_two, two_two], -1).unflatten(-1, (2, 2))
         away = torch.zeros(*precision.shape[:-2], 2, 4).to(precision)  # of c1, c2 from the known
         away[..., 0, 1] = away[..., 1, 2] = 1.0
-        away[..., 3] = -level * self.by_sif
+        away[..., SIF] = -level * self.by_sif
         prior = away.mT @ precision @ away
-        prior[..., 3, 3] += 1.0 / self.sif_760[..., 1] ** 2
+        prior[..., SIF, SIF] += 1.0 / self.sif_760[..., 1] ** 2
         return prior
 
-    def mean(self, c0: Tensor) -> Tensor:
-        """Where (c0, c1, c2, sif) are known to be, ``..., 4``; the prior says nothing of c0."""
+    def mean(self, reflectance_760: Tensor) -> Tensor:
+        """Where a stacked surface is expected, ``..., 4``; the prior says nothing of its level."""
         sif = self.sif_760[..., :1]
-        level = c0.clamp_min(0.02)[..., None]
+        level = reflectance_760.clamp_min(DARKEST)[..., None]
         return torch.cat([torch.zeros_like(sif), level * self.by_sif * sif, sif], dim=-1)
+
+    def label_740(self, level: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """Reflectance at 740 nm and its slope there, the gain included (see ``Surface.at_740``)."""
+        gain, steepness = self.at_740.unbind(-1)
+        return gain * level, gain * (slope + steepness * level)
 
 
 def sif_shape(wavelength: Tensor) -> Tensor:
@@ -115,7 +166,7 @@ def sif_shape(wavelength: Tensor) -> Tensor:
 @cache
 def sif_740_ratio() -> tuple[float, float]:
     """Emission at 740 nm over that at 760 nm: mean and standard deviation over the canopies."""
-    table = np.loadtxt(data_file("sif_shape.csv"), delimiter=",", comments="#")
+    table = _emission()
     row = table[table[:, 0] == 740.0][0]
     return float(row[1]), float(row[2])
 
@@ -123,6 +174,11 @@ def sif_740_ratio() -> tuple[float, float]:
 @cache
 def _shape_table() -> tuple[float, Tensor]:
     """First wavelength (nm) and values, at 1 nm steps, of emission relative to 760 nm."""
-    table = np.loadtxt(data_file("sif_shape.csv"), delimiter=",", comments="#")
-    wavelength, mean = table[:, 0], table[:, 1]
+    wavelength, mean = _emission()[:, 0], _emission()[:, 1]
     return float(wavelength[0]), torch.as_tensor(mean / np.interp(760.0, wavelength, mean))
+
+
+@cache
+def _emission() -> np.ndarray:
+    """(wavelength, 3): nm at 1 nm steps, and emission, mean and standard deviation."""
+    return np.loadtxt(data_file("sif_shape.csv"), delimiter=",", comments="#")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -10,7 +11,6 @@ from sifnet.physics.fields import TensorFields
 
 SUNLIT = 3
 """How many of the first products carry sunlight."""
-PRODUCTS = ("path", "ground", "ground_bounce", "up", "up_bounce")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,23 @@ class TransferFunctions(TensorFields):
     up_bounce: Tensor
 
 
+PRODUCTS = TransferFunctions.names()
+
+
+class Radiance(NamedTuple):
+    """Radiance at the sensor and its derivatives to the ground, each ``..., band``.
+
+    Attributes:
+        value: mW m-2 nm-1 sr-1.
+        to_reflectance: mW m-2 nm-1 sr-1.
+        to_sif: 1.
+    """
+
+    value: Tensor
+    to_reflectance: Tensor
+    to_sif: Tensor
+
+
 def at_sensor_radiance(reflectance: Tensor, sif: Tensor, t: TransferFunctions) -> Tensor:
     """Radiance at the sensor, mW m-2 nm-1 sr-1, ``..., band``.
 
@@ -50,10 +67,36 @@ def at_sensor_radiance(reflectance: Tensor, sif: Tensor, t: TransferFunctions) -
         sif: ``..., band``, emission at the surface, mW m-2 nm-1 sr-1.
         t: transfer functions whose last axis is band.
     """
-    s = t.ground_bounce / t.ground
-    s_emitted = t.up_bounce / t.up
-    return (
-        t.path
-        + reflectance * t.ground / (1.0 - reflectance * s)
-        + sif * t.up / (1.0 - reflectance * s_emitted)
+    return linearised(reflectance, sif, t).value
+
+
+def linearised(reflectance: Tensor, sif: Tensor, t: TransferFunctions) -> Radiance:
+    """``at_sensor_radiance`` with its derivatives to the ground.
+
+    With m = 1 / (1 - R s): dL/dR = ground m^2 + F up_bounce m'^2, dL/dF = up m'.
+    """
+    m, m_up = _bounces(reflectance, t)
+    ground, up = t.ground * m, t.up * m_up
+    value = t.path + reflectance * ground + sif * up
+    return Radiance(value, ground * m + sif * t.up_bounce * m_up**2, up)
+
+
+def to_transfer(reflectance: Tensor, sif: Tensor, t: TransferFunctions) -> TransferFunctions:
+    """Derivatives of radiance to each transfer function, ``..., band``.
+
+    R G / (1 - R B / G) has the derivatives R m^2 (1 - 2 R s) to G and (R m)^2 to B.
+    """
+    m, m_up = _bounces(reflectance, t)
+    return type(t)(
+        m * 0.0 + 1.0,
+        reflectance * m**2 * (1.0 - 2.0 * reflectance * t.ground_bounce / t.ground),
+        (reflectance * m) ** 2,
+        sif * m_up**2 * (1.0 - 2.0 * reflectance * t.up_bounce / t.up),
+        sif * reflectance * m_up**2,
     )
+
+
+def _bounces(reflectance: Tensor, t: TransferFunctions) -> tuple[Tensor, Tensor]:
+    """1 / (1 - R s) of sunlight and of emission, ``..., band``."""
+    m = 1.0 / (1.0 - reflectance * (t.ground_bounce / t.ground))
+    return m, 1.0 / (1.0 - reflectance * (t.up_bounce / t.up))

@@ -7,21 +7,17 @@ surface is a pixel's own, given both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from sifnet.physics.fields import Ranges, TensorFields
 from sifnet.physics.state import RANGES, Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.retrieval.pixels import Pixels
 
-Ranges = Mapping[str, tuple[float, float]]
-ATMOSPHERE = tuple(Atmosphere.__dataclass_fields__)
-SURFACE = tuple(Surface.__dataclass_fields__)
-SENSOR = tuple(SensorState.__dataclass_fields__)
-_GEOMETRY_FEATURES = 6
+GEOMETRY_FEATURES = 6
 
 
 @dataclass(frozen=True)
@@ -125,11 +121,11 @@ class Features(nn.Module):
 def log_spectrum(pixels: Pixels) -> Tensor:
     """Log radiance, and log irradiance beside it where it was measured, ``..., spectrum``.
 
-    A known shape of reflectance is divided out: what is left looks like level ground.
+    An expected shape of reflectance is divided out: what is left looks like level ground.
     """
     spectrum = torch.log(pixels.radiance.clamp(min=1e-2))
-    if pixels.known is not None:
-        spectrum = spectrum - torch.log(pixels.known.gain)
+    if pixels.shape_prior is not None:
+        spectrum = spectrum - torch.log(pixels.shape_prior.gain)
     if pixels.irradiance is None:
         return spectrum
     return torch.cat([spectrum, torch.log(pixels.irradiance.clamp(min=1e-2))], dim=-1)
@@ -152,17 +148,18 @@ class Encoder(nn.Module):
         architecture: Architecture = Architecture(),
     ) -> None:
         super().__init__()
-        self.ranges = {n: (ranges[n][0], ranges[n][1]) for n in (*ATMOSPHERE, *SURFACE, *SENSOR)}
+        sought = (*Atmosphere.names(), *Surface.names(), *SensorState.names())
+        self.ranges = {name: ranges[name] for name in sought}
         self.architecture = architecture
         a = architecture
         self.features = Features(bands * (2 if irradiance else 1), a.features)
-        width_in = self.features.projection.shape[1] + _GEOMETRY_FEATURES
+        width_in = self.features.projection.shape[1] + GEOMETRY_FEATURES
         self.backbone = _blocks(width_in, a.widths, a.repeats, a.dropout)
-        known = a.widths[-1] + _GEOMETRY_FEATURES
-        prior, sensor = len(ATMOSPHERE), len(SENSOR)
-        self.patch_head = Head(known + 2 * prior, prior, a)
-        self.column_head = Head(known, sensor, a)
-        self.pixel_head = Head(known + prior + sensor, len(SURFACE) + 1, a)
+        seen = a.widths[-1] + GEOMETRY_FEATURES
+        air, surface, sensor = (len(p.names()) for p in (Atmosphere, Surface, SensorState))
+        self.patch_head = Head(seen + 2 * air, air, a)
+        self.column_head = Head(seen, sensor, a)
+        self.pixel_head = Head(seen + air + sensor, surface + 1, a)
         self.columns = nn.Parameter(torch.zeros(0, 0, sensor))
 
     def forward(self, pixels: Pixels) -> State:
@@ -174,8 +171,8 @@ class Encoder(nn.Module):
 
     def latent(self, pixels: Pixels) -> Tensor:
         """``patch, line, sample, latent``; zero where a pixel is not usable."""
-        known = geometry_features(pixels.geometry).expand(*pixels.usable.shape, -1)
-        inputs = torch.cat([self.features(pixels), known], dim=-1)[pixels.usable]
+        angles = geometry_features(pixels.geometry).expand(*pixels.usable.shape, -1)
+        inputs = torch.cat([self.features(pixels), angles], dim=-1)[pixels.usable]
         latent = inputs.new_zeros(*pixels.usable.shape, self.architecture.widths[-1])
         if len(inputs):
             latent[pixels.usable] = self.backbone(inputs)
@@ -186,22 +183,16 @@ class Encoder(nn.Module):
 
         Over terrain, surface_pressure follows the prior's in every pixel.
         """
-        mean = _mean(latent, pixels.usable, dims=(1, 2))
-        known = geometry_features(pixels.geometry).mean((1, 2), keepdim=True)
-        prior = _stack(pixels.prior.mean, ATMOSPHERE, self.ranges).mean((1, 2), keepdim=True)
-        certain = _certainty(pixels.prior.sd, self.ranges)
-        step = self.patch_head(torch.cat([mean, known, prior, certain], dim=-1))
-        return Atmosphere(
-            **{
-                name: around_prior(
-                    step[..., i],
-                    getattr(pixels.prior.mean, name),
-                    getattr(pixels.prior.sd, name),
-                    self.ranges[name],
-                )
-                for i, name in enumerate(ATMOSPHERE)
-            }
+        mean, sd = pixels.prior.mean.stack(), pixels.prior.sd.stack()
+        low, high = self.span(Atmosphere, latent)
+        inputs = (
+            _mean(latent, pixels.usable, dims=(1, 2)),
+            geometry_features(pixels.geometry).mean((1, 2), keepdim=True),
+            _scaled(mean, low, high).mean((1, 2), keepdim=True),
+            torch.log10((high - low) / sd),  # how narrow the prior is, about 0.5 to 3
         )
+        step = self.patch_head(torch.cat(inputs, dim=-1))
+        return Atmosphere.unstack(around_prior(step, mean, sd, low, high))
 
     def sensor(self, latent: Tensor, pixels: Pixels) -> SensorState:
         """Across-track head: ``patch, 1, sample``.
@@ -210,23 +201,21 @@ class Encoder(nn.Module):
         the mean latent of the column within the patch.
         """
         unbounded = self.column_estimate(latent, pixels)
-        known = (pixels.line_id >= 0)[:, None, None, None]
-        if self.columns.numel() and bool(known.any()):
+        fitted = (pixels.line_id >= 0)[:, None, None, None]
+        if self.columns.numel() and bool(fitted.any()):
             own = self.columns[pixels.line_id.clamp(min=0)[:, None], pixels.column][:, None]
-            unbounded = torch.where(known, own, unbounded)
+            unbounded = torch.where(fitted, own, unbounded)
         return self.bound_sensor(unbounded)
 
     def bound_sensor(self, unbounded: Tensor) -> SensorState:
         """``..., 2`` to a sensor state ``...`` within bounds."""
-        return SensorState(
-            **{name: bounded(unbounded[..., i], self.ranges[name]) for i, name in enumerate(SENSOR)}
-        )
+        return SensorState.unstack(bounded(unbounded, *self.span(SensorState, unbounded)))
 
     def column_estimate(self, latent: Tensor, pixels: Pixels) -> Tensor:
         """Unbounded sensor state ``patch, 1, sample, 2`` from the mean latent of a column."""
         mean = _mean(latent, pixels.usable, dims=(1,))
-        known = geometry_features(pixels.geometry).mean(1, keepdim=True)
-        return self.column_head(torch.cat([mean, known], dim=-1))
+        angles = geometry_features(pixels.geometry).mean(1, keepdim=True)
+        return self.column_head(torch.cat([mean, angles], dim=-1))
 
     def surface(
         self, latent: Tensor, pixels: Pixels, atmosphere: Atmosphere, sensor: SensorState
@@ -237,55 +226,48 @@ class Encoder(nn.Module):
         multiplied by the level of the radiance.
         """
         shape = pixels.usable.shape
-        known = (
+        shared = (
             geometry_features(pixels.geometry),
-            _stack(atmosphere, ATMOSPHERE, self.ranges),
-            _stack(sensor, SENSOR, self.ranges),
+            _scaled(atmosphere.stack(), *self.span(Atmosphere, latent)),
+            _scaled(sensor.stack(), *self.span(SensorState, latent)),
         )
-        inputs = torch.cat([latent, *(x.expand(*shape, -1) for x in known)], dim=-1)
-        raw = inputs.new_zeros(*shape, len(SURFACE) + 1)
+        inputs = torch.cat([latent, *(x.expand(*shape, -1) for x in shared)], dim=-1)
+        raw = inputs.new_zeros(*shape, len(Surface.names()) + 1)
         if pixels.usable.any():
             raw[pixels.usable] = self.pixel_head(inputs[pixels.usable])
         level = pixels.radiance.mean(-1) / 50.0
-        sif = raw[..., 3] + raw[..., 4] * level
-        unbounded = (*raw[..., :3].unbind(-1), sif)
-        return Surface(
-            **{
-                name: bounded(value, self.ranges[name])
-                for name, value in zip(SURFACE, unbounded, strict=True)
-            }
-        )
+        *reflectance, sif, sif_by_level = raw.unbind(-1)
+        unbounded = torch.stack([*reflectance, sif + sif_by_level * level], dim=-1)
+        return Surface.unstack(bounded(unbounded, *self.span(Surface, latent)))
+
+    def span(self, part: type[TensorFields], like: Tensor) -> tuple[Tensor, Tensor]:
+        """Lowest and highest values of the fields of a part, each ``field``."""
+        limits = like.new_tensor([self.ranges[name] for name in part.names()])
+        return limits[:, 0], limits[:, 1]
 
     @torch.no_grad()
     def add_lines(self, unbounded: Tensor) -> None:
         """Give every fitted flight line its own sensor state, ``line, column, 2``, to learn."""
         self.columns = nn.Parameter(unbounded.clone())
 
-    def describe(self) -> dict[str, object]:
-        """Plain values that rebuild the encoder's shape."""
-        return asdict(self.architecture)
 
-
-def bounded(unbounded: Tensor, limits: tuple[float, float]) -> Tensor:
+def bounded(unbounded: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """low + (high - low) sigmoid(u)."""
-    low, high = limits
     return low + (high - low) * torch.sigmoid(unbounded)
 
 
-def unbounded(value: Tensor, limits: tuple[float, float]) -> Tensor:
+def unbounded(value: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """The inverse of ``bounded``; values at or beyond a limit become 0.1 % inside it."""
-    low, high = limits
     return torch.logit(((value - low) / (high - low)).clamp(1e-3, 1 - 1e-3))
 
 
-def around_prior(step: Tensor, mean: Tensor, sd: Tensor, limits: tuple[float, float]) -> Tensor:
+def around_prior(step: Tensor, mean: Tensor, sd: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Bounded value whose ``step`` counts standard deviations of the prior near its mean.
 
     bounded(logit(m) + step sd / (range m (1 - m))), m the prior's mean on the unit range.
     """
-    low, high = limits
     m = ((mean - low) / (high - low)).clamp(0.01, 0.99)
-    return bounded(torch.logit(m) + step * sd / ((high - low) * m * (1 - m)), limits)
+    return bounded(torch.logit(m) + step * sd / ((high - low) * m * (1 - m)), low, high)
 
 
 def geometry_features(geometry: Geometry) -> Tensor:
@@ -299,21 +281,9 @@ def geometry_features(geometry: Geometry) -> Tensor:
     return torch.stack(torch.broadcast_tensors(*features), dim=-1)
 
 
-def _stack(part: Atmosphere | SensorState, names: tuple[str, ...], ranges: Ranges) -> Tensor:
-    """Fields scaled from their ranges to -1..1, ``..., field``."""
-    scaled = []
-    for name in names:
-        low, high = ranges[name]
-        scaled.append(2 * (getattr(part, name) - low) / (high - low) - 1)
-    return torch.stack(torch.broadcast_tensors(*scaled), dim=-1)
-
-
-def _certainty(sd: Atmosphere, ranges: Ranges) -> Tensor:
-    """How narrow a prior is, ``..., field``: log10 of the range over its sd, about 0.5 to 3."""
-    narrow = [
-        torch.log10((ranges[name][1] - ranges[name][0]) / getattr(sd, name)) for name in ATMOSPHERE
-    ]
-    return torch.stack(narrow, dim=-1)
+def _scaled(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """From the range to -1..1."""
+    return 2 * (values - low) / (high - low) - 1
 
 
 def _mean(latent: Tensor, usable: Tensor, dims: tuple[int, ...]) -> Tensor:

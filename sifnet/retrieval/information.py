@@ -15,24 +15,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sifnet.physics.emulator import Emulator
+from sifnet.physics.derivatives import SHARED, jacobians
 from sifnet.physics.fields import TensorFields
-from sifnet.physics.instrument import Instrument
+from sifnet.physics.forward import Simulator
 from sifnet.physics.state import Atmosphere, Geometry, State
-from sifnet.physics.surface import KnownShape
-from sifnet.retrieval.jacobians import SIF, jacobians
+from sifnet.physics.surface import SIF, ShapePrior
+
+AIR = slice(0, len(Atmosphere.names()))
+"""Where the atmosphere stands among SHARED."""
+SENSOR = slice(AIR.stop, len(SHARED))
+"""Where the sensor state stands among SHARED."""
 
 
 @dataclass(frozen=True)
 class Blocks(TensorFields):
     """Normal equations, batch ``...`` = pixels; surface 4, shared 8 = len(SHARED).
 
-    The surface parameters are the reflectance polynomial's c0 + c1 x + c2 x^2 with
-    x = (wavelength - CENTRE) / SCALE, in which the simulation is nearly linear, and sif_760.
-    Shared parameters are in units of their prior standard deviation.
+    The surface parameters are those of ``Surface``, in which the simulation is nearly linear.
+    Shared parameters are in units of the size that they were asked in.
     """
 
-    a: Tensor  # ..., 4, 4, with the precision of a known shape
+    a: Tensor  # ..., 4, 4, with the precision of a shape prior
     b: Tensor  # ..., 4, 8
     c: Tensor  # ..., 8, 8
     surface: Tensor  # ..., 4: S'z
@@ -119,14 +122,14 @@ def solve_shared(matrix: Tensor, side: Tensor, pull: Tensor, resistance: Tensor)
         resistance: ``..., sample, 8``, of the same kind: prior precision, and for a step the
             damping of Levenberg and Marquardt, large where a parameter is to stay.
     """
-    n = len(Atmosphere.__dataclass_fields__)
     resist = torch.diag_embed(resistance)
-    inverse = torch.linalg.inv(matrix[..., n:, n:] + resist[..., n:, n:])
-    follow = inverse @ matrix[..., n:, :n]
-    q = (matrix[..., :n, :n] - matrix[..., :n, n:] @ follow).sum(-3) + resist[..., 0, :n, :n]
-    side_s = (side - pull)[..., n:, None]
-    side_a = (side[..., :n] - (follow.mT @ side_s)[..., 0]).sum(-2) - pull[..., 0, :n]
-    covariance_a = torch.linalg.inv(q)[..., None, :, :].expand(*side.shape[:-1], n, n)
+    inverse = torch.linalg.inv((matrix + resist)[..., SENSOR, SENSOR])
+    follow = inverse @ matrix[..., SENSOR, AIR]
+    q = (matrix[..., AIR, AIR] - matrix[..., AIR, SENSOR] @ follow).sum(-3)
+    q = q + resist[..., 0, AIR, AIR]
+    side_s = (side - pull)[..., SENSOR, None]
+    side_a = (side[..., AIR] - (follow.mT @ side_s)[..., 0]).sum(-2) - pull[..., 0, AIR]
+    covariance_a = torch.linalg.inv(q)[..., None, :, :].expand(*side.shape[:-1], *q.shape[-2:])
     air = covariance_a @ side_a[..., None, :, None]
     step = torch.cat([air, inverse @ side_s - follow @ air], dim=-2)[..., 0]
     cross = -follow @ covariance_a
@@ -138,41 +141,32 @@ def solve_shared(matrix: Tensor, side: Tensor, pull: Tensor, resistance: Tensor)
 def normal_blocks(
     radiance: Tensor,
     sigma: Tensor,
-    surface: Tensor,
     state: State,
     geometry: Geometry,
     units: Tensor,
-    emulator: Emulator,
-    instrument: Instrument,
+    simulator: Simulator,
     irradiance: Tensor | None = None,
-    known: KnownShape | None = None,
+    shape_prior: ShapePrior | None = None,
 ) -> Blocks:
     """Blocks of the pixels ``...`` around a state.
 
     Args:
         radiance, sigma: ``..., band``.
-        surface: ``..., 4``, polynomial and fluorescence (see ``to_polynomial``).
-        state: its atmosphere and sensor, broadcastable to ``...``, are used.
+        state: its parts are broadcastable to ``...``.
         units: ``..., 8``, size of a step of 1 in every shared parameter.
-        known: shape of reflectance, whose prior enters the equations of the surface.
+        shape_prior: enters the equations of the surface.
     """
-    simulated, s, x = jacobians(surface, state, geometry, emulator, instrument, irradiance, known)
+    simulated, s, x = jacobians(simulator, state, geometry, irradiance, shape_prior)
     z = (radiance - simulated) / sigma
     s = s / sigma[..., None]
     x = x * units[..., None, :] / sigma[..., None]
     a, side = s.mT @ s, (s.mT @ z[..., None])[..., 0]
-    if known is not None:
-        prior = known.prior(surface[..., 0])
-        away = surface - known.mean(surface[..., 0])
+    if shape_prior is not None:
+        level = state.surface.reflectance_760
+        prior = shape_prior.matrix(level)
+        away = state.surface.stack() - shape_prior.mean(level)
         a, side = a + prior, side - (prior @ away[..., None])[..., 0]
-    return Blocks(
-        a,
-        s.mT @ x,
-        x.mT @ x,
-        side,
-        (x.mT @ z[..., None])[..., 0],
-        (z**2).sum(-1),
-    )
+    return Blocks(a, s.mT @ x, x.mT @ x, side, (x.mT @ z[..., None])[..., 0], (z**2).sum(-1))
 
 
 def _regular(matrix: Tensor) -> Tensor:

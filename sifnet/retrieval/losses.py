@@ -7,21 +7,15 @@ rule; a weight of 1 is then that rule, and other weights are departures from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from sifnet.physics.state import Atmosphere, State
+from sifnet.physics.surface import Surface
 from sifnet.retrieval.pixels import Pixels
 
-# What a change of the surface weighs in the consistency term: about a pixel's posterior sd.
-SURFACE_SCALE = {
-    "reflectance_740": 0.01,
-    "reflectance_slope": 5e-4,
-    "reflectance_slope_ratio": 0.5,
-    "sif_760": 0.3,
-}
 BARE_SD = 0.05  # mW m-2 nm-1 sr-1, how nearly zero the mean fluorescence of bare ground is
 
 
@@ -71,14 +65,14 @@ def terms(
     w = weights
     sigma = total_sd(pixels, w.model_error)
     share = 1.0 / (min(w.independent_pixels, pixels.usable[0].numel()) * sigma.shape[-1])
-    found = {
+    weighted = {
         "residual": w.residual * residual(pixels, simulated, sigma),
         "ndvi": w.ndvi * share * ndvi(pixels, state, w.bare_ndvi),
         "prior": w.prior * share * prior(pixels, state.atmosphere),
     }
     if perturbed is not None:
-        found["perturbation"] = w.perturbation * perturbation(pixels, state, perturbed)
-    return found
+        weighted["perturbation"] = w.perturbation * perturbation(pixels, state, perturbed)
+    return weighted
 
 
 def total_sd(pixels: Pixels, model_error: float) -> Tensor:
@@ -111,37 +105,22 @@ def ndvi(pixels: Pixels, state: State, bare_ndvi: float) -> Tensor:
 
 def prior(pixels: Pixels, atmosphere: Atmosphere) -> Tensor:
     """1/2 mean over patches of sum_k [(x_k - prior mean_k) / prior sd_k]^2."""
-    total = sum(
-        ((x - mean) / sd) ** 2
-        for (_, x), (_, mean), (_, sd) in zip(
-            atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True
-        )
-    )
-    return 0.5 * _mean(torch.as_tensor(total).flatten(), _seen(pixels))
+    total = (pixels.prior.deviation(atmosphere) ** 2).sum(-1)
+    return 0.5 * _mean(total.mean((1, 2)), _seen(pixels))
 
 
 def perturbation(pixels: Pixels, state: State, perturbed: Perturbed) -> Tensor:
-    """1/2 mean {[(F' - F - added) / scale]^2 + sum_k [(x_k' - x_k) / scale_k]^2}.
+    """1/2 mean {[(F' - F - added) / step]^2 + sum_k [(x_k' - x_k) / step_k]^2}.
 
     Fluorescence must follow what was added to the radiance, and everything else stay: what
     absorbs added fluorescence into reflectance, or reads it from greenness, is punished.
     """
-    expected = {name: getattr(state.surface, name) for name in SURFACE_SCALE}
-    expected["sif_760"] = expected["sif_760"] + perturbed.added
-    surface = sum(
-        ((getattr(perturbed.state.surface, name) - value) / SURFACE_SCALE[name]) ** 2
-        for name, value in expected.items()
-    )
-    atmosphere = sum(
-        ((moved - x) / sd) ** 2
-        for (_, moved), (_, x), (_, sd) in zip(
-            perturbed.state.atmosphere.items(),
-            state.atmosphere.items(),
-            pixels.prior.sd.items(),
-            strict=True,
-        )
-    )
-    return 0.5 * _mean(torch.as_tensor(surface + atmosphere), pixels.usable)
+    followed = replace(state.surface, sif_760=state.surface.sif_760 + perturbed.added)
+    surface = perturbed.state.surface.stack() - followed.stack()
+    surface = (surface / Surface.steps(surface)) ** 2
+    moved = perturbed.state.atmosphere.stack() - state.atmosphere.stack()
+    atmosphere = (moved / pixels.prior.sd.stack()) ** 2
+    return 0.5 * _mean(surface.sum(-1) + atmosphere.sum(-1), pixels.usable)
 
 
 def _mean(value: Tensor, where: Tensor) -> Tensor:

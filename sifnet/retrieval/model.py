@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from sifnet.errors import SifnetError
 from sifnet.files import checkpoint, save_checkpoint
 from sifnet.physics.emulator import CoefficientNetwork, Emulator
-from sifnet.physics.forward import simulate
+from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import RANGES, State
 from sifnet.retrieval import losses
 from sifnet.retrieval.encoder import Architecture, Encoder
 from sifnet.retrieval.losses import LossWeights, Perturbed
-from sifnet.retrieval.pixels import Pixels, fit_bands
+from sifnet.retrieval.pixels import Pixels, fit_bands, fit_window
 from sifnet.retrieval.shape import ShapePredictor, Sizes
 from sifnet.scenes.scene import MeasuredResponse, Scene
 from sifnet.scenes.sensor import FIT_WINDOW, Sensor
@@ -60,24 +60,35 @@ class Setup:
     weights: LossWeights = field(default_factory=LossWeights)
 
     @classmethod
-    def of_scene(cls, scene: Scene, **options: Any) -> Setup:
-        """The setup of a scene's sensor and bands."""
+    def of_scene(
+        cls,
+        scene: Scene,
+        emulator: Emulator,
+        window: tuple[float, float] | None = None,
+        **options: Any,
+    ) -> Setup:
+        """The setup of a scene's sensor and of its bands that an emulator can simulate.
+
+        Raises:
+            SifnetError: the sensor can be inspected only, or has too few bands.
+        """
         if scene.sensor.inspect_only:
             raise SifnetError(
                 f"{scene.sensor.name} can be inspected only",
                 found=scene.sensor.inspect_only,
                 expected="a sensor that resolves the O2 A band",
                 remedy="`sifnet inspect` shows what the scene holds.",
-                file=(scene.dataset.attrs["source_files"] or [None])[0],
+                file=scene.file,
             )
-        options["window"] = options.get("window") or scene.sensor.window
-        bands = fit_bands(scene.wavelength, options["window"])
+        window = fit_window(scene, emulator, window)
+        bands = fit_bands(scene.wavelength, window)
         return cls(
             sensor=scene.sensor,
             wavelength=tuple(scene.wavelength[bands].tolist()),
             fwhm=tuple(scene.fwhm[bands].tolist()),
             irradiance=scene.irradiance is not None,
-            space=bool(np.isposinf(scene.dataset["sensor_height"]).all()),
+            space=scene.space,
+            window=window,
             response=scene.response(bands),
             **options,
         )
@@ -91,22 +102,14 @@ class Setup:
         kinds = [(s.sensor.name, s.irradiance, s.response) for s in (self, other)]
         return same and kinds[0] == kinds[1]
 
-    def refuse_other(self, scene: Scene) -> None:
-        """Refuse a scene that this setup was not made for.
-
-        Raises:
-            SifnetError: another sensor, other bands, or irradiance where none was or none where
-                some was.
-        """
-        other = Setup.of_scene(scene, window=self.window)
-        if self.suits(other):
-            return
-        raise SifnetError(
+    def other(self, setup: Setup, scene: Scene) -> SifnetError:
+        """That a scene, whose setup is another, is not one that this setup was made for."""
+        return SifnetError(
             "the model was not made for this scene",
-            found=_summary(other),
+            found=_summary(setup),
             expected=_summary(self),
             remedy="Fit a model on a scene of this sensor with `sifnet fit`.",
-            file=(scene.dataset.attrs["source_files"] or [None])[0],
+            file=scene.file,
         )
 
 
@@ -157,9 +160,14 @@ class Retrieval(nn.Module):
 
     def simulate(self, pixels: Pixels, state: State) -> Tensor:
         """Radiance of a state under the light of the pixels, ``patch, line, sample, band``."""
-        return simulate(
-            state, pixels.geometry, self.emulator, self.instrument, pixels.irradiance, pixels.known
+        return self.simulator.radiance(
+            state, pixels.geometry, pixels.irradiance, pixels.shape_prior
         )
+
+    @property
+    def simulator(self) -> Simulator:
+        """The simulation that explains radiance."""
+        return Simulator(self.emulator, self.instrument)
 
     def perturb(self, pixels: Pixels, state: State) -> Perturbed | None:
         """The state found with a random extra fluorescence of -1 to 1.5 in the radiance."""
@@ -177,6 +185,17 @@ class Retrieval(nn.Module):
     def train(self, mode: bool = True) -> Retrieval:
         """Batch norm and dropout stay as frozen by the pre-training: same output as later."""
         return super().train(False)
+
+    def refuse_other(self, scene: Scene) -> None:
+        """Refuse a scene that this model was not made for.
+
+        Raises:
+            SifnetError: another sensor, other bands, or irradiance where none was or none where
+                some was.
+        """
+        setup = Setup.of_scene(scene, self.emulator, self.setup.window)
+        if not self.setup.suits(setup):
+            raise self.setup.other(setup, scene)
 
     def line_id(self, scene: Scene) -> int:
         """Number of a scene among the fitted flight lines, -1 for another."""

@@ -6,10 +6,8 @@ A strip of lines is read once, cut into patches, and every pixel learns whether 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,36 +16,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sifnet.errors import SifnetError
-from sifnet.physics.fields import TensorFields
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.fields import Ranges, TensorFields
+from sifnet.physics.instrument import covered
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import RANGES, AtmospherePrior, Geometry, outside
-from sifnet.physics.surface import KnownShape
+from sifnet.physics.surface import ShapePrior
 from sifnet.retrieval.prior import atmosphere_prior
 from sifnet.retrieval.shape import READ, ShapePredictor
 from sifnet.scenes.scene import CONTINUUM, FIT_WINDOW, SUN_755, Flag, Scene
 
-Ranges = Mapping[str, tuple[float, float]]
-Array = NDArray[np.float32]
-
 UNUSABLE = (
     Flag.DEAD | Flag.SATURATED | Flag.OUT_OF_RANGE | Flag.CLOUD_OR_DARK | Flag.CLOUD | Flag.SHADOW
 )
-EVEN = 0.5  # hPa, 4 m of terrain: pressure varies no more within a patch that is taken for level
 UNUSUAL = 3.0  # times the usual uncertainty of the shape of reflectance, beyond which it is said
 DARK, BRIGHT = 0.02, 0.75  # continuum reflectance of water or shadow, and of cloud
 RED, INFRARED = (650.0, 680.0), (770.0, 810.0)  # nm, the bands of the NDVI of radiances
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """Pixels of one or more patches, ready for encoder and simulation.
+class Pixels(TensorFields):
+    """Pixels of one or more patches, ready for encoder and simulation; the first axis is patch.
 
     Attributes:
         radiance: ``patch, line, sample, band``, mW m-2 nm-1 sr-1; 1 where it was not finite.
         noise: the same shape, standard deviation of radiance.
         irradiance: the same shape, mW m-2 nm-1, measured; None where the sensor has none.
-        geometry: fields ``patch, 1, sample``; where terrain was asked for and there is some,
-            sensor_height is ``patch, line, sample``.
+        geometry: fields ``patch, 1, sample``; where terrain was asked for, sensor_height is
+            ``patch, line, sample``.
         prior: fields ``patch, 1, 1``; over terrain the mean surface_pressure is
             ``patch, line, sample``.
         usable: ``patch, line, sample``, bool.
@@ -55,8 +51,8 @@ class Pixels:
         ndvi: ``patch, line, sample``, of radiances; NaN where the bands do not cover it.
         column: ``patch, sample``, number of the detector column in the scene.
         line_id: ``patch``, number of the flight line among those fitted, -1 if none.
-        known: shape of reflectance that the rest of the spectrum predicts, ``patch, line, sample``;
-            None where none is asked for.
+        shape_prior: what the rest of the spectrum says of the shape of reflectance, ``patch, line,
+            sample``; None where none is asked for.
     """
 
     radiance: Tensor
@@ -69,11 +65,30 @@ class Pixels:
     ndvi: Tensor
     column: Tensor
     line_id: Tensor
-    known: KnownShape | None = None
+    shape_prior: ShapePrior | None = None
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Pixels:
-        """The same with ``function`` applied to every tensor; its first axis is patch."""
-        return _each(lambda values: function(values[0]), [self])
+    @classmethod
+    def unseen(
+        cls,
+        shape: tuple[int, int, int],
+        geometry: Geometry,
+        prior: AtmospherePrior,
+        irradiance: Tensor | None = None,
+    ) -> Pixels:
+        """Usable pixels ``patch, line, sample`` whose radiance is not there yet."""
+        patches, _, samples = shape
+        return cls(
+            radiance=torch.empty(patches, 0),
+            noise=torch.empty(patches, 0),
+            irradiance=irradiance,
+            geometry=geometry,
+            prior=prior,
+            usable=torch.ones(shape, dtype=torch.bool),
+            flags=torch.zeros(shape, dtype=torch.int32),
+            ndvi=torch.full(shape, torch.nan),
+            column=torch.zeros(patches, samples, dtype=torch.long),
+            line_id=torch.full((patches,), -1),
+        )
 
     def lines(self, index: Tensor) -> Pixels:
         """The same patches with some of their lines only."""
@@ -85,42 +100,16 @@ class Pixels:
         return replace(part, column=self.column[:, index])
 
     def _thinned(self, thin: Callable[[Tensor], Tensor]) -> Pixels:
-        whole = {
-            n: thin(getattr(self, n)) for n in ("radiance", "noise", "usable", "flags", "ndvi")
-        }
-        irradiance = None if self.irradiance is None else thin(self.irradiance)
-        known = None if self.known is None else self.known.map(thin)
-        return replace(self, irradiance=irradiance, geometry=self.geometry.map(thin),
-                       prior=self.prior.map(thin), known=known, **whole)  # fmt: skip
+        return self.map(lambda x: thin(x) if x.dim() > 2 else x)
 
     @property
     def patches(self) -> int:
-        return self.radiance.shape[0]
+        return self.usable.shape[0]
 
 
 def join(parts: list[Pixels]) -> Pixels:
     """Patches of several reads, one after the other; all must have the same patch shape."""
-    return _each(torch.cat, parts)
-
-
-def _each(function: Callable[[list[Tensor]], Tensor], parts: list[Pixels]) -> Pixels:
-    """Pixels whose tensors are made from the corresponding ones of ``parts``."""
-    made: dict[str, Any] = {}
-    for field in fields(Pixels):
-        values = [getattr(part, field.name) for part in parts]
-        if values[0] is None:
-            made[field.name] = None
-        elif isinstance(values[0], TensorFields):
-            columns = zip(*([x for _, x in value.items()] for value in values), strict=True)
-            tensors = iter([function(list(column)) for column in columns])
-            made[field.name] = values[0].map(partial(_next, tensors))
-        else:
-            made[field.name] = function(values)
-    return Pixels(**made)
-
-
-def _next(tensors: Iterator[Tensor], _: Tensor) -> Tensor:
-    return next(tensors)
+    return Pixels.combine(torch.cat, parts)
 
 
 def fit_bands(wavelength: NDArray[np.float64], window: tuple[float, float]) -> NDArray[np.intp]:
@@ -138,6 +127,31 @@ def fit_bands(wavelength: NDArray[np.float64], window: tuple[float, float]) -> N
             remedy="Widen `window`, or check the wavelengths with `sifnet inspect`.",
         )
     return bands
+
+
+def fit_window(
+    scene: Scene, emulator: Emulator, window: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """The window that is fitted, nm: as wide as asked for, less bands that cannot be simulated.
+
+    A band is left out at either end where its wings reach beyond the emulator's wavelengths.
+
+    Args:
+        window: that is asked for; the one usual for the sensor by default.
+
+    Raises:
+        SifnetError: fewer than 5 bands are left.
+    """
+    sensor, wanted = scene.sensor, window or scene.sensor.window
+    bands = fit_bands(scene.wavelength, wanted)
+    centre, grid = scene.wavelength[bands], emulator.grid.cpu().numpy()
+    inside = covered(centre, scene.fwhm[bands], grid, sensor.shift_range, sensor.fwhm_range)
+    if inside.all() or not inside.any():
+        return wanted
+    low, high = float(centre[inside][0]), float(centre[inside][-1])
+    narrowed = wanted[0] if inside[0] else low, wanted[1] if inside[-1] else high
+    fit_bands(scene.wavelength, narrowed)
+    return narrowed
 
 
 def patch_shape(scene: Scene, wanted: tuple[int, int]) -> tuple[int, int]:
@@ -189,75 +203,86 @@ def read(
         shape: lines and samples of a patch.
         ranges: those of the emulator; pixels whose geometry or prior is outside are flagged.
         atmosphere: per-scene ``surface_pressure``, ``aot_550``, ... with ``*_uncertainty``.
-        terrain: let pressure and sensor height vary within patches, where they do.
+        terrain: let pressure and sensor height vary within patches.
         predictor: of the shape of reflectance in the window, from bands beside it.
     """
     part = scene.read(lines, _wanted_bands(scene.wavelength, window, predictor))
     bands = fit_bands(part.wavelength, window)
-    radiance = _values(part.radiance, bands)
-    irradiance = None if part.irradiance is None else _values(part.irradiance, bands)
-    geometry = {name: _plane(part, name) for name in Geometry.__dataclass_fields__}
-    prior = atmosphere_prior(scene, _plane(part, "ground_elevation"), atmosphere)
-    flags = _flags(part, radiance, irradiance, geometry, prior, bands, ranges)
-    ndvi = _ndvi(part)
-    flags[~np.isfinite(ndvi)] |= int(Flag.NO_NDVI)
-    known, left = (None, None) if predictor is None else _known(part, geometry, bands, predictor)
-    if known is not None:
-        flags[(known.unusual > UNUSUAL).numpy()] |= int(Flag.UNUSUAL_SPECTRUM)
+    planes = _planes(part, bands, ranges, atmosphere, line_id)
+    if predictor is not None:
+        planes = _with_shape_prior(planes, part, bands, predictor)
+    cut = planes.map(lambda plane: _cut(plane, shape))
+    return replace(
+        _levelled(cut, ranges, terrain=terrain),
+        usable=cut.usable & ~_padding(planes.usable.shape, shape),
+        column=cut.column[:, 0],
+        line_id=cut.line_id[:, 0, 0],
+    )
 
-    def cut(plane: NDArray) -> Tensor:
-        return _cut(torch.from_numpy(np.array(plane)), shape)
 
-    flagged = cut(flags)
-    usable = ((flagged & int(UNUSABLE)) == 0) & ~_padding(flags.shape, shape)
-    filled = torch.nan_to_num(cut(radiance), nan=1.0, posinf=1.0, neginf=1.0)
-    filled = torch.where((flagged & int(Flag.DEAD) > 0)[..., None], 1.0, filled)
-    measured = None if irradiance is None else torch.nan_to_num(cut(irradiance), nan=1.0)
-    columns = np.broadcast_to(np.arange(flags.shape[1]), flags.shape)
-    angles = {name: cut(plane) for name, plane in geometry.items()}
-    pressure = cut(prior.mean.surface_pressure.numpy())
-    noise = noise_sd(filled.clamp(min=0.1), scene.sensor.shot_noise)
-    if known is not None and left is not None:
-        known = known.map(lambda plane: _cut(plane, shape))
-        noise = torch.hypot(noise, filled * _cut(left, shape))
-    uneven = terrain and bool((pressure.amax((1, 2)) - pressure.amin((1, 2)) > EVEN).any())
-    common = prior.map(lambda plane: _cut(plane, shape).mean((1, 2), keepdim=True))
-    if uneven:
-        common = replace(common, mean=replace(common.mean, surface_pressure=pressure))
+def _planes(
+    scene: Scene,
+    bands: NDArray[np.intp],
+    ranges: Ranges,
+    atmosphere: xr.Dataset | None,
+    line_id: int,
+) -> Pixels:
+    """Pixels in the layout of the scene, every field ``line, sample, ...``, not in patches yet."""
+    radiance = _values(scene.radiance, bands)
+    irradiance = None if scene.irradiance is None else _values(scene.irradiance, bands)
+    geometry = Geometry(**{name: _plane(scene, name) for name in Geometry.names()})
+    prior = atmosphere_prior(scene, _plane(scene, "ground_elevation").numpy(), atmosphere)
+    flags = _flags(scene, radiance, irradiance, geometry, prior, bands, ranges)
+    ndvi = _ndvi(scene)
+    flags[~torch.isfinite(ndvi)] |= int(Flag.NO_NDVI)
+    filled = torch.nan_to_num(radiance, nan=1.0, posinf=1.0, neginf=1.0)
+    filled = torch.where((flags & int(Flag.DEAD) > 0)[..., None], 1.0, filled)
     return Pixels(
         radiance=filled,
-        noise=noise,
-        irradiance=measured,
-        geometry=Geometry(
-            **{
-                name: _inside(
-                    name,
-                    plane if uneven and name == "sensor_height" else plane.mean(1, keepdim=True),
-                    ranges,
-                )
-                for name, plane in angles.items()
-            }
-        ),
-        prior=common,
-        usable=usable,
-        flags=flagged,
-        ndvi=cut(ndvi),
-        column=cut(columns)[:, 0],
-        line_id=torch.full((len(flagged),), line_id),
-        known=known,
+        noise=noise_sd(filled.clamp(min=0.1), scene.sensor.shot_noise),
+        irradiance=None if irradiance is None else torch.nan_to_num(irradiance, nan=1.0),
+        geometry=geometry,
+        prior=prior,
+        usable=(flags & int(UNUSABLE)) == 0,
+        flags=flags,
+        ndvi=ndvi,
+        column=torch.arange(flags.shape[1]).expand(flags.shape),
+        line_id=torch.full_like(flags, line_id, dtype=torch.long),
     )
 
 
-def _known(
-    part: Scene, geometry: dict[str, Array], bands: NDArray[np.intp], predictor: ShapePredictor
-) -> tuple[KnownShape, Tensor]:
-    """What the whole spectrum says of the shape of reflectance in the fit window."""
-    planes = {name: torch.as_tensor(plane) for name, plane in geometry.items()}
-    elevation = torch.as_tensor(_plane(part, "ground_elevation"))
-    radiance = torch.as_tensor(np.asarray(part.radiance.values, dtype=np.float32))
-    return predictor.known(
-        radiance, part.wavelength, part.fwhm, bands, Geometry(**planes), elevation
+def _with_shape_prior(
+    planes: Pixels, scene: Scene, bands: NDArray[np.intp], predictor: ShapePredictor
+) -> Pixels:
+    """What the whole spectrum says of the shape of reflectance, and what it leaves as noise."""
+    shape_prior, unexplained = predictor.shape_prior(
+        _values(scene.radiance, np.arange(scene.shape[2])),
+        scene.wavelength,
+        scene.fwhm,
+        bands,
+        planes.geometry,
+        _plane(scene, "ground_elevation"),
     )
+    noise = torch.hypot(planes.noise, planes.radiance * unexplained)
+    unusual = (shape_prior.unusual > UNUSUAL) * int(Flag.UNUSUAL_SPECTRUM)
+    return replace(planes, noise=noise, flags=planes.flags | unusual, shape_prior=shape_prior)
+
+
+def _levelled(cut: Pixels, ranges: Ranges, *, terrain: bool) -> Pixels:
+    """One air and line of sight a patch or column; over terrain a pressure and height a pixel."""
+    geometry = {
+        name: _inside(
+            name,
+            plane if terrain and name == "sensor_height" else plane.mean(1, keepdim=True),
+            ranges,
+        )
+        for name, plane in cut.geometry.items()
+    }
+    prior = cut.prior.map(lambda plane: plane.mean((1, 2), keepdim=True))
+    if terrain:
+        pressure = cut.prior.mean.surface_pressure
+        prior = replace(prior, mean=replace(prior.mean, surface_pressure=pressure))
+    return replace(cut, geometry=Geometry(**geometry), prior=prior)
 
 
 def _wanted_bands(
@@ -271,58 +296,53 @@ def _wanted_bands(
     return np.flatnonzero(np.any(inside, axis=0))
 
 
-def _values(data: xr.DataArray, bands: NDArray[np.intp]) -> Array:
-    return np.asarray(data.isel(band=bands).values, dtype=np.float32)
+def _values(data: xr.DataArray, bands: NDArray[np.intp]) -> Tensor:
+    return torch.from_numpy(np.array(data.isel(band=bands).values, dtype=np.float32))
 
 
-def _plane(scene: Scene, name: str) -> Array:
+def _plane(scene: Scene, name: str) -> Tensor:
     """(line, sample) of a quantity that may be given for lines, for samples or once."""
     template = xr.DataArray(np.zeros(scene.shape[:2], np.float32), dims=("line", "sample"))
-    full = (template + scene.dataset[name].astype(np.float32).drop_vars(
-        list(scene.dataset[name].coords)))  # fmt: skip
-    return full.transpose("line", "sample").values.astype(np.float32)
+    values = scene.dataset[name].astype(np.float32).reset_coords(drop=True)
+    return torch.from_numpy((template + values).transpose("line", "sample").values)
 
 
-def _ndvi(scene: Scene) -> Array:
+def _ndvi(scene: Scene) -> Tensor:
     """(line, sample): (I - R) / (I + R) of mean radiances in INFRARED and RED."""
     means = []
     for low, high in (INFRARED, RED):
         bands = np.flatnonzero((scene.wavelength >= low) & (scene.wavelength <= high))
         if bands.size == 0:
-            return np.full(scene.shape[:2], np.nan, dtype=np.float32)
-        means.append(np.asarray(scene.radiance.isel(band=bands).mean("band"), dtype=np.float32))
+            return torch.full(scene.shape[:2], torch.nan)
+        means.append(torch.from_numpy(np.array(scene.radiance.isel(band=bands).mean("band"))))
     infrared, red = means
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(infrared + red > 0, (infrared - red) / (infrared + red), np.nan)
+    return torch.where(infrared + red > 0, (infrared - red) / (infrared + red), torch.nan)
 
 
 def _flags(
     scene: Scene,
-    radiance: Array,
-    irradiance: Array | None,
-    geometry: dict[str, Array],
+    radiance: Tensor,
+    irradiance: Tensor | None,
+    geometry: Geometry,
     prior: AtmospherePrior,
     bands: NDArray[np.intp],
     ranges: Ranges,
-) -> NDArray[np.int32]:
+) -> Tensor:
     """(line, sample) of Flag bits: the reader's, and what is out of range, too bright or dark."""
-    flags = scene.flags().values.astype(np.int32)
-    flags[~np.isfinite(radiance).all(-1)] |= int(Flag.DEAD)
+    flags = torch.from_numpy(scene.flags().values.astype(np.int32))
+    flags[~torch.isfinite(radiance).all(-1)] |= int(Flag.DEAD)
     if irradiance is not None:
-        flags[~(np.isfinite(irradiance).all(-1) & (irradiance > 0).all(-1))] |= int(Flag.DEAD)
-    planes = {n: torch.as_tensor(v) for n, v in geometry.items()}
-    planes |= dict(prior.mean.items())
-    for name, plane in planes.items():
+        flags[~(torch.isfinite(irradiance) & (irradiance > 0)).all(-1)] |= int(Flag.DEAD)
+    for name, plane in (*geometry.items(), *prior.mean.items()):
         if name in ranges:
-            flags[outside(name, plane, *ranges[name]).numpy()] |= int(Flag.OUT_OF_RANGE)
+            flags[outside(name, plane, *ranges[name])] |= int(Flag.OUT_OF_RANGE)
     wavelength = scene.wavelength[bands]
-    clear = (wavelength >= CONTINUUM[0]) & (wavelength <= CONTINUUM[1])
-    clear = clear if clear.any() else np.ones_like(clear)
-    sun = SUN_755 * np.cos(np.radians(geometry["solar_zenith_angle"]))
-    sun = sun / geometry["sun_earth_distance"] ** 2
+    inside = (wavelength >= CONTINUUM[0]) & (wavelength <= CONTINUUM[1])
+    clear = torch.from_numpy(inside if inside.any() else np.ones_like(inside))
+    sun = SUN_755 * torch.cos(torch.deg2rad(geometry.solar_zenith_angle))
+    sun = sun / geometry.sun_earth_distance**2
     light = sun if irradiance is None else irradiance[..., clear].mean(-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        reflectance = np.pi * radiance[..., clear].mean(-1) / light
+    reflectance = torch.pi * radiance[..., clear].mean(-1) / light
     strange = ~((reflectance >= DARK) & (reflectance <= BRIGHT))
     flags[strange & (flags & int(Flag.DEAD) == 0)] |= int(Flag.CLOUD_OR_DARK)
     return flags

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -14,23 +15,13 @@ from sifnet.physics.state import Atmosphere, AtmospherePrior
 from sifnet.scenes.scene import Scene
 from sifnet.units import standard_pressure
 
-ATMOSPHERE_PRIOR: dict[str, tuple[float, float]] = {
-    "temperature_offset": (0.0, 5.0),
-    "aot_550": (0.15, 0.10),
-    "aerosol_height": (1.5, 0.7),
-    "aerosol_type": (0.3, 0.3),
-    "o2_scale": (1.0, 0.005),
-}
-"""Mean and standard deviation where nothing else is known: clear summer days over land."""
-PRESSURE_SD = 8.0  # hPa, weather around the standard atmosphere at the ground's elevation
-USUAL_SD = {"surface_pressure": PRESSURE_SD} | {n: s for n, (_, s) in ATMOSPHERE_PRIOR.items()}
+USUAL = {name: entry.prior for name, entry in Atmosphere.parameters().items() if entry.prior}
 STATED_AOT_SD, STATED_AOT_ERROR = 0.05, 0.15  # of AOT that a product states, by dark pixels
 SAME_AIR = np.timedelta64(6, "h")  # lines of one morning may share an atmosphere
-UNITS = {"surface_pressure": " hPa", "temperature_offset": " K", "aerosol_height": " km"}
 
 
 def atmosphere_prior(
-    scene: Scene, elevation: NDArray[np.float32], given: xr.Dataset | None = None
+    scene: Scene, elevation: NDArray[np.float32], atmosphere: xr.Dataset | None = None
 ) -> AtmospherePrior:
     """Prior of every pixel, fields ``line, sample``; pressure follows the ground's elevation.
 
@@ -38,7 +29,7 @@ def atmosphere_prior(
 
     Args:
         elevation: ``line, sample``, km.
-        given: scalars named as in Atmosphere, each with ``*_uncertainty``. A table
+        atmosphere: scalars named as in Atmosphere, each with ``*_uncertainty``. A table
             ``air_pressure`` on ``altitude`` (km) says the pressure at any elevation. Without it
             ``surface_pressure`` belongs to ``surface_altitude``, or to the mean elevation of the
             scene, and moves with the standard atmosphere.
@@ -47,31 +38,27 @@ def atmosphere_prior(
         SifnetError: a given value is not a number, its uncertainty not positive, or the table of
             pressures does not reach the ground.
     """
-    mean: dict[str, object] = {"surface_pressure": standard_pressure(elevation)}
-    mean |= {name: value for name, (value, _) in ATMOSPHERE_PRIOR.items()}
-    sd = dict(USUAL_SD)
+    mean: dict[str, Any] = {name: value for name, (value, _) in USUAL.items()}
+    sd = {name: spread for name, (_, spread) in USUAL.items()}
+    mean["surface_pressure"] = standard_pressure(elevation)
     if "aot_550" in scene.dataset:
         mean["aot_550"] = stated = float(scene.dataset["aot_550"])
         sd["aot_550"] = STATED_AOT_SD + STATED_AOT_ERROR * stated
     for name in sd:
-        if given is None or name not in given:
+        if atmosphere is None or name not in atmosphere:
             continue
-        mean[name], sd[name] = _given(given, name)
+        mean[name], sd[name] = _stated(atmosphere, name)
         if name == "surface_pressure":
-            mean[name] = _pressure(scene, elevation, given)
+            mean[name] = _pressure(scene, elevation, atmosphere)
 
-    def full(value: object) -> torch.Tensor:
-        return torch.from_numpy(np.broadcast_to(np.asarray(value, np.float32), elevation.shape)
-                                .copy())  # fmt: skip
+    def full(values: Mapping[str, Any]) -> Atmosphere:
+        plane = np.ones_like(elevation)
+        return Atmosphere.of(**{name: plane * value for name, value in values.items()})
 
-    names = Atmosphere.__dataclass_fields__
-    return AtmospherePrior(
-        Atmosphere(**{name: full(mean[name]) for name in names}),
-        Atmosphere(**{name: full(sd[name]) for name in names}),
-    )
+    return AtmospherePrior(full(mean), full(sd))
 
 
-def on_terrain(scene: Scene, given: xr.Dataset | None) -> Scene:
+def on_terrain(scene: Scene, atmosphere: xr.Dataset | None) -> Scene:
     """The scene on the ground that the atmosphere file knows, a DEM or a better elevation.
 
     The mean height of the sensor above ground is kept; relief makes it vary.
@@ -79,11 +66,11 @@ def on_terrain(scene: Scene, given: xr.Dataset | None) -> Scene:
     Raises:
         SifnetError: the file is of another day, or its ground has other lines or samples.
     """
-    if given is not None:
-        _refuse_other_day(scene, given)
-    if given is None or "ground_elevation" not in given:
+    if atmosphere is not None:
+        _refuse_other_day(scene, atmosphere)
+    if atmosphere is None or "ground_elevation" not in atmosphere:
         return scene
-    ground, data = given["ground_elevation"].reset_coords(drop=True), scene.dataset
+    ground, data = atmosphere["ground_elevation"].reset_coords(drop=True), scene.dataset
     sizes = {name: data.sizes[name] for name in ground.dims if name in data.sizes}
     if dict(ground.sizes) != sizes:
         raise SifnetError(
@@ -97,8 +84,8 @@ def on_terrain(scene: Scene, given: xr.Dataset | None) -> Scene:
     return Scene(data.assign(ground_elevation=ground, sensor_height=height.clip(min=1e-3)))
 
 
-def _refuse_other_day(scene: Scene, given: xr.Dataset) -> None:
-    its, ours = (str(d.attrs.get("acquisition_time", "")) for d in (given, scene.dataset))
+def _refuse_other_day(scene: Scene, atmosphere: xr.Dataset) -> None:
+    its, ours = (str(d.attrs.get("acquisition_time", "")) for d in (atmosphere, scene.dataset))
     if its and abs(np.datetime64(its) - np.datetime64(ours)) > SAME_AIR:
         raise SifnetError(
             "the atmosphere file is of another time",
@@ -108,26 +95,26 @@ def _refuse_other_day(scene: Scene, given: xr.Dataset) -> None:
         )
 
 
-def describe(given: xr.Dataset) -> str:
+def describe(atmosphere: xr.Dataset) -> str:
     """Source and every value with its standard deviation, for the provenance of a product."""
     values = [
-        f"{name} {mean:.4g} ± {sd:.2g}{UNITS.get(name, '')}"
-        for name in Atmosphere.__dataclass_fields__
-        if name in given
-        for mean, sd in [_given(given, name)]
+        f"{name} {mean:.4g} ± {sd:.2g} {Atmosphere.parameters()[name].unit}".removesuffix(" 1")
+        for name in Atmosphere.names()
+        if name in atmosphere
+        for mean, sd in [_stated(atmosphere, name)]
     ]
-    return "; ".join([str(given.attrs.get("source", "source not stated")), *values])
+    return "; ".join([str(atmosphere.attrs.get("source", "source not stated")), *values])
 
 
 def _pressure(
-    scene: Scene, elevation: NDArray[np.float32], given: xr.Dataset
+    scene: Scene, elevation: NDArray[np.float32], atmosphere: xr.Dataset
 ) -> NDArray[np.float64]:
     """``line, sample`` hPa at the ground."""
-    if "air_pressure" not in given:
-        here = given.get("surface_altitude", scene.dataset["ground_elevation"].mean())
+    if "air_pressure" not in atmosphere:
+        here = atmosphere.get("surface_altitude", scene.dataset["ground_elevation"].mean())
         scale = standard_pressure(elevation) / standard_pressure(float(here))
-        return float(given["surface_pressure"]) * scale
-    table = given["air_pressure"]
+        return float(atmosphere["surface_pressure"]) * scale
+    table = atmosphere["air_pressure"]
     altitude, pressure = table["altitude"].values.astype(float), table.values.astype(float)
     falling = (np.diff(altitude) > 0).all() and (np.diff(pressure) < 0).all()
     ground = elevation[np.isfinite(elevation)]
@@ -146,10 +133,10 @@ def _pressure(
     return np.exp(np.interp(elevation, altitude, np.log(pressure)))
 
 
-def _given(given: xr.Dataset, name: str) -> tuple[float, float]:
-    uncertainty = given.get(f"{name}_uncertainty")
-    mean = float(given[name])
-    spread = USUAL_SD[name] if uncertainty is None else float(uncertainty)
+def _stated(atmosphere: xr.Dataset, name: str) -> tuple[float, float]:
+    uncertainty = atmosphere.get(f"{name}_uncertainty")
+    mean = float(atmosphere[name])
+    spread = USUAL[name][1] if uncertainty is None else float(uncertainty)
     if not (math.isfinite(mean) and spread > 0):
         raise SifnetError(
             f"the atmosphere file's {name} cannot be used",

@@ -7,19 +7,18 @@ all of its pixels at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from sifnet.physics.emulator import Emulator
-from sifnet.physics.forward import transfer_on_bands
-from sifnet.physics.instrument import Instrument
-from sifnet.physics.state import Atmosphere, SensorState, State
-from sifnet.physics.surface import SCALE, sif_shape
+from sifnet.physics.forward import Simulator
+from sifnet.physics.state import Atmosphere, SensorState, State, within
+from sifnet.physics.surface import SIF, Surface, powers_of, sif_shape
+from sifnet.physics.transfer import linearised
 from sifnet.retrieval.information import (
+    AIR,
+    SENSOR,
     Blocks,
     SharedStep,
     normal_blocks,
@@ -28,27 +27,19 @@ from sifnet.retrieval.information import (
     solve_shared,
     surface_gain,
 )
-from sifnet.retrieval.jacobians import SIF, from_polynomial, powers_of, sensitivities, to_polynomial
 from sifnet.retrieval.pixels import Pixels
 
-SENSOR_UNITS = (0.01, 0.01)  # nm, steps of shift and width in the normal equations
 BARE_GROUND_SD = 0.1  # mW m-2 nm-1 sr-1
 LARGEST_STEP = 2.0  # of a shared parameter in one step, in units of its prior
-SENSOR_DAMPING = 0.1  # of the equations of a column's sensor, in SENSOR_UNITS^-2
-AIR = len(Atmosphere.__dataclass_fields__)
-
-# Where the elements of the normal matrix stand among the moments of powers 0-4, of powers 0-2 with
-# fluorescence, and of fluorescence alone.
-MOMENTS = (0, 1, 2, 5, 1, 2, 3, 6, 2, 3, 4, 7, 5, 6, 7, 8)
-
-Part = TypeVar("Part", Atmosphere, SensorState)
+SENSOR_DAMPING = 0.1  # of the equations of a column's sensor, in steps^-2
+REFLECTANCE = len(Surface.names()) - 1  # coefficients of a surface's reflectance
 
 
 def shared_units(pixels: Pixels) -> Tensor:
-    """``patch, 1, 1, 8``: prior sd of the atmosphere, SENSOR_UNITS of the sensor."""
-    sensor = torch.tensor(SENSOR_UNITS).to(pixels.radiance)
-    atmosphere = torch.stack([sd for _, sd in pixels.prior.sd.items()], dim=-1)
-    return torch.cat([atmosphere, sensor.expand(*atmosphere.shape[:-1], -1)], dim=-1)
+    """``patch, 1, 1, 8``: prior sd of the atmosphere, steps of the sensor."""
+    atmosphere = pixels.prior.sd.stack()
+    sensor = SensorState.steps(atmosphere).expand(*atmosphere.shape[:-1], -1)
+    return torch.cat([atmosphere, sensor], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -58,7 +49,7 @@ class SurfaceFit:
     Attributes:
         state: with the surface that minimises the misfit, or as given after 0 steps.
         own_variance: of sif_760 at known atmosphere and sensor.
-        shape_variance: the part of it that is due to the known shape's uncertainty, 0 without.
+        shape_variance: the part of it that is due to the shape prior's uncertainty, 0 without.
         chi2: sum of squared misfits in units of noise over bands less surface parameters, of which
             what is known beforehand is not counted.
         rms: root mean square misfit, mW m-2 nm-1 sr-1.
@@ -72,48 +63,42 @@ class SurfaceFit:
 
 
 def refine_surface(
-    pixels: Pixels,
-    sigma: Tensor,
-    state: State,
-    emulator: Emulator,
-    instrument: Instrument,
-    *,
-    steps: int = 2,
+    pixels: Pixels, sigma: Tensor, state: State, simulator: Simulator, *, steps: int = 2
 ) -> SurfaceFit:
     """The surface that minimises the misfit of every pixel, at its atmosphere and sensor.
 
     Two steps suffice: radiance is linear in fluorescence and nearly so in reflectance.
     """
-    transfer = transfer_on_bands(
-        state.atmosphere, state.sensor, pixels.geometry, emulator, instrument, pixels.irradiance
+    transfer = simulator.transfer(
+        state.atmosphere, state.sensor, pixels.geometry, pixels.irradiance
     )
     shift = state.sensor.wavelength_shift
-    shape = sif_shape(instrument.wavelength + shift[..., None])
-    # A parabola stays one when it is shifted: on the nominal bands its powers are one matrix.
-    surface = _shifted(to_polynomial(state.surface), shift)
-    powers = powers_of(instrument.wavelength, 5)
+    shape = sif_shape(simulator.wavelength(state.sensor))
+    # On the nominal bands the powers of a parabola are one matrix.
+    surface = state.surface.shifted(shift).stack()
+    powers = powers_of(simulator.instrument.wavelength, 2 * REFLECTANCE - 1)
     weight = 1.0 / sigma**2
-    known, prior = pixels.known, None
+    shape_prior, prior = pixels.shape_prior, None
+    gain = 1.0 if shape_prior is None else shape_prior.gain
     for step in range(steps + 1):
-        reflectance = surface[..., :3] @ powers[:, :3].T
-        if known is not None:
-            reflectance = reflectance * known.gain
-        radiance, to_r, to_f = sensitivities(reflectance, surface[..., 3:], shape, transfer)
-        if known is not None:
-            to_r = to_r * known.gain
-        misfit = pixels.radiance - radiance
+        reflectance = surface[..., :SIF] @ powers[:, :REFLECTANCE].T * gain
+        radiance = linearised(reflectance, surface[..., SIF:] * shape, transfer)
+        to_r, to_f = radiance.to_reflectance * gain, radiance.to_sif * shape
+        misfit = pixels.radiance - radiance.value
         a = _normal_matrix(to_r, to_f, weight, powers)
-        if known is not None:
-            prior = known.prior(surface[..., 0])
+        if shape_prior is not None:
+            prior = shape_prior.matrix(surface[..., 0])
             a = a + prior
         if step < steps:
             seen = weight * misfit
-            side = torch.cat([(to_r * seen) @ powers[:, :3], (to_f * seen).sum(-1, True)], -1)
-            if known is not None and prior is not None:
-                side = side - (prior @ (surface - known.mean(surface[..., 0]))[..., None])[..., 0]
+            to_level = (to_r * seen) @ powers[:, :REFLECTANCE]
+            side = torch.cat([to_level, (to_f * seen).sum(-1, True)], -1)
+            if shape_prior is not None and prior is not None:
+                away = surface - shape_prior.mean(surface[..., 0])
+                side = side - (prior @ away[..., None])[..., 0]
             surface = surface + solve_small(a, side)
     if steps:
-        state = replace(state, surface=from_polynomial(_shifted(surface, -shift)))
+        state = replace(state, surface=Surface.unstack(surface).shifted(-shift))
     return SurfaceFit(
         state,
         own_variance(a).to(a),
@@ -133,27 +118,23 @@ def _freedom(a: Tensor, prior: Tensor | None, bands: int) -> Tensor | int:
 
 
 def by_shape(a: Tensor, prior: Tensor | None) -> Tensor:
-    """Variance of sif_760 by the error of a known shape, ``...``: [A^-1 P A^-1]_FF."""
+    """Variance of sif_760 by the error of an expected shape, ``...``: [A^-1 P A^-1]_FF."""
     if prior is None:
         return torch.zeros_like(a[..., 0, 0])
     to_sif = torch.linalg.inv(a.double())[..., SIF, :]
     return (to_sif[..., None, :] @ prior.double() @ to_sif[..., None])[..., 0, 0].to(a)
 
 
-def _shifted(surface: Tensor, shift: Tensor) -> Tensor:
-    """``..., 4``: the polynomial whose value at a nominal wavelength is that at the shifted one."""
-    c0, c1, c2, sif = surface.unbind(-1)
-    d = shift / SCALE
-    return torch.stack([c0 + d * (c1 + d * c2), c1 + 2.0 * d * c2, c2, sif], dim=-1)
-
-
 def _normal_matrix(to_r: Tensor, to_f: Tensor, weight: Tensor, powers: Tensor) -> Tensor:
-    """S'S ``..., 4, 4`` with S = (to_r x^0, to_r x^1, to_r x^2, to_f), from moments over bands."""
-    reflectance = (to_r**2 * weight) @ powers
-    mixed = (to_r * to_f * weight) @ powers[:, :3]
+    """S'S ``..., 4, 4``, S = (to_r x^0, to_r x^1, to_r x^2, to_f), from moments over bands."""
+    moments = (to_r**2 * weight) @ powers
+    mixed = (to_r * to_f * weight) @ powers[:, :REFLECTANCE]
     sif = (to_f**2 * weight).sum(-1, keepdim=True)
-    every = torch.cat([reflectance, mixed, sif], dim=-1)
-    return every[..., MOMENTS].unflatten(-1, (4, 4))
+    rows = [
+        torch.cat([moments[..., i : i + REFLECTANCE], mixed[..., i : i + 1]], dim=-1)
+        for i in range(REFLECTANCE)
+    ]
+    return torch.stack([*rows, torch.cat([mixed, sif], dim=-1)], dim=-2)
 
 
 def solve_small(matrix: Tensor, side: Tensor) -> Tensor:
@@ -185,8 +166,7 @@ def refine_shared(
     pixels: Pixels,
     sigma: Tensor,
     state: State,
-    emulator: Emulator,
-    instrument: Instrument,
+    simulator: Simulator,
     *,
     independent_pixels: float,
     bare_ndvi: float,
@@ -204,22 +184,24 @@ def refine_shared(
         stand_for: pixels of the patch that each of the given ones stands for.
     """
     units = shared_units(pixels)
+    ranges = {**simulator.emulator.ranges, **simulator.instrument.ranges}
     for left in reversed(range(max(1, steps))):
-        free = blocks_of(pixels, sigma, state, emulator, instrument)
-        blocks = _bare_ground(free, pixels, state, bare_ndvi)
-        equations = shared_equations(blocks)
+        free = blocks_of(pixels, sigma, state, simulator)
+        equations = shared_equations(_bare_ground(free, pixels, state, bare_ndvi))
         columns = _by_column(*equations, pixels.usable, independent_pixels, stand_for)
         solved = _step(columns, state.atmosphere, pixels)
         if left == 0:
             carried = _carried(free, solved, state, pixels.usable)
         if steps:
             change = solved.step.clamp(-LARGEST_STEP, LARGEST_STEP).to(units)[:, None] * units
+            air = state.atmosphere.stack() + change[:, :, :1, AIR]
+            sensor = state.sensor.stack() + change[..., SENSOR]
             moved = State(
-                _move(state.atmosphere, change[:, :, :1, :AIR], emulator.ranges),
+                within(Atmosphere.unstack(air), ranges),
                 state.surface,
-                _move(state.sensor, change[..., AIR:], instrument.ranges),
+                within(SensorState.unstack(sensor), ranges),
             )
-            state = refine_surface(pixels, sigma, moved, emulator, instrument, steps=1).state
+            state = refine_surface(pixels, sigma, moved, simulator, steps=1).state
     return SharedFit(state, _of_atmosphere(solved).to(units), carried)
 
 
@@ -237,10 +219,10 @@ def _by_column(
 def _step(columns: tuple[Tensor, Tensor], atmosphere: Atmosphere, pixels: Pixels) -> SharedStep:
     """Towards the prior's atmosphere and the spectra; sensors are only damped."""
     matrix, side = columns
-    deviation = _deviation(atmosphere, pixels).to(matrix)[:, None].expand(*side.shape[:2], -1)
-    pull = torch.nn.functional.pad(deviation, (0, len(SENSOR_UNITS)))
-    resistance = side.new_tensor([1.0] * AIR + [SENSOR_DAMPING] * len(SENSOR_UNITS))
-    return solve_shared(matrix, side, pull, resistance.expand_as(side))
+    deviation = pixels.prior.deviation(atmosphere).mean((1, 2)).to(matrix)
+    pull, resistance = torch.zeros_like(side), torch.full_like(side, SENSOR_DAMPING)
+    pull[..., AIR], resistance[..., AIR] = deviation[:, None], 1.0
+    return solve_shared(matrix, side, pull, resistance)
 
 
 def _carried(blocks: Blocks, solved: SharedStep, state: State, usable: Tensor) -> Tensor:
@@ -250,9 +232,9 @@ def _carried(blocks: Blocks, solved: SharedStep, state: State, usable: Tensor) -
     the error is a share of the light that the ground reflects, and one of path radiance.
     """
     to_sif = surface_gain(blocks)[..., SIF, :]
-    answered = (to_sif[..., None, AIR:] @ solved.follow[:, None])[..., 0, :]
-    to_sif = torch.nan_to_num(to_sif[..., :AIR] - answered)
-    reflectance = to_polynomial(state.surface)[..., 0].expand(usable.shape).to(to_sif)
+    answered = (to_sif[..., None, SENSOR] @ solved.follow[:, None])[..., 0, :]
+    to_sif = torch.nan_to_num(to_sif[..., AIR] - answered)
+    reflectance = state.surface.reflectance_760.expand(usable.shape).to(to_sif)
     line = torch.stack([torch.ones_like(reflectance), torch.nan_to_num(reflectance)], -1)
     line = (line * usable[..., None]).flatten(1, 2)
     normal = line.mT @ line + 1e-6 * torch.eye(2).to(line)
@@ -262,24 +244,20 @@ def _carried(blocks: Blocks, solved: SharedStep, state: State, usable: Tensor) -
 
 def _of_atmosphere(solved: SharedStep) -> Tensor:
     """``patch, 6, 6``: covariance, alike in all columns."""
-    return solved.covariance[:, 0, :AIR, :AIR]
+    return solved.covariance[:, 0, AIR, AIR]
 
 
-def blocks_of(
-    pixels: Pixels, sigma: Tensor, state: State, emulator: Emulator, instrument: Instrument
-) -> Blocks:
+def blocks_of(pixels: Pixels, sigma: Tensor, state: State, simulator: Simulator) -> Blocks:
     """Normal equations of all pixels around a state."""
     return normal_blocks(
         pixels.radiance,
         sigma,
-        to_polynomial(state.surface),
         state,
         pixels.geometry,
         shared_units(pixels),
-        emulator,
-        instrument,
+        simulator,
         pixels.irradiance,
-        pixels.known,
+        pixels.shape_prior,
     )
 
 
@@ -288,22 +266,6 @@ def _bare_ground(blocks: Blocks, pixels: Pixels, state: State, bare_ndvi: float)
     bare = (torch.nan_to_num(pixels.ndvi, nan=1.0) <= bare_ndvi).to(blocks.a)
     weight = bare / BARE_GROUND_SD**2
     a, side = blocks.a.clone(), blocks.surface.clone()
-    a[..., 3, 3] += weight
-    side[..., 3] -= weight * state.surface.sif_760
+    a[..., SIF, SIF] += weight
+    side[..., SIF] -= weight * state.surface.sif_760
     return replace(blocks, a=a, surface=side)
-
-
-def _deviation(atmosphere: Atmosphere, pixels: Pixels) -> Tensor:
-    """``patch, 6``: from the prior's mean, in its sd."""
-    rows = zip(atmosphere.items(), pixels.prior.mean.items(), pixels.prior.sd.items(), strict=True)
-    return torch.stack([((x - m) / sd).mean((1, 2)) for (_, x), (_, m), (_, sd) in rows], dim=-1)
-
-
-def _move(part: Part, step: Tensor, ranges: Mapping[str, tuple[float, float]]) -> Part:
-    """Atmosphere or sensor after a step ``..., field``, kept within the ranges."""
-    names = [name for name, _ in part.items()]
-    moved = {
-        name: (getattr(part, name) + step[..., i]).clamp(*ranges[name])
-        for i, name in enumerate(names)
-    }
-    return type(part)(**moved)

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
 from sifnet.physics.fields import TensorFields
+from sifnet.physics.instrument import gaussian_response
 from sifnet.physics.solar import COARSE_WAVELENGTH, coarse_solar_irradiance
 from sifnet.physics.state import Geometry
-from sifnet.physics.surface import CENTRE, SCALE, KnownShape
+from sifnet.physics.surface import CENTRE, SCALE, ShapePrior
 
 Array = NDArray[np.float64]
 
@@ -157,7 +158,7 @@ class ShapePredictor(nn.Module):
         off = standard - scores @ (self.projection / size).T
         return torch.stack([(scores**2).mean(-1), (off**2).mean(-1)], dim=-1)
 
-    def known(
+    def shape_prior(
         self,
         radiance: Tensor,
         wavelength: Array,
@@ -165,7 +166,7 @@ class ShapePredictor(nn.Module):
         fitted: NDArray[np.intp],
         geometry: Geometry,
         elevation: Tensor,
-    ) -> tuple[KnownShape, Tensor]:
+    ) -> tuple[ShapePrior, Tensor]:
         """What the spectra say of the shape of reflectance in the bands of the fit.
 
         Args:
@@ -193,17 +194,17 @@ class ShapePredictor(nn.Module):
             geometry.relative_azimuth_angle,
             elevation,
         )
-        return self.as_known(self(spectrum, angles).map(torch.nan_to_num), wavelength[fitted])
+        return self.as_prior(self(spectrum, angles).map(torch.nan_to_num), wavelength[fitted])
 
-    def as_known(self, seen: Reading, wavelength: Array) -> tuple[KnownShape, Tensor]:
-        """``known`` from what the network says."""
+    def as_prior(self, seen: Reading, wavelength: Array) -> tuple[ShapePrior, Tensor]:
+        """``shape_prior`` from what the network says."""
         log_shape = seen.shape.clamp(-STEEPEST, STEEPEST)
-        precision, left = self.prior(wavelength)
+        precision, unexplained = self.prior(wavelength)
         bent = torch.as_tensor(parabola(wavelength)[1:] @ on_bands(wavelength)).to(log_shape)
         at = torch.as_tensor(on_bands(wavelength)).to(log_shape)
         ends = torch.as_tensor(on_bands(np.array([740.0, 739.0, 741.0]))).to(log_shape)
         at_740, before, after = (log_shape @ ends.T).unbind(-1)
-        known = KnownShape(
+        shape_prior = ShapePrior(
             torch.exp(log_shape @ at.T),
             seen.by_sif @ bent.T,
             torch.as_tensor(precision).to(log_shape) / seen.unusual[..., None] ** 2,
@@ -211,10 +212,10 @@ class ShapePredictor(nn.Module):
             torch.stack([torch.exp(at_740), (after - before) / 2], dim=-1),
             seen.unusual,
         )
-        return known, seen.unusual[..., None] * torch.as_tensor(left).to(log_shape)
+        return shape_prior, seen.unusual[..., None] * torch.as_tensor(unexplained).to(log_shape)
 
     def prior(self, wavelength: Array) -> tuple[Array, Array]:
-        """Precision (3) of c1 / c0 and c2 / c0 (``KnownShape``), and what they leave, (band)."""
+        """Precision (3) of c1 / c0 and c2 / c0 (``ShapePrior``), and what they leave, (band)."""
         bands = on_bands(wavelength)
         covariance = bands @ self.covariance.double().numpy() @ bands.T
         fit = parabola(wavelength)
@@ -256,9 +257,8 @@ def band_sun(wavelength: Array, fwhm: Array) -> Array:
 
 def responses(wavelength: Array, fwhm: Array) -> Array:
     """(band, COARSE_WAVELENGTH) Gaussian responses that sum to 1."""
-    x = (COARSE_WAVELENGTH - np.asarray(wavelength)[:, None]) / np.asarray(fwhm)[..., None]
-    weight = np.exp(-4 * np.log(2) * x**2)
-    return weight / weight.sum(axis=1, keepdims=True)
+    widths = np.broadcast_to(np.asarray(fwhm, float), np.shape(wavelength))
+    return gaussian_response(COARSE_WAVELENGTH, np.asarray(wavelength, float), widths)
 
 
 def geometry_terms(
@@ -280,7 +280,7 @@ def geometry_terms(
 
 
 def parabola(wavelength: Array) -> Array:
-    """(3, band) matrix that gives the coefficients of the best parabola (``KnownShape``)."""
+    """(3, band) matrix that gives the coefficients of the best parabola (``ShapePrior``)."""
     x = (wavelength - CENTRE) / SCALE
     return np.linalg.pinv(np.stack([np.ones_like(x), x, x**2], axis=1))
 

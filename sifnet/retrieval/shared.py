@@ -10,12 +10,19 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sifnet.retrieval.encoder import ATMOSPHERE, SENSOR
+from sifnet.physics.fields import TensorFields
+from sifnet.physics.state import SensorState
 from sifnet.retrieval.losses import total_sd
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels, patch_shape, strips
 from sifnet.retrieval.refinement import refine_shared, refine_surface
 from sifnet.scenes.scene import Scene
+
+ALIKE = 0.2  # degrees (and km of height), within which columns of a patch are seen alike
+LEVEL = 0.004  # km of relief (0.5 hPa), below which a scene is taken for level
+SCAN_LINES = (3, 8)  # of a patch, at least and at most, from which its atmosphere is found
+SCANNED = 1.7  # pixels for each independent one, that many lines are enough
+SCAN_SAMPLES = 16  # columns of which one tells the uncertainty, where nothing is refined
 
 
 @dataclass(frozen=True)
@@ -25,13 +32,13 @@ class Shared:
     Attributes:
         deviation: ``row, column, 6``, atmosphere of every patch from its prior, in prior sd.
         carried: ``row, column, 2, 2``, see ``refinement.SharedFit``.
-        sensor: ``sample, 2``, wavelength and width shift, nm.
+        sensor: fields ``sample``.
         patch: lines and samples of a patch.
     """
 
     deviation: Tensor
     carried: Tensor
-    sensor: Tensor
+    sensor: SensorState
     patch: tuple[int, int]
 
 
@@ -54,7 +61,7 @@ def find_shared(
     Raises:
         SifnetError: the model was not made for this sensor or these bands.
     """
-    model.setup.refuse_other(scene)
+    model.refuse_other(scene)
     model = model.eval()
     patch = patch_shape(scene, model.setup.patch)
     fewest, most = SCAN_LINES
@@ -68,8 +75,14 @@ def find_shared(
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one row of patches says: see Shared; ``weight``: usable pixels ``patch, sample``."""
+class Row(TensorFields):
+    """What one row of patches says.
+
+    Attributes:
+        deviation, carried: of every patch, as in ``Shared``.
+        sensor: ``patch, sample, 2``.
+        weight: usable pixels ``patch, sample``.
+    """
 
     deviation: Tensor
     carried: Tensor
@@ -80,7 +93,6 @@ class Row:
 def _scan(model: Retrieval, pixels: Pixels, refine: bool, lines: int) -> Row:
     """Atmosphere and sensor of a row of patches, from some of its ``lines``."""
     state, weights = model.encoder(pixels), model.setup.weights
-    through = (model.emulator, model.instrument)
     shown, at = replace(pixels, geometry=pixels.geometry.map(_even)), state
     if not refine:  # only the uncertainty is wanted, which a few columns tell
         few = torch.arange(0, pixels.column.shape[1], SCAN_SAMPLES)
@@ -88,12 +100,12 @@ def _scan(model: Retrieval, pixels: Pixels, refine: bool, lines: int) -> Row:
         at = state.map(lambda x: x[..., few] if x.shape[-1] > 1 else x)
     sigma = total_sd(shown, weights.model_error)
     if refine:
-        at = refine_surface(shown, sigma, at, *through).state
+        at = refine_surface(shown, sigma, at, model.simulator).state
     fit = refine_shared(
         shown,
         sigma,
         at,
-        *through,
+        model.simulator,
         independent_pixels=weights.independent_pixels,
         bare_ndvi=weights.bare_ndvi,
         stand_for=lines * pixels.column.shape[1] / shown.usable[0].numel(),
@@ -101,14 +113,9 @@ def _scan(model: Retrieval, pixels: Pixels, refine: bool, lines: int) -> Row:
     )
     if refine:
         state = fit.state
-    mean, sd = pixels.prior.mean, pixels.prior.sd
-    deviation = [
-        ((getattr(state.atmosphere, n) - getattr(mean, n)) / getattr(sd, n)).mean((1, 2))
-        for n in ATMOSPHERE
-    ]
-    sensor = [getattr(state.sensor, n)[:, 0].expand(pixels.column.shape) for n in SENSOR]
-    columns = torch.stack(sensor, -1)
-    return Row(torch.stack(deviation, -1), fit.carried, columns, pixels.usable.sum(1))
+    deviation = pixels.prior.deviation(state.atmosphere).mean((1, 2))
+    sensor = state.sensor.stack()[:, 0].expand(*pixels.column.shape, -1)
+    return Row(deviation, fit.carried, sensor, pixels.usable.sum(1))
 
 
 def _even(angle: Tensor) -> Tensor:
@@ -119,19 +126,21 @@ def _even(angle: Tensor) -> Tensor:
     return angle
 
 
-def _combine(seen: list[Row], scene: Scene, patch: tuple[int, int]) -> Shared:
+def _combine(rows: list[Row], scene: Scene, patch: tuple[int, int]) -> Shared:
     """Patches without a usable pixel take the mean of the others; columns average all patches."""
-    deviation = torch.stack([row.deviation for row in seen])
-    carried = torch.stack([row.carried for row in seen])
-    count = torch.stack([row.weight.sum(1) for row in seen])
-    mean = (deviation * count[..., None]).sum((0, 1)) / count.sum().clamp(min=1)
-    deviation = torch.where(count[..., None] > 0, deviation, mean)
-    weight = torch.stack([row.weight.flatten() for row in seen])[..., None]
-    sensor = torch.stack([row.sensor.flatten(0, 1) for row in seen])
-    typical = (sensor * weight).sum((0, 1)) / weight.sum().clamp(min=1)
-    column = (sensor * weight).sum(0) / weight.sum(0).clamp(min=1)
-    column = torch.where(weight.sum(0) > 0, column, typical)
-    return Shared(deviation, carried, column[: scene.shape[1]], patch)
+    patches = Row.combine(torch.stack, rows)
+    count = patches.weight.sum(-1, keepdim=True)
+    typical = _weighted(patches.deviation, count, (0, 1))
+    deviation = torch.where(count > 0, patches.deviation, typical)
+    weight, sensor = patches.weight.flatten(1)[..., None], patches.sensor.flatten(1, 2)
+    column = _weighted(sensor, weight, (0,))
+    column = torch.where(weight.sum(0) > 0, column, _weighted(sensor, weight, (0, 1)))
+    return Shared(deviation, patches.carried, SensorState.unstack(column[: scene.shape[1]]), patch)
+
+
+def _weighted(values: Tensor, weight: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Weighted mean, 0 where nothing has weight."""
+    return (values * weight).sum(dims) / weight.sum(dims).clamp(min=1)
 
 
 def interpolated(field: Tensor, patch: tuple[int, int], line: Tensor, sample: Tensor) -> Tensor:
@@ -161,28 +170,22 @@ def pixel_strips(
     strip: int,
     every: int = 1,
 ) -> Iterator[tuple[slice, Pixels]]:
-    """Pixels of a scene as a model reads them, in windows of ``strip`` lines."""
+    """Pixels of a scene as a model reads them, in windows of ``strip`` lines.
+
+    Args:
+        shape: lines and samples of a patch, of whose lines every ``every``-th is read.
+    """
+    elevation = scene.dataset["ground_elevation"]
+    relief = float(elevation.max() - elevation.min())
     return strips(
         scene,
-        (max(1, shape[0] // every), shape[1]),
+        (math.ceil(shape[0] / every), shape[1]),
         strip=strip,
         every=every,
         ranges=model.emulator.ranges,
         window=model.setup.window,
         atmosphere=atmosphere,
         line_id=model.line_id(scene),
-        terrain=True,
+        terrain=relief > LEVEL,
         predictor=model.predictor,
     )
-
-
-ALIKE = 0.2  # degrees (and km of height), within which columns of a patch are seen alike
-
-
-SCAN_LINES = (3, 8)  # of a patch, at least and at most, from which its atmosphere is found
-
-
-SCANNED = 1.7  # pixels for each independent one, that many lines are enough
-
-
-SCAN_SAMPLES = 16  # columns of which one tells the uncertainty, where nothing is refined

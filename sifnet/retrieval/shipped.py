@@ -14,10 +14,9 @@ import torch
 
 from sifnet.errors import SifnetError
 from sifnet.files import data_file
-from sifnet.physics.forward import simulate
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import State
-from sifnet.retrieval.draws import Simulation, anywhere
+from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.encoder import log_spectrum
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import Pixels
@@ -51,7 +50,7 @@ def model_for(scene: Scene, given: str | Path | Retrieval | None = None) -> Retr
             expected=f"one of {', '.join(n for n, s in sensors().items() if s.start_model)}, "
             "without measured irradiance",
             remedy="Fit a model to the scene with `sifnet fit`, and give it with --model.",
-            file=(scene.dataset.attrs["source_files"] or [None])[0],
+            file=scene.file,
         )
     return on_bands_of(load(path), scene)
 
@@ -69,13 +68,13 @@ def on_bands_of(
             the network reads cannot be seen.
     """
     mine = model.setup
-    wanted = Setup.of_scene(scene, window=window or mine.window)
+    wanted = Setup.of_scene(scene, model.emulator, window or mine.window)
     if mine.suits(wanted):
         return model
     if not (
         wanted.sensor.name == mine.sensor.name and wanted.irradiance == mine.irradiance is False
     ):
-        mine.refuse_other(scene)
+        raise mine.other(wanted, scene)
     unexplained = 1.0
     enough = len(wanted.wavelength) >= min(mine.architecture.features, len(mine.wavelength) - 1)
     if enough:
@@ -104,7 +103,7 @@ def on_bands_of(
             expected=f"about {len(mine.wavelength)} bands of {mine.fwhm[0]:.2f} nm over "
             f"{mine.wavelength[0]:.0f}-{mine.wavelength[-1]:.0f} nm",
             remedy="Pre-train a model for this spectrometer with `sifnet pretrain`.",
-            file=(scene.dataset.attrs["source_files"] or [None])[0],
+            file=scene.file,
         )
     return other.eval()
 
@@ -121,7 +120,7 @@ def _express(model: Retrieval, other: Retrieval) -> float:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        pixels, state = Simulation(model, anywhere(model.emulator), patches=128).draw()
+        pixels, state = Draws(model, anywhere(model.emulator), patches=128).draw()
     read = model.encoder.features(_lit(model, pixels, state)).flatten(0, -2).double()
     seen = _lit(other, pixels, state)
     x = log_spectrum(seen).flatten(0, -2).double()
@@ -139,7 +138,7 @@ def _express(model: Retrieval, other: Retrieval) -> float:
 
 def _lit(model: Retrieval, pixels: Pixels, state: State) -> Pixels:
     """The pixels under the model's instrument, without noise in the radiance."""
-    radiance = simulate(state, pixels.geometry, model.emulator, model.instrument)
+    radiance = model.simulator.radiance(state, pixels.geometry)
     return replace(
         pixels, radiance=radiance, noise=noise_sd(radiance, model.setup.sensor.shot_noise)
     )

@@ -13,10 +13,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sifnet.physics.state import Atmosphere, SensorState, State
+from sifnet.physics.state import State
 from sifnet.physics.surface import sif_740_ratio
-from sifnet.retrieval.encoder import ATMOSPHERE
-from sifnet.retrieval.jacobians import to_polynomial
 from sifnet.retrieval.losses import total_sd
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels
@@ -70,24 +68,14 @@ def _solve(
     blocks, height, samples = pixels.usable.shape
     line, sample = start + (torch.arange(blocks) + 0.5) * height, torch.arange(samples) + 0.5
     deviation = interpolated(shared.deviation, shared.patch, line, sample)[:, None]
-    prior, ranges = pixels.prior, model.encoder.ranges
-    atmosphere = Atmosphere(
-        **{
-            name: (getattr(prior.mean, name) + getattr(prior.sd, name) * deviation[..., i]).clamp(
-                *ranges[name]
-            )
-            for i, name in enumerate(ATMOSPHERE)
-        }
-    )
-    sensor = SensorState(*(shared.sensor[:, i].expand(blocks, 1, samples) for i in range(2)))
+    atmosphere = pixels.prior.at(deviation, model.encoder.ranges)
+    sensor = shared.sensor.map(lambda x: x.expand(blocks, 1, samples))
     latent = model.encoder.latent(pixels)
     state = State(atmosphere, model.encoder.surface(latent, pixels, atmosphere, sensor), sensor)
     sigma = total_sd(pixels, model.setup.weights.model_error)
-    fit = refine_surface(
-        pixels, sigma, state, model.emulator, model.instrument, steps=2 if refine else 0
-    )
+    fit = refine_surface(pixels, sigma, state, model.simulator, steps=2 if refine else 0)
     carried = interpolated(shared.carried, shared.patch, line, sample)[:, None]
-    level = to_polynomial(fit.state.surface)[..., 0]
+    level = fit.state.surface.reflectance_760
     over = torch.stack([torch.ones_like(level), level], -1)
     common = (over[..., None, :] @ carried @ over[..., None])[..., 0, 0]
     filled = model.setup.sensor.common_error * pixels.radiance.amin(-1)
@@ -103,14 +91,13 @@ def _maps(
     pixels: Pixels, fit: SurfaceFit, uncertainty: Tensor, shared: Tensor
 ) -> dict[str, Tensor]:
     surface, atmosphere, sensor = fit.state.surface, fit.state.atmosphere, fit.state.sensor
-    level, slope = surface.reflectance_740, surface.reflectance_slope
-    if pixels.known is not None:
-        gain, steepness = pixels.known.at_740.unbind(-1)
-        level, slope = gain * level, gain * (slope + steepness * level)
+    level, slope = surface.at_740()
+    if pixels.shape_prior is not None:
+        level, slope = pixels.shape_prior.label_740(level, slope)
     ratio, spread = sif_740_ratio()
-    found = {
+    retrieved = {
         "sif_760": surface.sif_760,
-        "sif_740": surface.sif_740,
+        "sif_740": ratio * surface.sif_760,
         "sif_760_uncertainty": uncertainty,
         "sif_760_uncertainty_shared": shared,
         "sif_740_uncertainty": torch.hypot(ratio * uncertainty, spread * surface.sif_760),
@@ -124,7 +111,7 @@ def _maps(
         "chi2_reduced": fit.chi2,
     }
     shape, hidden = pixels.usable.shape, ~pixels.usable
-    masked = {n: v.expand(shape).masked_fill(hidden, torch.nan) for n, v in found.items()}
+    masked = {n: v.expand(shape).masked_fill(hidden, torch.nan) for n, v in retrieved.items()}
     return {**masked, "ndvi_radiance": pixels.ndvi}
 
 
@@ -135,12 +122,12 @@ def _flags(model: Retrieval, pixels: Pixels, fit: SurfaceFit, uncertainty: Tenso
     """
     flags = pixels.flags.clone()
     flags[pixels.usable & (fit.chi2 > POOR_FIT)] |= int(Flag.POOR_FIT)
-    ranges = model.encoder.ranges
-    for name, value in (*fit.state.surface.items(), *fit.state.sensor.items()):
-        if name == "reflectance_slope_ratio":  # undetermined over ground without a slope
-            continue
-        low, high = ranges[name]
-        edge = -3 * uncertainty if name == "sif_760" else EDGE * (high - low)
-        beyond = ((value <= low + edge) | (value >= high - edge)).expand(flags.shape)
-        flags[pixels.usable & beyond] |= int(Flag.AT_BOUND)
+    for part in (fit.state.surface, fit.state.sensor):
+        for name, entry in part.parameters().items():
+            low, high = model.encoder.ranges[name]
+            value = getattr(part, name)
+            edge = -3 * uncertainty if name == "sif_760" else EDGE * (high - low)
+            if entry.flagged:  # else it is undetermined over ground without a slope
+                beyond = ((value <= low + edge) | (value >= high - edge)).expand(flags.shape)
+                flags[pixels.usable & beyond] |= int(Flag.AT_BOUND)
     return flags

@@ -168,6 +168,17 @@ class Scene:
         return self.dataset.get("irradiance")
 
     @property
+    def space(self) -> bool:
+        """Whether the sensor is in space."""
+        return bool(np.isposinf(self.dataset["sensor_height"]).all())
+
+    @property
+    def file(self) -> str | None:
+        """What an error about the scene names: its first source, None without one."""
+        files = self.dataset.attrs["source_files"]
+        return str(files[0]) if files else None
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Lines, samples, bands."""
         lines, samples, bands = self.radiance.shape

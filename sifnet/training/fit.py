@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader, RandomSampler
 from sifnet.errors import SifnetError
 from sifnet.files import writable
 from sifnet.physics.emulator import Emulator
-from sifnet.retrieval.draws import Simulation
-from sifnet.retrieval.encoder import SENSOR, Architecture, unbounded
+from sifnet.physics.state import SensorState
+from sifnet.retrieval.draws import Draws
+from sifnet.retrieval.encoder import Architecture, unbounded
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval, Setup, line_key, load
 from sifnet.retrieval.pixels import Pixels
@@ -129,7 +130,7 @@ def fit(
         if start is None:
             learn_simulations(
                 model,
-                Simulation(model, pixels),
+                Draws(model, pixels),
                 config.pretrain_steps,
                 learning_rate=config.pretrain_learning_rate,
                 device=config.device,
@@ -188,19 +189,22 @@ def _model(
     scenes: Sequence[Scene], config: Training, start: Retrieval | None, emulator: Emulator | None
 ) -> Retrieval:
     """A new model for the scenes, with the start model's encoder if there is one."""
+    if start is not None:
+        emulator = start.emulator
+    emulator = emulator or Emulator.load(space=scenes[0].space)
     setup = Setup.of_scene(
         scenes[0],
-        window=config.window,
+        emulator,
+        config.window,
         patch=config.patch,
         architecture=config.architecture if start is None else start.setup.architecture,
         weights=config.weights,
         lines=tuple(line_key(scene) for scene in scenes),
         predictor=None if start is None else start.setup.predictor,
     )
+    model = Retrieval(setup, emulator)
     for scene in scenes[1:]:
-        setup.refuse_other(scene)
-    used = emulator or Emulator.load(space=setup.space) if start is None else start.emulator
-    model = Retrieval(setup, used)
+        model.refuse_other(scene)
     if start is not None:
         weights = {k: v for k, v in start.encoder.state_dict().items() if k != "columns"}
         model.encoder.load_state_dict(weights, strict=False)
@@ -212,13 +216,12 @@ def _columns(
     model: Retrieval, scenes: Sequence[Scene], columns: int, atmosphere: xr.Dataset | None
 ) -> Tensor:
     """Unbounded sensor state ``line, column, 2`` of the scenes, as refinement finds it."""
-    found = torch.zeros(len(scenes), columns, len(SENSOR))
+    states = torch.zeros(len(scenes), columns, len(SensorState.names()))
+    span = model.encoder.span(SensorState, states)
     for line, scene in enumerate(scenes):
-        sensor = find_shared(scene, model.eval(), atmosphere=atmosphere).sensor
-        for i, name in enumerate(SENSOR):
-            limits = model.encoder.ranges[name]
-            found[line, : len(sensor), i] = unbounded(sensor[:, i], limits)
-    return found
+        sensor = find_shared(scene, model.eval(), atmosphere=atmosphere).sensor.stack()
+        states[line, : len(sensor)] = unbounded(sensor, *span)
+    return states
 
 
 def _adapt(

@@ -10,7 +10,8 @@ import xarray as xr
 from torch.utils.data import Dataset
 
 from sifnet.errors import SifnetError
-from sifnet.retrieval.pixels import Pixels, Ranges, join, patch_shape, read
+from sifnet.physics.fields import Ranges
+from sifnet.retrieval.pixels import Pixels, join, patch_shape, read
 from sifnet.retrieval.shape import ShapePredictor
 from sifnet.scenes.scene import Scene
 
@@ -75,7 +76,7 @@ def read_patches(
             found="all dead, saturated, cloudy, dark, or outside the emulator's ranges",
             expected="some lit land",
             remedy="See `sifnet inspect`; check radiance scale, sun and view angles, elevation.",
-            file=(scenes[0].dataset.attrs["source_files"] or [None])[0],
+            file=scenes[0].file,
         )
     return pixels
 

@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader
 
 from sifnet.files import writable
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.state import Atmosphere, SensorState, State
+from sifnet.physics.state import Atmosphere, AtmospherePrior, SensorState, State
 from sifnet.physics.surface import Surface
-from sifnet.retrieval.draws import Simulation, anywhere
+from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.encoder import Architecture, Encoder
-from sifnet.retrieval.losses import SURFACE_SCALE, LossWeights
+from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval, Setup
 from sifnet.retrieval.pixels import Pixels, join
 from sifnet.retrieval.shape import ShapePredictor
@@ -55,7 +55,7 @@ class Pretraining(lightning.LightningModule):
         surface = self.encoder.surface(latent, pixels, truth.atmosphere, truth.sensor)
         terms = {
             "surface": surface_error(surface, truth.surface),
-            "atmosphere": atmosphere_error(atmosphere, truth.atmosphere, pixels),
+            "atmosphere": atmosphere_error(atmosphere, truth.atmosphere, pixels.prior),
             "sensor": sensor_error(self.encoder.bound_sensor(sensor), truth.sensor),
         }
         loss = torch.stack(list(terms.values())).sum()
@@ -82,33 +82,22 @@ class Pretraining(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
-def surface_error(found: Surface, truth: Surface) -> Tensor:
-    """Mean over pixels of sum_k log(1 + (error_k / scale_k)^2): large errors do not rule."""
-    errors = [
-        torch.log1p(((getattr(found, n) - getattr(truth, n)) / scale) ** 2).mean()
-        for n, scale in SURFACE_SCALE.items()
-    ]
-    return torch.stack(errors).sum()
+def surface_error(surface: Surface, truth: Surface) -> Tensor:
+    """Mean over pixels of sum_k log(1 + (error_k / step_k)^2): large errors do not rule."""
+    error = surface.stack() - truth.stack()
+    return torch.log1p((error / Surface.steps(error)) ** 2).mean((0, 1, 2)).sum()
 
 
-def atmosphere_error(found: Atmosphere, truth: Atmosphere, pixels: Pixels) -> Tensor:
+def atmosphere_error(atmosphere: Atmosphere, truth: Atmosphere, prior: AtmospherePrior) -> Tensor:
     """Mean over patches of sum_k (error_k / prior sd_k)^2."""
-    errors = [
-        (((x - y) / sd) ** 2).mean()
-        for (_, x), (_, y), (_, sd) in zip(
-            found.items(), truth.items(), pixels.prior.sd.items(), strict=True
-        )
-    ]
-    return torch.stack(errors).sum()
+    error = (atmosphere.stack() - truth.stack()) / prior.sd.stack()
+    return (error**2).mean((0, 1, 2)).sum()
 
 
-def sensor_error(found: SensorState, truth: SensorState) -> Tensor:
+def sensor_error(sensor: SensorState, truth: SensorState) -> Tensor:
     """Mean over columns of sum_k log(1 + (error_k / SENSOR_SCALE)^2)."""
-    errors = [
-        torch.log1p(((x - y) / SENSOR_SCALE) ** 2).mean()
-        for (_, x), (_, y) in zip(found.items(), truth.items(), strict=True)
-    ]
-    return torch.stack(errors).sum()
+    error = sensor.stack() - truth.stack()
+    return torch.log1p((error / SENSOR_SCALE) ** 2).mean((0, 1, 2)).sum()
 
 
 def pretrain(
@@ -142,8 +131,8 @@ def pretrain(
         predictor = learn(sensor, seed=seed, progress=progress)
     emulator = emulator or Emulator.load(space=sensor.space)
     model = untrained(sensor, emulator, architecture, predictor)
-    simulation = Simulation(model, anywhere(model.emulator))
-    learn_simulations(model, simulation, steps, folder=folder, progress=progress)
+    draws = Draws(model, anywhere(model.emulator))
+    learn_simulations(model, draws, steps, folder=folder, progress=progress)
     model.save(output)
     shutil.rmtree(folder)
     return output
@@ -151,7 +140,7 @@ def pretrain(
 
 def learn_simulations(
     model: Retrieval,
-    simulation: Simulation,
+    draws: Draws,
     steps: int,
     *,
     learning_rate: float = 4e-3,
@@ -164,7 +153,7 @@ def learn_simulations(
         folder: where a training that may be interrupted is kept, and goes on from.
         trainer_options: see ``trainer.make_trainer``.
     """
-    model.encoder.features.freeze(join([simulation.draw()[0] for _ in range(4)]))
+    model.encoder.features.freeze(join([draws.draw()[0] for _ in range(4)]))
     if steps == 0:
         return
     epoch = steps if folder is None else min(steps, EPOCH)
@@ -173,7 +162,7 @@ def learn_simulations(
     )
     last = None if folder is None else folder / "last.ckpt"
     model.encoder.train()
-    loader: DataLoader[Any] = DataLoader(simulation, batch_size=None)
+    loader: DataLoader[Any] = DataLoader(draws, batch_size=None)
     resume = last if last is not None and last.exists() else None
     run(trainer, Pretraining(model.encoder, learning_rate), loader, resume)
     model.encoder.eval()

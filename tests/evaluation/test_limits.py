@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from sifnet.retrieval.jacobians import to_polynomial
 
 from fakes.emulator import fake_emulator
 from fakes.scenes import known_scene
@@ -23,7 +24,6 @@ from sifnet.retrieval.information import (
     sif_sd,
     solve_shared,
 )
-from sifnet.retrieval.jacobians import to_polynomial
 from sifnet.retrieval.pixels import read
 from sifnet.retrieval.prior import ATMOSPHERE_PRIOR
 from sifnet.scenes import record_of

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.forward import simulate, transfer_on_bands
+from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
@@ -49,16 +49,16 @@ def known_scene(
     rng = torch.Generator().manual_seed(seed)
     wavelength = np.arange(750.0, 770.0, step)
     fwhm = np.full(wavelength.shape, 0.26)
-    instrument = Instrument(wavelength, fwhm, emulator)
+    simulator = Simulator(emulator, Instrument(wavelength, fwhm, emulator))
     shape = (lines, samples)
     bare = (torch.arange(lines)[:, None] // 3 + torch.arange(samples) // 4) % 3 == 0
     uniform = lambda: torch.rand(shape, generator=rng)  # noqa: E731
     sif = torch.where(bare, torch.zeros(shape), 0.2 + 3.0 * uniform())
-    surface = Surface(
-        reflectance_740=torch.where(bare, 0.15 + 0.1 * uniform(), 0.25 + 0.2 * uniform()),
-        reflectance_slope=torch.where(bare, 0.0005 + 0.0005 * uniform(), 0.003 + 0.002 * uniform()),
-        reflectance_slope_ratio=0.2 + 0.6 * uniform(),
-        sif_760=sif,
+    surface = Surface.sloped(
+        torch.where(bare, 0.15 + 0.1 * uniform(), 0.25 + 0.2 * uniform()),
+        torch.where(bare, 0.0005 + 0.0005 * uniform(), 0.003 + 0.002 * uniform()),
+        0.2 + 0.6 * uniform(),
+        sif,
     )
     drift = torch.linspace(0, 1, lines)[:, None]
     full = torch.ones(lines, 1)
@@ -86,7 +86,7 @@ def known_scene(
     angles = {
         n: torch.as_tensor(np.asarray(v[1] if isinstance(v, tuple) else v), dtype=torch.float32)
         for n, v in geometry.items()
-        if n in Geometry.__dataclass_fields__
+        if n in Geometry.names()
     }
     seen = Geometry(**{n: v if v.dim() == 2 else v.expand(1, samples) for n, v in angles.items()})
     state = State(atmosphere, surface, bent)
@@ -94,10 +94,10 @@ def known_scene(
     with torch.no_grad():
         irradiance = None
         if measured_irradiance:
-            t = transfer_on_bands(atmosphere, bent, seen, emulator, instrument)
+            t = simulator.transfer(atmosphere, bent, seen)
             irradiance = torch.pi * t.ground / t.up * (0.9 + 0.1 * uniform()[..., None])
             extra["irradiance"] = (("line", "sample", "band"), irradiance.numpy())
-        radiance = simulate(state, seen, emulator, instrument, irradiance)
+        radiance = simulator.radiance(state, seen, irradiance)
         noise = noise_sd(radiance, record_of(sensor).shot_noise)
         radiance = radiance + noise * torch.randn(radiance.shape, generator=rng)
     red = torch.where(bare, radiance[..., 0] * 0.9, radiance[..., 0] * 0.15)
@@ -127,4 +127,5 @@ def _truth(state: State, shape: tuple[int, int]) -> xr.Dataset:
     def plane(value: torch.Tensor) -> tuple[tuple[str, str], NDArray[np.float32]]:
         return ("line", "sample"), value.expand(shape).numpy()
 
-    return xr.Dataset({name: plane(value) for name, value in state.items()})
+    labels = {"reflectance_740": state.surface.at_740()[0]}
+    return xr.Dataset({name: plane(value) for name, value in (*state.items(), *labels.items())})

@@ -6,6 +6,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sifnet.retrieval.jacobians import (
+    SHARED,
+    SIF,
+    from_polynomial,
+    jacobians,
+    linearise,
+    to_polynomial,
+    transfer_derivatives,
+)
 
 from fakes.emulator import fake_emulator
 from sifnet.physics.emulator import CoefficientNetwork, Emulator
@@ -25,15 +34,6 @@ from sifnet.retrieval.information import (
     solve_shared,
     surface_covariance,
     surface_gain,
-)
-from sifnet.retrieval.jacobians import (
-    SHARED,
-    SIF,
-    from_polynomial,
-    jacobians,
-    linearise,
-    to_polynomial,
-    transfer_derivatives,
 )
 
 DOUBLE = torch.float64

@@ -4,50 +4,51 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import numpy as np
-
 from sifnet.physics.emulator import Emulator
+from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.retrieval.model import instrument_for
-from sifnet.retrieval.pixels import fit_bands
+from sifnet.retrieval.pixels import fit_bands, fit_window
 from sifnet.scenes.scene import MeasuredResponse, Scene
 from sifnet.scenes.sensor import Sensor
 
 
-def shipped_emulator(scene: Scene) -> Emulator:
-    """The emulator of the air, or of space, that ships with the package.
-
-    Raises:
-        SifnetError: its file is missing.
-    """
-    return Emulator.load(space=bool(np.isposinf(scene.dataset["sensor_height"]).all()))
-
-
-def nominal_instrument(
-    scene: Scene, emulator: Emulator, window: tuple[float, float] | None = None
-) -> Instrument:
+def simulator_of(
+    scene: Scene, emulator: Emulator | None = None, window: tuple[float, float] | None = None
+) -> Simulator:
     """A scene's bands within a window (nm), with the shifts and widths usual for its sensor.
 
-    It takes a second to build and belongs to the sensor, so the latest few are kept.
+    An instrument takes a second to build and belongs to the sensor, so the latest few are kept.
+
+    Args:
+        emulator: that of the air, or of space, that ships with the package by default.
 
     Raises:
         SifnetError: too few bands, or bands that do not suit the emulator.
     """
-    bands = fit_bands(scene.wavelength, window or scene.sensor.window)
-    return _instrument(
+    if emulator is None:
+        emulator = _shipped(scene.space)
+    bands = fit_bands(scene.wavelength, fit_window(scene, emulator, window))
+    instrument = _instrument(
+        scene.sensor,
         tuple(scene.wavelength[bands]),
         tuple(scene.fwhm[bands]),
-        scene.sensor,
-        emulator,
+        emulator.requires_grad_(False),
         scene.response(bands),
     )
+    return Simulator(emulator, instrument)
+
+
+@lru_cache(maxsize=2)
+def _shipped(space: bool) -> Emulator:
+    return Emulator.load(space=space)
 
 
 @lru_cache(maxsize=4)
 def _instrument(
+    sensor: Sensor,
     wavelength: tuple[float, ...],
     fwhm: tuple[float, ...],
-    sensor: Sensor,
     emulator: Emulator,
     response: MeasuredResponse | None,
 ) -> Instrument:

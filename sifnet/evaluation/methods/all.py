@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from sifnet.errors import SifnetError
-from sifnet.evaluation.methods import nominal_instrument, shipped_emulator
+from sifnet.evaluation.methods import simulator_of
 from sifnet.evaluation.methods.fld import WINDOW, Method, fld_scene
 from sifnet.evaluation.methods.optimal_estimation import optimal_estimation_scene
 from sifnet.evaluation.methods.spectral_fitting import spectral_fitting_scene
@@ -114,7 +114,7 @@ def _methods(
     if model is not None:
         ours = partial(retrieve, scene, model, atmosphere=atmosphere)
         methods |= {"sifnet": ours, "sifnet, encoder only": partial(ours, refine=False)}
-    emulator = shipped_emulator(scene) if model is None else model.emulator
+    emulator = None if model is None else model.emulator
     given: dict[str, Any] = {"emulator": emulator, "atmosphere": atmosphere}
     for name in get_args(Method):
         fld = partial(fld_scene, scene, name, **given)
@@ -129,9 +129,9 @@ def _methods(
     methods["optimal estimation, shared"] = partial(estimation, scene, shared=True)
     # Matrices of the sensor are built once for many scenes: they are not in anybody's time.
     with suppress(SifnetError):  # a method that cannot be used says so when it is run
-        nominal_instrument(scene, emulator)
+        simulator_of(scene, emulator)
         if scene.irradiance is None:
-            nominal_instrument(scene, emulator, WINDOW)
+            simulator_of(scene, emulator, WINDOW)
     return methods
 
 

@@ -18,12 +18,11 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from sifnet.errors import SifnetError
-from sifnet.evaluation.methods import nominal_instrument, shipped_emulator
+from sifnet.evaluation.methods import simulator_of
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.forward import transfer_on_bands
-from sifnet.physics.instrument import Instrument
+from sifnet.physics.forward import Simulator
 from sifnet.physics.state import SensorState
-from sifnet.retrieval.pixels import Pixels, fit_bands, strips
+from sifnet.retrieval.pixels import Pixels, fit_bands, fit_window, strips
 from sifnet.scenes.scene import Flag, Scene
 
 Array = NDArray[np.float64]
@@ -179,14 +178,12 @@ def fld_scene(
     """
     if scene.irradiance is not None:
         return _from_measured(scene, method)
-    emulator = emulator or shipped_emulator(scene)
-    instrument = nominal_instrument(scene, emulator, WINDOW)
-    shape = (STRIP, scene.shape[1])
+    simulator = simulator_of(scene, emulator, WINDOW)
+    options = {"ranges": simulator.emulator.ranges, "atmosphere": atmosphere}
+    window = fit_window(scene, simulator.emulator, WINDOW)
     rows = []
-    for lines, pixels in strips(
-        scene, shape, window=WINDOW, ranges=emulator.ranges, atmosphere=atmosphere
-    ):
-        terms = _terms(pixels, method, emulator, instrument)
+    for lines, pixels in strips(scene, (STRIP, scene.shape[1]), window=window, **options):
+        terms = _terms(pixels, method, simulator)
         rows.append(terms[:, : lines.stop - lines.start])
     inside, ground, up, apparent, k, ndvi = np.concatenate(rows, axis=1)
     if bare_ground:
@@ -204,13 +201,13 @@ def _from_measured(scene: Scene, method: Method) -> Array:
 
 
 @torch.no_grad()
-def _terms(pixels: Pixels, method: Method, emulator: Emulator, instrument: Instrument) -> Array:
+def _terms(pixels: Pixels, method: Method, simulator: Simulator) -> Array:
     """(6, line, sample) of one patch: L, ground, up inside; r*, k of ``filling``; NDVI."""
     nominal = torch.zeros_like(pixels.geometry.solar_zenith_angle)
     sensor = SensorState(nominal, nominal)
-    t = transfer_on_bands(pixels.prior.mean, sensor, pixels.geometry, emulator, instrument)
+    t = simulator.transfer(pixels.prior.mean, sensor, pixels.geometry)
     t = t.map(lambda x: x.double())
-    shoulders = Shoulders.choose(instrument.wavelength.numpy(), t.ground.numpy(), method)
+    shoulders = Shoulders.choose(simulator.instrument.wavelength.numpy(), t.ground.numpy(), method)
     radiance = pixels.radiance.double() - t.path
     # Bounces are second order: the reflectance they need is taken without them.
     level = torch.as_tensor(shoulders.across(radiance.numpy(), t.ground.numpy()))[..., None]

@@ -20,11 +20,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sifnet.evaluation.limits import COUNT, Maps, Point, Problem, over_patches
+from sifnet.evaluation.limits import Maps, Point, Problem, over_patches
+from sifnet.physics.derivatives import SHARED
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.fields import TensorFields
-from sifnet.retrieval.information import solve_shared, surface_gain
-from sifnet.retrieval.jacobians import SIF
+from sifnet.physics.surface import SIF, Surface
+from sifnet.retrieval.information import AIR, SENSOR, solve_shared, surface_gain
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.refinement import solve_small
 from sifnet.scenes.scene import Scene
@@ -70,9 +71,16 @@ def _jointly(problem: Problem) -> Maps:
 def _one_by_one(problem: Problem) -> Maps:
     """Every usable pixel as a patch of its own; the prior is linearised once a column."""
     pixels, usable = problem.pixels, problem.pixels.usable
-    found = most_probable(replace(problem, pixels=_apart(pixels)), _point_apart(problem.prior(),
-                          usable))  # fmt: skip
-    return tuple(torch.full_like(pixels.ndvi, torch.nan).masked_scatter(usable, x) for x in found)
+    point = problem.prior()
+    alone = Point(
+        _alone(point.deviation[:, None], usable)[:, 0],
+        point.surface.map(lambda x: _alone(x, usable)),
+        point.blocks.map(lambda x: _alone(x, usable)),
+    )
+    return tuple(
+        torch.full_like(pixels.ndvi, torch.nan).masked_scatter(usable, values)
+        for values in most_probable(replace(problem, pixels=_apart(pixels)), alone)
+    )
 
 
 def most_probable(problem: Problem, point: Point) -> Maps:
@@ -93,16 +101,19 @@ def most_probable(problem: Problem, point: Point) -> Maps:
         done = converged | (iteration == ITERATIONS)
         if done.any():
             last = torch.where(converged[:, None, None], step.surface[..., SIF], 0.0).to(sif)
-            sif[active[done]] = (point.surface[..., SIF] + last)[done]
-            sd[active[done]] = _some_pixels(problem, done).uncertainty(_some(point, done))
+            sif[active[done]] = (point.surface.sif_760 + last)[done]
+            sd[active[done]] = replace(problem, pixels=_some(problem.pixels, done)).uncertainty(
+                _some(point, done)
+            )
         going = ~done
         if not going.any():
             break
-        problem, point, step = _some_pixels(problem, going), _some(point, going), _some(step, going)
+        problem = replace(problem, pixels=_some(problem.pixels, going))
+        point, step = _some(point, going), _some(step, going)
         active, cost, damping = active[going], cost[going], damping[going]
-        trial = problem.around(
-            point.deviation + step.shared, point.surface + step.surface.to(point.surface)
-        )
+        surface = point.surface.stack()
+        moved = Surface.unstack(surface + step.surface.to(surface))
+        trial = problem.around(point.deviation + step.shared, moved)
         new = _cost(problem, trial)
         better = new <= cost
         point, cost = _where(better, trial, point), torch.where(better, new, cost)
@@ -144,14 +155,11 @@ class Step(TensorFields):
 
 def _bounds(problem: Problem) -> tuple[Tensor, Tensor]:
     """Lowest and highest deviation ``patch, 1, 8``: ranges of emulator and instrument."""
-    ranges = {**problem.emulator.ranges, **problem.instrument.ranges}
+    ranges = {**problem.simulator.emulator.ranges, **problem.simulator.instrument.ranges}
     nominal = problem.state(torch.zeros_like(problem.units[:, 0]))
-    centre = (*nominal.atmosphere.items(), *nominal.sensor.items())
-    edges = [
-        torch.stack([(ranges[name][side] - value[:, 0]) for name, value in centre], dim=-1)
-        for side in (0, 1)
-    ]
-    low, high = (edge.double() / problem.units[:, 0].double() for edge in edges)
+    centre = torch.cat([nominal.atmosphere.stack(), nominal.sensor.stack()], dim=-1)[:, 0]
+    limits = centre.new_tensor([ranges[name] for name in SHARED])
+    low, high = ((edge - centre).double() / problem.units[:, 0].double() for edge in limits.T)
     return low, high
 
 
@@ -164,57 +172,31 @@ def _cost(problem: Problem, point: Point) -> Tensor:
 def _prior_cost(deviation: Tensor) -> Tensor:
     """``patch``: one atmosphere, and the sensor of every column."""
     squares = deviation**2
-    return squares[:, 0, :COUNT].sum(-1) + squares[..., COUNT:].sum((1, 2))
+    return squares[:, 0, AIR].sum(-1) + squares[..., SENSOR].sum((1, 2))
 
 
 def _some(part: Part, chosen: Tensor) -> Part:
     return part.map(lambda x: x[chosen])
 
 
-def _some_pixels(problem: Problem, chosen: Tensor) -> Problem:
-    return replace(problem, pixels=problem.pixels.map(lambda x: x[chosen]))
-
-
 def _where(condition: Tensor, one: Point, other: Point) -> Point:
     """Patch by patch."""
-    pairs = zip(one.items(), other.items(), strict=True)
-    merged = iter(
-        [
-            torch.where(condition.reshape(-1, *(1,) * (x.dim() - 1)), x, y)
-            for (_, x), (_, y) in pairs
-        ]
-    )
-    return one.map(lambda _: next(merged))
 
+    def chosen(pair: list[Tensor]) -> Tensor:
+        where = condition.reshape(-1, *(1,) * (pair[0].dim() - 1))
+        return torch.where(where, pair[0], pair[1])
 
-def _point_apart(point: Point, usable: Tensor) -> Point:
-    """Patches of 1 x 1 from the usable pixels of patches."""
-    deviation = point.deviation[:, None].expand(*usable.shape, -1)[usable]
-    return Point(
-        deviation[:, None],
-        point.surface[usable][:, None, None],
-        point.blocks.map(lambda x: x[usable][:, None, None]),
-    )
+    return Point.combine(chosen, [one, other])
 
 
 def _apart(pixels: Pixels) -> Pixels:
     """Patches of 1 x 1 from the usable pixels of patches."""
-    usable = pixels.usable
+    full = replace(
+        pixels, column=pixels.column[:, None], line_id=pixels.line_id[:, None, None]
+    ).map(lambda x: _alone(x, pixels.usable))
+    return replace(full, column=full.column[:, 0], line_id=full.line_id[:, 0, 0])
 
-    def one(value: Tensor) -> Tensor:
-        """``pixel, 1, 1, ...`` of ``patch, line, sample, ...``."""
-        return value.expand(*usable.shape, *value.shape[3:])[usable][:, None, None]
 
-    irradiance = pixels.irradiance
-    return Pixels(
-        radiance=one(pixels.radiance),
-        noise=one(pixels.noise),
-        irradiance=None if irradiance is None else one(irradiance),
-        geometry=pixels.geometry.map(one),
-        prior=pixels.prior.map(one),
-        usable=one(usable),
-        flags=one(pixels.flags),
-        ndvi=one(pixels.ndvi),
-        column=one(pixels.column[:, None])[:, 0],
-        line_id=one(pixels.line_id[:, None, None])[:, 0, 0],
-    )
+def _alone(values: Tensor, usable: Tensor) -> Tensor:
+    """``pixel, 1, 1, ...`` of ``patch, line, sample, ...``."""
+    return values.expand(*usable.shape, *values.shape[3:])[usable][:, None, None]

@@ -10,6 +10,7 @@ shifted as the radiance is: there the shift cannot be seen and does no harm.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +19,13 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from sifnet.evaluation.methods import nominal_instrument, shipped_emulator
+from sifnet.evaluation.methods import simulator_of
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.forward import transfer_on_bands
-from sifnet.physics.instrument import Instrument
+from sifnet.physics.forward import Simulator
 from sifnet.physics.state import SensorState
 from sifnet.physics.surface import CENTRE, SCALE, sif_shape
-from sifnet.retrieval.pixels import Pixels, patch_shape, strips
+from sifnet.physics.transfer import linearised, to_transfer
+from sifnet.retrieval.pixels import Pixels, fit_window, patch_shape, strips
 from sifnet.scenes.scene import Scene
 
 Array = NDArray[np.float64]
@@ -69,6 +70,16 @@ class ShiftedLight:
         return value, change
 
 
+class _Light(NamedTuple):
+    """Transfer functions as arrays, for which the closed form is the same arithmetic."""
+
+    path: Array
+    ground: Array
+    ground_bounce: Array
+    up: Array
+    up_bounce: Array
+
+
 class _Misfit:
     """Misfit of one spectrum in units of its noise, with its analytic Jacobian.
 
@@ -83,24 +94,16 @@ class _Misfit:
     def __call__(self, scaled: Array) -> Array:
         light, free = self.light, len(scaled)
         c0, c1, c2, sif, shift = UNITS * np.append(scaled, np.zeros(len(UNITS) - free))
-        (path, ground, bounce, up, up_bounce), change = light.at(shift)
+        products, changes = light.at(shift)
+        transfer: Any = _Light(*products)
         x = (light.wavelength + shift - CENTRE) / SCALE
         slope = (c1 + 2 * c2 * x) / SCALE
-        r = c0 + x * (c1 + c2 * x)
-        shape = light.shape + light.shape_slope * shift
-        f = sif * shape
-        s, s_up = bounce / ground, up_bounce / up
-        m, m_up = 1 / (1 - r * s), 1 / (1 - r * s_up)
-        simulated = path + r * m * ground + f * m_up * up
-        to_r = ground * m**2 + f * up_bounce * m_up**2
-        to_shift = (
-            change[0]
-            + r * m**2 * ((1 - 2 * r * s) * change[1] + r * change[2])
-            + f * m_up**2 * ((1 - 2 * r * s_up) * change[3] + r * change[4])
-            + to_r * slope
-            + sif * light.shape_slope * up * m_up
-        )
-        rows = np.stack([to_r, to_r * x, to_r * x**2, shape * up * m_up, to_shift])[:free]
+        reflectance, shape = c0 + x * (c1 + c2 * x), light.shape + light.shape_slope * shift
+        simulated, to_r, to_f = linearised(reflectance, sif * shape, transfer)
+        weights: Any = to_transfer(reflectance, sif * shape, transfer)
+        to_shift = sum(weight * change for weight, change in zip(weights, changes, strict=True))
+        to_shift = to_shift + to_r * slope + sif * light.shape_slope * to_f
+        rows = np.stack([to_r, to_r * x, to_r * x**2, shape * to_f, to_shift])[:free]
         self.jacobian_there = scaled.copy(), (rows * UNITS[:free, None] / self.noise).T
         return (simulated - self.radiance) / self.noise
 
@@ -155,8 +158,7 @@ def spectral_fitting_scene(
         at: (line, sample), the pixels to fit; all by default. Spectra are fitted one by one: about
             a thousand a second.
     """
-    emulator = emulator or shipped_emulator(scene)
-    instrument = nominal_instrument(scene, emulator)
+    simulator = simulator_of(scene, emulator)
     at = np.ones(scene.shape[:2], bool) if at is None else at
     sif = np.full(at.shape, np.nan)
     # Only what is asked for is read: a few lines and samples of a long scene.
@@ -166,18 +168,21 @@ def spectral_fitting_scene(
     part = Scene(scene.dataset.isel(line=lines, sample=samples))
     shape = patch_shape(part, (STRIP, samples.size))
     for window, pixels in strips(
-        part, shape, strip=STRIP, ranges=emulator.ranges, atmosphere=atmosphere
+        part,
+        shape,
+        strip=STRIP,
+        ranges=simulator.emulator.ranges,
+        window=fit_window(part, simulator.emulator),
+        atmosphere=atmosphere,
     ):
         place = np.ix_(lines[window], samples)
-        sif[place] = _fit_strip(pixels, at[place], emulator, instrument)
+        sif[place] = _fit_strip(pixels, at[place], simulator)
     return sif
 
 
-def _fit_strip(
-    pixels: Pixels, wanted: NDArray[np.bool_], emulator: Emulator, instrument: Instrument
-) -> Array:
+def _fit_strip(pixels: Pixels, wanted: NDArray[np.bool_], simulator: Simulator) -> Array:
     """(line, sample) fluorescence of the pixels of a strip that are ``wanted`` and usable."""
-    coefficients = _shifted(pixels, emulator, instrument)
+    instrument, coefficients = simulator.instrument, _shifted(pixels, simulator)
     wavelength = instrument.wavelength.double().numpy()
     around = [sif_shape(torch.as_tensor(wavelength + d)).numpy() for d in (-0.5, 0.0, 0.5)]
     low, high = instrument.shift_range
@@ -200,25 +205,20 @@ def _fit_strip(
 
 
 @torch.no_grad()
-def _shifted(pixels: Pixels, emulator: Emulator, instrument: Instrument) -> Array:
+def _shifted(pixels: Pixels, simulator: Simulator) -> Array:
     """(line, sample, node, 5 * band) coefficients of ShiftedLight; one line if lines are alike.
 
     Patches follow each other along line. The instrument is itself a Chebyshev series in the
     shift, of which its values at as many points are all there is to know.
     """
+    instrument = simulator.instrument
     count = instrument.nodes[0] if pixels.irradiance is None else 1
     points = chebyshev.chebpts1(count)
     low, high = instrument.shift_range
     shift = torch.as_tensor((low + high) / 2 + points * (high - low) / 2).to(pixels.radiance)
     shift = shift[:, None, None, None]
-    t = transfer_on_bands(
-        pixels.prior.mean,
-        SensorState(shift, torch.zeros_like(shift)),
-        pixels.geometry,
-        emulator,
-        instrument,
-        pixels.irradiance,
-    )
+    sensor = SensorState(shift, torch.zeros_like(shift))
+    t = simulator.transfer(pixels.prior.mean, sensor, pixels.geometry, pixels.irradiance)
     products = torch.stack(torch.broadcast_tensors(*(x for _, x in t.items())), dim=-2)
     values = products.flatten(-2).double().numpy()  # node, patch, line, sample, 5 * band
     coefficients = np.tensordot(np.linalg.inv(chebyshev.chebvander(points, count - 1)), values, 1)

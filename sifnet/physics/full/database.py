@@ -10,7 +10,6 @@ number asked for.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from rich.progress import (
 from scipy.stats import qmc
 
 from sifnet.errors import SifnetError
+from sifnet.files import whole, writable
 from sifnet.physics.full.atmosphere import optical_layers
 from sifnet.physics.full.radiative_transfer import MonochromaticTransfer, Observer, accurate
 from sifnet.physics.full.reduction import Reduction, snapshot
@@ -43,18 +43,9 @@ __all__ = ["GRID", "PRESMOOTHING_FWHM", "STATE", "build", "draw", "load", "produ
 Array = NDArray[np.float64]
 Arrays = dict[str, NDArray[np.floating]]
 
-STATE = (
-    "surface_pressure",
-    "temperature_offset",
-    "aot_550",
-    "aerosol_height",
-    "aerosol_type",
-    "o2_scale",
-    "solar_zenith_angle",
-    "view_zenith_angle",
-    "relative_azimuth_angle",
-    "sensor_height",
-)
+SHARED = (*Atmosphere.names(), "solar_zenith_angle")
+"""What all samples of one state share."""
+STATE = (*SHARED, "view_zenith_angle", "relative_azimuth_angle", "sensor_height")
 """Columns of the ``state`` array of a file, in units of ``physics.state``."""
 AIRBORNE_OBSERVERS, SPACE_OBSERVERS = 8, 4
 SNAPSHOTS = 128  # full states that the representative wavenumbers are learned from
@@ -113,11 +104,10 @@ class Draw:
 
 def draw(index: int, seed: int = 0) -> Draw:
     """Draw state ``index`` of the sequence that ``seed`` names; Sobol in atmosphere and sun."""
-    names = STATE[:7]
-    sequence = qmc.Sobol(len(names), scramble=True, rng=np.random.default_rng(seed))
+    sequence = qmc.Sobol(len(SHARED), scramble=True, rng=np.random.default_rng(seed))
     point = sequence.fast_forward(index).random(1)[0] if index else sequence.random(1)[0]
     values = {}
-    for name, u in zip(names, point, strict=True):
+    for name, u in zip(SHARED, point, strict=True):
         low, high = RANGES[name]
         margin = MARGIN * (high - low)
         # Nothing has a negative optical depth or zenith angle, nor a share beyond 0..1.
@@ -172,10 +162,8 @@ def _compute_block(folder: Path, block: int, seed: int) -> None:
 
 
 def _save(path: Path, arrays: Arrays, seed: int) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, seed=seed, **arrays)
-    partial.replace(path)
+    with whole(path) as partial:
+        np.savez(partial, allow_pickle=False, seed=seed, **arrays)
 
 
 def _full(folder: Path, index: int) -> Path:
@@ -195,17 +183,7 @@ def build(folder: Path, states: int, workers: int = 2, seed: int = 0, full: int 
     Raises:
         SifnetError: the folder cannot be written, or holds states of another seed.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-    except OSError as error:
-        raise SifnetError(
-            "cannot write the database",
-            file=folder,
-            found=error.strerror,
-            expected="a folder that can be written",
-            remedy="Choose another folder.",
-        ) from error
+    writable(folder)
     _check_seed(folder, seed)
     _run("every wavenumber", _compute_full, _full, folder, full, workers, seed)
     if not (folder / "reduction.npz").exists():
@@ -299,7 +277,7 @@ def load(folder: Path, *, full: bool, space: bool) -> tuple[Array, NDArray[np.fl
     states, spectra = [], []
     for path in files:
         state = _array(path, "state")
-        chosen = np.isinf(state[:, -1]) == space
+        chosen = np.isinf(state[:, STATE.index("sensor_height")]) == space
         states.append(state[chosen])
         if reduction is None:
             spectra.append(_array(path, "products")[chosen])

@@ -15,8 +15,8 @@ from sifnet.physics.full import database
 from sifnet.physics.full.samples import Samples
 from sifnet.physics.instrument import gaussian_response
 from sifnet.physics.noise import noise_sd
-from sifnet.physics.surface import sif_shape
-from sifnet.physics.transfer import PRODUCTS, TransferFunctions, at_sensor_radiance
+from sifnet.physics.surface import powers_of, sif_shape
+from sifnet.physics.transfer import PRODUCTS, TransferFunctions, at_sensor_radiance, linearised
 
 _Array = NDArray[np.floating]
 
@@ -108,14 +108,10 @@ def sif_equivalent(
     sif_760 and by the three coefficients of a quadratic reflectance. The coefficient of sif_760
     is what a retrieval with a known atmosphere would be wrong by.
     """
-    flat = torch.full_like(wavelength, reflectance)
-    sif = SIF_760 * sif_shape(wavelength)
-    radiance = at_sensor_radiance(flat, sif, exact)
-    step = 1e-4
-    slope = (at_sensor_radiance(flat + step, sif, exact) - radiance) / step
-    by_sif = at_sensor_radiance(flat, sif + sif_shape(wavelength), exact) - radiance
-    x = (wavelength - wavelength.mean()) / 10.0
-    derivatives = torch.stack([by_sif, slope, slope * x, slope * x**2], dim=-1)
+    flat, shape = torch.full_like(wavelength, reflectance), sif_shape(wavelength)
+    radiance, slope, to_sif = linearised(flat, SIF_760 * shape, exact)
+    basis = slope[..., None] * powers_of(wavelength, 3)
+    derivatives = torch.cat([(to_sif * shape)[..., None], basis], dim=-1)
     weight = 1.0 / noise_sd(radiance, SHOT_NOISE)
     solved = torch.linalg.lstsq(derivatives * weight[..., None], (error * weight)[..., None])
     return solved.solution[:, 0, 0]

@@ -30,7 +30,13 @@ from sifnet.physics.full.extension import extended
 from sifnet.physics.full.samples import Samples
 from sifnet.physics.instrument import gaussian_response
 from sifnet.physics.state import RANGES
-from sifnet.physics.transfer import PRODUCTS, SUNLIT
+from sifnet.physics.transfer import (
+    PRODUCTS,
+    SUNLIT,
+    TransferFunctions,
+    at_sensor_radiance,
+    to_transfer,
+)
 
 _Array = NDArray[np.floating]
 
@@ -100,7 +106,7 @@ def fit_samples(
 ) -> Emulator:
     """Fit an emulator to samples; its metadata tells ranges, counts, settings and versions."""
     torch.manual_seed(settings.seed)
-    space = bool(np.isinf(samples.state[0, -1]))
+    space = bool(np.isinf(samples.columns(["sensor_height"])).all())
     basis, coefficients = compress(samples, settings.components)
     features = state_features(samples.atmosphere(), samples.geometry(), space=space)
     size = {
@@ -300,38 +306,16 @@ class _Loss:
         exact = self.exact[batch]
         # Any ground may be met, dark ones too; products are per cos(SZA), hence the 2.
         reflectance = 0.03 * (0.7 / 0.03) ** torch.rand(len(batch), 1)
-        radiance, derivatives = _linearised_radiance(exact, reflectance, sif=2.0)
+        sif, transfer = torch.full_like(reflectance, 2.0), TransferFunctions(*exact.unbind(1))
+        # In these derivatives the loss is quadratic in the coefficients; the closed form itself
+        # has poles where an unfinished fit predicts no ground signal at all.
+        derivatives = to_transfer(reflectance, sif, transfer).stack().movedim(-1, 1)
+        radiance = at_sensor_radiance(reflectance, sif, transfer)
         error = ((predicted - exact) * derivatives).sum(1) / radiance
         relative = error.square().mean()
         fine = (coefficients - self.target[batch]) * self.sample_weight[batch, None, None]
         fine_error = fine.square().sum() / (len(batch) * products * self.wavelengths)
         return relative + self.fine_weight * fine_error, float(relative.detach())
-
-
-def _linearised_radiance(
-    products: Tensor, reflectance: Tensor, sif: float
-) -> tuple[Tensor, Tensor]:
-    """Radiance ``sample, band`` and its derivatives by the products ``sample, 5, band``.
-
-    With x = 1 / (1 - R s), dL/d(ground) = R x^2 (1 - 2 R s) and dL/d(ground_bounce) = R^2 x^2. A
-    loss in these is quadratic in the coefficients; the closed form itself has poles where an
-    unfinished fit predicts no ground signal at all.
-    """
-    path, ground, ground_bounce, up, up_bounce = products.unbind(1)
-    sunlit, emitted = reflectance * ground_bounce / ground, reflectance * up_bounce / up
-    x, y = 1.0 / (1.0 - sunlit), 1.0 / (1.0 - emitted)
-    radiance = path + reflectance * ground * x + sif * up * y
-    derivatives = torch.stack(
-        [
-            torch.ones_like(path),
-            reflectance * x**2 * (1.0 - 2.0 * sunlit),
-            reflectance**2 * x**2,
-            sif * y**2 * (1.0 - 2.0 * emitted),
-            sif * reflectance * y**2,
-        ],
-        dim=1,
-    )
-    return radiance, derivatives
 
 
 def covered_ranges(samples: Samples) -> dict[str, tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +14,6 @@ from numpy.typing import NDArray
 from sifnet.physics.full import database
 from sifnet.physics.state import RANGES, Atmosphere, Geometry
 from sifnet.physics.transfer import TransferFunctions
-
-SHARED = 7  # leading columns of the state that all samples of one atmosphere and sun share
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Samples:
     @cached_property
     def atmosphere_index(self) -> NDArray[np.intp]:
         """Number of the atmosphere and sun that a sample belongs to, ``sample``."""
-        _, index = np.unique(self.state[:, :SHARED], axis=0, return_inverse=True)
+        _, index = np.unique(self.columns(database.SHARED), axis=0, return_inverse=True)
         return index.ravel()
 
     @property
@@ -70,19 +69,24 @@ class Samples:
             inside &= ((values >= low) & (values <= high)) | np.isinf(values)
         return self.select(inside)
 
+    def columns(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Some parameters of the states, ``sample, name``."""
+        return self.state[:, [database.STATE.index(name) for name in names]]
+
     def atmosphere(self) -> Atmosphere:
         """The atmospheres, ``sample``, in float64."""
-        return Atmosphere(*torch.as_tensor(self.state[:, :6]).unbind(-1))
+        return Atmosphere.unstack(torch.as_tensor(self.columns(Atmosphere.names())))
 
     def geometry(self) -> Geometry:
         """The geometries, ``sample``, in float64; at 1 AU."""
-        sza, vza, raa, height = torch.as_tensor(self.state[:, 6:]).unbind(-1)
-        return Geometry(sza, vza, raa, height, torch.ones_like(sza))
+        *angles, distance = Geometry.names()
+        values = torch.as_tensor(self.columns(angles))
+        return Geometry(*values.unbind(-1), **{distance: torch.ones_like(values[:, 0])})
 
     @property
     def cos_sza(self) -> NDArray[np.float64]:
         """Cosine of the solar zenith angle, ``sample``."""
-        return np.cos(np.radians(self.state[:, 6]))
+        return np.cos(np.radians(self.columns(["solar_zenith_angle"])[:, 0]))
 
     def transfer(self, matrix: NDArray[np.floating]) -> TransferFunctions:
         """Transfer functions ``sample, band`` (float64) through responses ``band, wavelength``."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from sifnet.retrieval.jacobians import SHARED
 
 from fakes.emulator import fake_emulator
 from fakes.scenes import KnownScene, known_scene
@@ -21,7 +22,6 @@ from sifnet.physics.instrument import Instrument
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
-from sifnet.retrieval.jacobians import SHARED
 from sifnet.retrieval.pixels import Pixels
 
 DRAWS, SHAPE = 160, (3, 4)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+from sifnet.retrieval.jacobians import to_polynomial
 
 from fakes.emulator import fake_emulator
 from fakes.scenes import known_scene
@@ -20,7 +21,6 @@ from sifnet.physics.forward import simulate
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface, sif_shape
-from sifnet.retrieval.jacobians import to_polynomial
 from sifnet.retrieval.pixels import read
 from sifnet.scenes import open_scene
 from sifnet.scenes.scene import Flag, Scene

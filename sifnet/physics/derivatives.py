@@ -1,0 +1,110 @@
+"""Derivatives of radiance to the state: closed form for the surface, autodiff for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from sifnet.physics.forward import Simulator
+from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
+from sifnet.physics.surface import CENTRE, SCALE, ShapePrior, Surface, powers_of, sif_shape
+from sifnet.physics.transfer import TransferFunctions, linearised, to_transfer
+
+SHARED = (*Atmosphere.names(), *SensorState.names())
+"""What the pixels of a patch or column share, in the order of derivatives to it."""
+
+
+def jacobians(
+    simulator: Simulator,
+    state: State,
+    geometry: Geometry,
+    irradiance: Tensor | None = None,
+    shape_prior: ShapePrior | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Radiance ``..., band``, its derivatives to the surface ``..., band, 4`` and to SHARED.
+
+    See ``Simulator.radiance`` for the arguments.
+    """
+    transfer, changes = transfer_derivatives(simulator, state, geometry, irradiance)
+    wavelength = simulator.wavelength(state.sensor)
+    basis = powers_of(wavelength, len(Surface.names()) - 1)
+    if shape_prior is not None:
+        basis = basis * shape_prior.gain[..., None]
+    *coefficients, sif_760 = state.surface.stack()[..., None, :].unbind(-1)
+    shape = sif_shape(wavelength)
+    reflectance, sif = (basis * torch.stack(coefficients, -1)).sum(-1), sif_760 * shape
+    radiance = linearised(reflectance, sif, transfer)
+    to_sif = radiance.to_sif * shape
+    to_surface = torch.cat([radiance.to_reflectance[..., None] * basis, to_sif[..., None]], -1)
+    to_shared = torch.zeros(())
+    weights = to_transfer(reflectance, sif, transfer)
+    for (_, weight), change in zip(weights.items(), changes, strict=True):
+        to_shared = to_shared + weight[..., None] * change
+    # Reflectance and emission are sampled at shifted bands.
+    x, surface = (wavelength - CENTRE) / SCALE, state.surface
+    slope = surface.reflectance_linear[..., None] + 2 * surface.reflectance_quadratic[..., None] * x
+    shape_slope = sif_shape(wavelength + 0.5) - sif_shape(wavelength - 0.5)  # nm-1
+    moved = to_surface[..., 0] * slope / SCALE + to_sif * sif_760 * shape_slope / shape
+    to_shared[..., SHARED.index("wavelength_shift")] += moved
+    return radiance.value, to_surface, to_shared
+
+
+def transfer_derivatives(
+    simulator: Simulator, state: State, geometry: Geometry, irradiance: Tensor | None = None
+) -> tuple[TransferFunctions, list[Tensor]]:
+    """Transfer functions on bands and, for each, derivatives to SHARED ``..., band, 8``.
+
+    Forward-mode derivatives, one for each parameter: rows of the batch do not mix. Without
+    measured irradiance they go through the emulator alone, in its few components: the instrument
+    is linear in these.
+    """
+    air, sensor, angles = (
+        [value for _, value in part.items()] for part in (state.atmosphere, state.sensor, geometry)
+    )
+    if irradiance is not None:
+
+        def on_bands(*x: Tensor) -> TransferFunctions:
+            parts = Atmosphere(*x[: len(air)]), SensorState(*x[len(air) :])
+            return simulator.transfer(*parts, geometry, irradiance)
+
+        alike = torch.broadcast_tensors(*air, *sensor, geometry.solar_zenith_angle)
+        return _forward_derivatives(on_bands, alike[:-1])
+
+    # Air and sight alone: where a patch has one of each, its columns need no more.
+    alike = torch.broadcast_tensors(*air, *angles)
+    components, to_air = _forward_derivatives(
+        lambda *x: simulator.emulator(Atmosphere(*x), geometry), alike[: len(air)]
+    )
+    alike = torch.broadcast_tensors(*air, *sensor, geometry.solar_zenith_angle)
+    sensor = list(alike[len(air) : -1])
+    transfer, to_sensor = _forward_derivatives(
+        lambda *x: simulator.instrument(components, SensorState(*x)), sensor
+    )
+    # One sensor for all six derivatives to the air.
+    apart = SensorState(*(value[..., None] for value in sensor))
+    by_air = simulator.instrument(TransferFunctions(*(change.mT for change in to_air)), apart)
+    pairs = zip(by_air.items(), to_sensor, strict=True)
+    return transfer, [torch.cat([change, own.mT], dim=-2).mT for (_, change), own in pairs]
+
+
+def _forward_derivatives(
+    function: Callable[..., TransferFunctions], values: Sequence[Tensor]
+) -> tuple[TransferFunctions, list[Tensor]]:
+    """Outputs ``..., n`` and their derivatives ``..., n, parameter`` to values, all ``...``.
+
+    The directions are a leading axis of the batch, so that the instrument stays one product.
+    """
+    with forward_ad.dual_level():
+        duals = []
+        for i, value in enumerate(values):
+            direction = torch.zeros(len(values), *value.shape).to(value)
+            direction[i] = 1.0
+            repeated = value.expand(direction.shape).contiguous()
+            duals.append(forward_ad.make_dual(repeated, direction))
+        pairs = [forward_ad.unpack_dual(output) for _, output in function(*duals).items()]
+    changes = [torch.zeros_like(x) if change is None else change for x, change in pairs]
+    outputs = TransferFunctions(*(x[0] for x, _ in pairs))
+    return outputs, [change.movedim(0, -1) for change in changes]
