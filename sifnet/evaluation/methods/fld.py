@@ -10,7 +10,7 @@ with the light the simulation assumes, so there they may be anchored to bare gro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -179,7 +179,7 @@ def fld_scene(
     if scene.irradiance is not None:
         return _from_measured(scene, method)
     simulator = simulator_of(scene, emulator, WINDOW)
-    options = {"ranges": simulator.emulator.ranges, "atmosphere": atmosphere}
+    options: dict[str, Any] = {"ranges": simulator.emulator.ranges, "atmosphere": atmosphere}
     window = fit_window(scene, simulator.emulator, WINDOW)
     rows = []
     for lines, pixels in strips(scene, (STRIP, scene.shape[1]), window=window, **options):
