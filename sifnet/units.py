@@ -37,11 +37,6 @@ def _refractive_index(vacuum_nm: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 + 1e-8 * (8342.13 + 2406030.0 / (130.0 - sigma2) + 15997.0 / (38.9 - sigma2))
 
 
-def nm_to_wavenumber(vacuum_nm: ArrayLike) -> NDArray[np.float64]:
-    """Wavenumber, cm-1, of a vacuum wavelength, nm."""
-    return 1e7 / np.asarray(vacuum_nm, dtype=float)
-
-
 def standard_pressure(elevation_km: ArrayLike) -> NDArray[np.float64]:
     """Pressure, hPa, of the US Standard Atmosphere 1976 at a height below 11 km."""
     return 1013.25 * (1 - np.asarray(elevation_km, dtype=float) * 6.5 / 288.15) ** 5.25588

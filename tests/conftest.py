@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+# Before anything of sifnet is imported: shapes in signatures are checked by the test run only.
+install_import_hook(["sifnet.physics", "sifnet.retrieval"], "shapes.checked")
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -143,9 +143,9 @@ def compare(
         SifnetError: product and truth do not match, or the scene is not where it was.
     """
     result = product if isinstance(product, xr.Dataset) else read(product)
-    known = truth if isinstance(truth, xr.Dataset) else read(truth)
+    reference = truth if isinstance(truth, xr.Dataset) else read(truth)
     estimate = result["sif_760"].values.astype(float)
-    true = known["sif_760"].values.astype(float)
+    true = reference["sif_760"].values.astype(float)
     if true.shape != estimate.shape:
         raise SifnetError(
             "product and truth do not belong together",
@@ -177,7 +177,7 @@ def compare(
             expected="at least one",
             remedy="See the flags of the product (its PNG lists them).",
         )
-    bare = known["bare_soil"].values.astype(bool) if "bare_soil" in known else None
+    bare = reference["bare_soil"].values.astype(bool) if "bare_soil" in reference else None
     return Comparison(estimates, true, bare, used & np.isfinite(estimate), bounds)
 
 

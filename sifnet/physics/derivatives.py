@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
 
@@ -21,9 +22,13 @@ def jacobians(
     simulator: Simulator,
     state: State,
     geometry: Geometry,
-    irradiance: Tensor | None = None,
+    irradiance: Float[Tensor, "*#batch band"] | None = None,
     shape_prior: ShapePrior | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[
+    Float[Tensor, "*batch band"],
+    Float[Tensor, "*batch band surface"],
+    Float[Tensor, "*batch band shared"],
+]:
     """Radiance ``..., band``, its derivatives to the surface ``..., band, 4`` and to SHARED.
 
     See ``Simulator.radiance`` for the arguments.

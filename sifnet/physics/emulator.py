@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
@@ -123,11 +124,6 @@ class Emulator(nn.Module):
         path, ground, ground_bounce, up, up_bounce = coefficients.unbind(-2)
         return TransferFunctions(path * sun, ground * sun, ground_bounce * sun, up, up_bounce)
 
-    def spectra(self, t: TransferFunctions) -> TransferFunctions:
-        """Components to spectra on ``grid``, ``..., wavelength``."""
-        on_grid = {name: getattr(t, name) @ self.basis[i] for i, name in enumerate(PRODUCTS)}
-        return TransferFunctions(**on_grid)
-
     def check(self, atmosphere: Atmosphere, geometry: Geometry) -> None:
         """Refuse states outside the database it was fitted on.
 
@@ -145,10 +141,6 @@ class Emulator(nn.Module):
             )
         check_ranges(atmosphere, self.ranges)
         check_ranges(geometry, self.ranges)
-
-    def describe(self) -> str:
-        """Ranges, sample counts and measured error, as text."""
-        return json.dumps(self.metadata, indent=2)
 
     def save(self, path: Path) -> None:
         """Write arrays and metadata to an ``npz`` file, without pickle."""
@@ -187,7 +179,9 @@ class Emulator(nn.Module):
             ) from error
 
 
-def state_features(atmosphere: Atmosphere, geometry: Geometry, *, space: bool) -> Tensor:
+def state_features(
+    atmosphere: Atmosphere, geometry: Geometry, *, space: bool
+) -> Float[Tensor, "*batch feature"]:
     """What the logarithms of the products depend on nearly linearly, ``..., feature``.
 
     Air masses 1/mu0 and 1/mu; the air and the aerosol between ground and sensor; p sqrt(air mass),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sifnet.physics.emulator import Emulator
@@ -33,9 +34,9 @@ class Simulator:
         self,
         state: State,
         geometry: Geometry,
-        irradiance: Tensor | None = None,
+        irradiance: Float[Tensor, "*#batch band"] | None = None,
         shape_prior: ShapePrior | None = None,
-    ) -> Tensor:
+    ) -> Float[Tensor, "*batch band"]:
         """Radiance at the sensor, mW m-2 nm-1 sr-1, ``..., band``; batch shapes broadcast.
 
         Args:
@@ -51,7 +52,7 @@ class Simulator:
             reflectance = reflectance * shape_prior.gain
         return at_sensor_radiance(reflectance, sif, transfer)
 
-    def wavelength(self, sensor: SensorState) -> Tensor:
+    def wavelength(self, sensor: SensorState) -> Float[Tensor, "*batch band"]:
         """Band centres under a sensor state, nm, ``..., band``."""
         return self.instrument.wavelength + sensor.wavelength_shift[..., None]
 
@@ -60,7 +61,7 @@ class Simulator:
         atmosphere: Atmosphere,
         sensor: SensorState,
         geometry: Geometry,
-        irradiance: Tensor | None = None,
+        irradiance: Float[Tensor, "*#batch band"] | None = None,
     ) -> TransferFunctions:
         """Transfer functions on the sensor's bands, ``..., band``, from measured light if given."""
         if irradiance is not None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
@@ -122,12 +123,15 @@ class Instrument(nn.Module):
         return TransferFunctions(**on_bands)
 
 
-def gaussian_response(grid: _Array, centre: _Array, fwhm: _Array) -> NDArray[np.float64]:
+def gaussian_response(
+    grid: Float[np.ndarray, wavelength],
+    centre: Float[np.ndarray, band],
+    fwhm: Float[np.ndarray, band],
+) -> Float[np.ndarray, "band wavelength"]:
     """Gaussian responses ``band, wavelength`` that sum to one on the grid; widths are FWHM."""
     x = (grid - centre[:, None]) / (fwhm[:, None] * _SIGMA_PER_FWHM)
     weights = np.exp(-0.5 * np.asarray(x, np.float64) ** 2)
-    response: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
-    return response
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -183,12 +187,12 @@ class _Bands:
 
 
 def covered(
-    centre: _Array,
-    fwhm: _Array,
-    grid: _Array,
+    centre: Float[np.ndarray, band],
+    fwhm: Float[np.ndarray, band],
+    grid: Float[np.ndarray, wavelength],
     shift_range: tuple[float, float],
     fwhm_range: tuple[float, float],
-) -> NDArray[np.bool_]:
+) -> Bool[np.ndarray, band]:
     """(band) whether bands lie on a grid with their wings, however they are shifted and widened."""
     reach = _REACH * (fwhm + fwhm_range[1])
     low, high = centre - reach + shift_range[0], centre + reach + shift_range[1]

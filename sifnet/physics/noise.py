@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 DARKEST = 1.0  # mW m-2 nm-1 sr-1, below which detector noise is taken not to fall further
 
 
-def noise_sd(radiance: Tensor, shot_noise: float) -> Tensor:
+def noise_sd(radiance: Float[Tensor, "*shape"], shot_noise: float) -> Float[Tensor, "*shape"]:
     """Standard deviation k sqrt(L) of the noise, mW m-2 nm-1 sr-1, same shape as ``radiance``.
 
     Args:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sifnet.errors import SifnetError
@@ -119,11 +120,11 @@ class AtmospherePrior(TensorFields):
     mean: Atmosphere
     sd: Atmosphere
 
-    def deviation(self, atmosphere: Atmosphere) -> Tensor:
+    def deviation(self, atmosphere: Atmosphere) -> Float[Tensor, "*batch field"]:
         """(x - mean) / sd, ``..., field``."""
         return (atmosphere.stack() - self.mean.stack()) / self.sd.stack()
 
-    def at(self, deviation: Tensor, ranges: Ranges) -> Atmosphere:
+    def at(self, deviation: Float[Tensor, "*batch field"], ranges: Ranges) -> Atmosphere:
         """mean + sd deviation of ``..., field``, kept within the ranges."""
         return within(Atmosphere.unstack(self.mean.stack() + self.sd.stack() * deviation), ranges)
 
@@ -154,7 +155,9 @@ def check_ranges(part: TensorFields, ranges: Ranges = RANGES) -> None:
             )
 
 
-def outside(name: str, value: Tensor, low: float, high: float) -> Tensor:
+def outside(
+    name: str, value: Float[Tensor, "*shape"], low: float, high: float
+) -> Bool[Tensor, "*shape"]:
     """Boolean ``...``: where a parameter is outside ``low..high`` or not a number.
 
     Space (``inf``) is a valid ``sensor_height``; limits are widened by 1e-6 of their span so

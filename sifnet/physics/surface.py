@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sifnet.files import data_file
@@ -62,7 +63,9 @@ class Surface(TensorFields):
             sif_760,
         )
 
-    def spectra(self, wavelength: Tensor) -> tuple[Tensor, Tensor]:
+    def spectra(
+        self, wavelength: Float[Tensor, "*#batch band"]
+    ) -> tuple[Float[Tensor, "*batch band"], Float[Tensor, "*batch band"]]:
         """Reflectance and fluorescence (mW m-2 nm-1 sr-1), each ``..., band``.
 
         Args:
@@ -73,7 +76,7 @@ class Surface(TensorFields):
         reflectance = self.reflectance_760[..., None] + curve * x
         return reflectance, self.sif_760[..., None] * sif_shape(wavelength)
 
-    def at_740(self) -> tuple[Tensor, Tensor]:
+    def at_740(self) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
         """Reflectance at 740 nm and its slope there (nm-1), each ``...``: the labels of a map."""
         away = self.shifted(torch.full_like(self.reflectance_760, 740.0 - CENTRE))
         return away.reflectance_760, away.reflectance_linear / SCALE
@@ -96,7 +99,9 @@ SIF = Surface.names().index("sif_760")
 """Place of fluorescence where the parameters of a surface are stacked, the last."""
 
 
-def powers_of(wavelength: Tensor, count: int) -> Tensor:
+def powers_of(
+    wavelength: Float[Tensor, "*batch band"], count: int
+) -> Float[Tensor, "*batch band {count}"]:
     """``..., band, count``: 1, x, x^2 ... of x = (wavelength - CENTRE) / SCALE."""
     x = (wavelength - CENTRE) / SCALE
     return torch.stack([x**power for power in range(count)], dim=-1)
@@ -126,7 +131,9 @@ class ShapePrior(TensorFields):
     at_740: Tensor
     unusual: Tensor
 
-    def matrix(self, reflectance_760: Tensor) -> Tensor:
+    def matrix(
+        self, reflectance_760: Float[Tensor, "*#batch"]
+    ) -> Float[Tensor, "*batch surface surface"]:
         """Prior precision of a stacked surface, ``..., 4, 4``, at a level ``...``."""
         level = reflectance_760.clamp_min(DARKEST)[..., None]
         one_one, one_two, two_two = (self.precision / level**2).unbind(-1)
@@ -138,7 +145,7 @@ class ShapePrior(TensorFields):
         prior[..., SIF, SIF] += 1.0 / self.sif_760[..., 1] ** 2
         return prior
 
-    def mean(self, reflectance_760: Tensor) -> Tensor:
+    def mean(self, reflectance_760: Float[Tensor, "*#batch"]) -> Float[Tensor, "*batch surface"]:
         """Where a stacked surface is expected, ``..., 4``; the prior says nothing of its level."""
         sif = self.sif_760[..., :1]
         level = reflectance_760.clamp_min(DARKEST)[..., None]
@@ -150,7 +157,7 @@ class ShapePrior(TensorFields):
         return gain * level, gain * (slope + steepness * level)
 
 
-def sif_shape(wavelength: Tensor) -> Tensor:
+def sif_shape(wavelength: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Emission relative to 760 nm, same shape as ``wavelength`` (nm); differentiable.
 
     The mean of 100 SCOPE canopies (``data/sif_shape.csv``), linear between its 1 nm nodes, which

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+from jaxtyping import Float
 from torch import Tensor
 
 from sifnet.physics.fields import TensorFields
 
+Spectra = TypeVar("Spectra", Tensor, np.ndarray)  # the closed form is the same arithmetic
 SUNLIT = 3
 """How many of the first products carry sunlight."""
 
@@ -54,7 +57,11 @@ class Radiance(NamedTuple):
     to_sif: Tensor
 
 
-def at_sensor_radiance(reflectance: Tensor, sif: Tensor, t: TransferFunctions) -> Tensor:
+def at_sensor_radiance(
+    reflectance: Float[Tensor, "*#batch band"],
+    sif: Float[Tensor, "*#batch band"],
+    t: TransferFunctions,
+) -> Float[Tensor, "*batch band"]:
     """Radiance at the sensor, mW m-2 nm-1 sr-1, ``..., band``.
 
     L = path + R ground / (1 - R s) + F up / (1 - R s'),  s = ground_bounce / ground,
@@ -70,7 +77,11 @@ def at_sensor_radiance(reflectance: Tensor, sif: Tensor, t: TransferFunctions) -
     return linearised(reflectance, sif, t).value
 
 
-def linearised(reflectance: Tensor, sif: Tensor, t: TransferFunctions) -> Radiance:
+def linearised(
+    reflectance: Float[Spectra, "*#batch band"],
+    sif: Float[Spectra, "*#batch band"],
+    t: TransferFunctions,
+) -> Radiance:
     """``at_sensor_radiance`` with its derivatives to the ground.
 
     With m = 1 / (1 - R s): dL/dR = ground m^2 + F up_bounce m'^2, dL/dF = up m'.
@@ -81,7 +92,11 @@ def linearised(reflectance: Tensor, sif: Tensor, t: TransferFunctions) -> Radian
     return Radiance(value, ground * m + sif * t.up_bounce * m_up**2, up)
 
 
-def to_transfer(reflectance: Tensor, sif: Tensor, t: TransferFunctions) -> TransferFunctions:
+def to_transfer(
+    reflectance: Float[Spectra, "*#batch band"],
+    sif: Float[Spectra, "*#batch band"],
+    t: TransferFunctions,
+) -> TransferFunctions:
     """Derivatives of radiance to each transfer function, ``..., band``.
 
     R G / (1 - R B / G) has the derivatives R m^2 (1 - 2 R s) to G and (R m)^2 to B.
@@ -96,7 +111,7 @@ def to_transfer(reflectance: Tensor, sif: Tensor, t: TransferFunctions) -> Trans
     )
 
 
-def _bounces(reflectance: Tensor, t: TransferFunctions) -> tuple[Tensor, Tensor]:
+def _bounces(reflectance: Any, t: TransferFunctions) -> tuple[Any, Any]:
     """1 / (1 - R s) of sunlight and of emission, ``..., band``."""
     m = 1.0 / (1.0 - reflectance * (t.ground_bounce / t.ground))
     return m, 1.0 / (1.0 - reflectance * (t.up_bounce / t.up))

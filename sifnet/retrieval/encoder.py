@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sifnet.physics.fields import Ranges, TensorFields
@@ -118,7 +119,7 @@ class Features(nn.Module):
         self.projection.copy_(vectors / noise[:, None] / torch.sqrt(variance.clamp(min=1e-3)))
 
 
-def log_spectrum(pixels: Pixels) -> Tensor:
+def log_spectrum(pixels: Pixels) -> Float[Tensor, "patch line sample spectrum"]:
     """Log radiance, and log irradiance beside it where it was measured, ``..., spectrum``.
 
     An expected shape of reflectance is divided out: what is left looks like level ground.
@@ -169,7 +170,7 @@ class Encoder(nn.Module):
         sensor = self.sensor(latent, pixels)
         return State(atmosphere, self.surface(latent, pixels, atmosphere, sensor), sensor)
 
-    def latent(self, pixels: Pixels) -> Tensor:
+    def latent(self, pixels: Pixels) -> Float[Tensor, "patch line sample latent"]:
         """``patch, line, sample, latent``; zero where a pixel is not usable."""
         angles = geometry_features(pixels.geometry).expand(*pixels.usable.shape, -1)
         inputs = torch.cat([self.features(pixels), angles], dim=-1)[pixels.usable]
@@ -251,12 +252,18 @@ class Encoder(nn.Module):
         self.columns = nn.Parameter(unbounded.clone())
 
 
-def bounded(unbounded: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def bounded(
+    unbounded: Float[Tensor, "*shape"],
+    low: Float[Tensor, "*#shape"],
+    high: Float[Tensor, "*#shape"],
+) -> Float[Tensor, "*shape"]:
     """low + (high - low) sigmoid(u)."""
     return low + (high - low) * torch.sigmoid(unbounded)
 
 
-def unbounded(value: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def unbounded(
+    value: Float[Tensor, "*shape"], low: Float[Tensor, "*#shape"], high: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*shape"]:
     """The inverse of ``bounded``; values at or beyond a limit become 0.1 % inside it."""
     return torch.logit(((value - low) / (high - low)).clamp(1e-3, 1 - 1e-3))
 
@@ -270,7 +277,7 @@ def around_prior(step: Tensor, mean: Tensor, sd: Tensor, low: Tensor, high: Tens
     return bounded(torch.logit(m) + step * sd / ((high - low) * m * (1 - m)), low, high)
 
 
-def geometry_features(geometry: Geometry) -> Tensor:
+def geometry_features(geometry: Geometry) -> Float[Tensor, "*batch feature"]:
     """``patch, 1, sample, feature``: air masses, azimuth, share of the air below the sensor."""
     sun = torch.cos(torch.deg2rad(geometry.solar_zenith_angle))
     view = torch.cos(torch.deg2rad(geometry.view_zenith_angle))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sifnet.physics.derivatives import SHARED, jacobians
@@ -43,17 +44,19 @@ class Blocks(TensorFields):
     misfit: Tensor  # ...: z'z
 
 
-def surface_gain(blocks: Blocks) -> Tensor:
+def surface_gain(blocks: Blocks) -> Float[Tensor, "*batch surface shared"]:
     """What a change of the shared parameters does to the surface, ``..., 4, 8``: A^-1 B."""
     return torch.linalg.solve(_regular(blocks.a.double()), blocks.b.double())
 
 
-def own_variance(a: Tensor) -> Tensor:
+def own_variance(a: Float[Tensor, "*batch surface surface"]) -> Float[Tensor, "*batch"]:
     """Variance of sif_760 at known atmosphere and sensor, ``...``: [A^-1]_FF."""
     return torch.linalg.inv(_regular(a.double()))[..., SIF, SIF]
 
 
-def surface_covariance(blocks: Blocks, covariance: Tensor) -> Tensor:
+def surface_covariance(
+    blocks: Blocks, covariance: Float[Tensor, "*#batch shared shared"]
+) -> Float[Tensor, "*batch surface surface"]:
     """Posterior covariance of the surface, ``..., 4, 4``: A^-1 + A^-1 B C B' A^-1.
 
     Args:
@@ -63,13 +66,17 @@ def surface_covariance(blocks: Blocks, covariance: Tensor) -> Tensor:
     return torch.linalg.inv(_regular(blocks.a.double())) + gain @ covariance @ gain.mT
 
 
-def sif_sd(blocks: Blocks, covariance: Tensor) -> Tensor:
+def sif_sd(
+    blocks: Blocks, covariance: Float[Tensor, "*#batch shared shared"]
+) -> Float[Tensor, "*batch"]:
     """Posterior standard deviation of sif_760, ``...``, mW m-2 nm-1 sr-1."""
     variance = surface_covariance(blocks, covariance)[..., SIF, SIF]
     return torch.sqrt(variance.clamp(min=0)).to(blocks.a.dtype)
 
 
-def posterior_sd(blocks: Blocks, prior_precision: Tensor, shared_pixels: float = 1.0) -> Tensor:
+def posterior_sd(
+    blocks: Blocks, prior_precision: Float[Tensor, "*#batch shared"], shared_pixels: float = 1.0
+) -> Float[Tensor, "*batch"]:
     """``sif_sd`` of pixels ``...`` whose shared parameters are found from pixels like themselves.
 
     Args:
@@ -83,7 +90,9 @@ def posterior_sd(blocks: Blocks, prior_precision: Tensor, shared_pixels: float =
     return sif_sd(blocks, torch.linalg.inv(_regular(q + shared_pixels * matrix)))
 
 
-def shared_equations(blocks: Blocks) -> tuple[Tensor, Tensor]:
+def shared_equations(
+    blocks: Blocks,
+) -> tuple[Float[Tensor, "*batch shared shared"], Float[Tensor, "*batch shared"]]:
     """(Schur complement ``..., 8, 8``, right side ``..., 8``) with the surface eliminated."""
     gain = surface_gain(blocks)
     matrix = blocks.c.double() - blocks.b.double().mT @ gain
@@ -106,7 +115,12 @@ class SharedStep:
     follow: Tensor
 
 
-def solve_shared(matrix: Tensor, side: Tensor, pull: Tensor, resistance: Tensor) -> SharedStep:
+def solve_shared(
+    matrix: Float[Tensor, "*batch sample shared shared"],
+    side: Float[Tensor, "*batch sample shared"],
+    pull: Float[Tensor, "*batch sample shared"],
+    resistance: Float[Tensor, "*batch sample shared"],
+) -> SharedStep:
     """Gauss-Newton step of atmosphere and sensors, the sensors eliminated column by column.
 
     With K the sum of the ``shared_equations`` over the pixels of a column, its parts K_aa, K_as,
@@ -139,11 +153,11 @@ def solve_shared(matrix: Tensor, side: Tensor, pull: Tensor, resistance: Tensor)
 
 
 def normal_blocks(
-    radiance: Tensor,
-    sigma: Tensor,
+    radiance: Float[Tensor, "*batch band"],
+    sigma: Float[Tensor, "*batch band"],
     state: State,
     geometry: Geometry,
-    units: Tensor,
+    units: Float[Tensor, "*#batch shared"],
     simulator: Simulator,
     irradiance: Tensor | None = None,
     shape_prior: ShapePrior | None = None,

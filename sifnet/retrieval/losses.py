@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sifnet.physics.state import Atmosphere, State
@@ -75,12 +76,16 @@ def terms(
     return weighted
 
 
-def total_sd(pixels: Pixels, model_error: float) -> Tensor:
+def total_sd(pixels: Pixels, model_error: float) -> Float[Tensor, "patch line sample band"]:
     """sqrt(noise^2 + (model_error L)^2), ``patch, line, sample, band``."""
     return torch.sqrt(pixels.noise**2 + (model_error * pixels.radiance) ** 2)
 
 
-def residual(pixels: Pixels, radiance: Tensor, sigma: Tensor) -> Tensor:
+def residual(
+    pixels: Pixels,
+    radiance: Float[Tensor, "patch line sample band"],
+    sigma: Float[Tensor, "patch line sample band"],
+) -> Float[Tensor, ""]:
     """1/2 mean [(L - L_sim) / sigma]^2 over usable pixels and bands.
 
     Not the plain mean square: noise is shot noise, so bright pixels and the bright bands outside
@@ -90,7 +95,7 @@ def residual(pixels: Pixels, radiance: Tensor, sigma: Tensor) -> Tensor:
     return 0.5 * _mean(misfit.mean(-1), pixels.usable)
 
 
-def ndvi(pixels: Pixels, state: State, bare_ndvi: float) -> Tensor:
+def ndvi(pixels: Pixels, state: State, bare_ndvi: float) -> Float[Tensor, ""]:
     """1/2 mean over patches of [mean F of bare ground / BARE_SD]^2: bare ground does not glow.
 
     The mean, not every pixel: noise of single pixels over soil is rightly positive and negative,
@@ -103,13 +108,13 @@ def ndvi(pixels: Pixels, state: State, bare_ndvi: float) -> Tensor:
     return 0.5 * _mean((mean / BARE_SD) ** 2, count > 0)
 
 
-def prior(pixels: Pixels, atmosphere: Atmosphere) -> Tensor:
+def prior(pixels: Pixels, atmosphere: Atmosphere) -> Float[Tensor, ""]:
     """1/2 mean over patches of sum_k [(x_k - prior mean_k) / prior sd_k]^2."""
     total = (pixels.prior.deviation(atmosphere) ** 2).sum(-1)
     return 0.5 * _mean(total.mean((1, 2)), _seen(pixels))
 
 
-def perturbation(pixels: Pixels, state: State, perturbed: Perturbed) -> Tensor:
+def perturbation(pixels: Pixels, state: State, perturbed: Perturbed) -> Float[Tensor, ""]:
     """1/2 mean {[(F' - F - added) / step]^2 + sum_k [(x_k' - x_k) / step_k]^2}.
 
     Fluorescence must follow what was added to the radiance, and everything else stay: what

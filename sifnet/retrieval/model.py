@@ -200,8 +200,9 @@ class Retrieval(nn.Module):
     def line_id(self, scene: Scene) -> int:
         """Number of a scene among the fitted flight lines, -1 for another."""
         key = line_key(scene)
-        known = key in self.setup.lines and self.encoder.columns.shape[1] == scene.shape[1]
-        return self.setup.lines.index(key) if known else -1
+        same_swath = self.encoder.columns.shape[1] == scene.shape[1]
+        fitted = key in self.setup.lines and same_swath
+        return self.setup.lines.index(key) if fitted else -1
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint in one piece: it is there whole or not at all.

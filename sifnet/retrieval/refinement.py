@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sifnet.physics.forward import Simulator
@@ -35,7 +36,7 @@ SENSOR_DAMPING = 0.1  # of the equations of a column's sensor, in steps^-2
 REFLECTANCE = len(Surface.names()) - 1  # coefficients of a surface's reflectance
 
 
-def shared_units(pixels: Pixels) -> Tensor:
+def shared_units(pixels: Pixels) -> Float[Tensor, "patch 1 1 shared"]:
     """``patch, 1, 1, 8``: prior sd of the atmosphere, steps of the sensor."""
     atmosphere = pixels.prior.sd.stack()
     sensor = SensorState.steps(atmosphere).expand(*atmosphere.shape[:-1], -1)
@@ -63,7 +64,12 @@ class SurfaceFit:
 
 
 def refine_surface(
-    pixels: Pixels, sigma: Tensor, state: State, simulator: Simulator, *, steps: int = 2
+    pixels: Pixels,
+    sigma: Float[Tensor, "patch line sample band"],
+    state: State,
+    simulator: Simulator,
+    *,
+    steps: int = 2,
 ) -> SurfaceFit:
     """The surface that minimises the misfit of every pixel, at its atmosphere and sensor.
 
@@ -117,7 +123,10 @@ def _freedom(a: Tensor, prior: Tensor | None, bands: int) -> Tensor | int:
     return (bands - parameters + beforehand).to(a)
 
 
-def by_shape(a: Tensor, prior: Tensor | None) -> Tensor:
+def by_shape(
+    a: Float[Tensor, "*batch surface surface"],
+    prior: Float[Tensor, "*batch surface surface"] | None,
+) -> Float[Tensor, "*batch"]:
     """Variance of sif_760 by the error of an expected shape, ``...``: [A^-1 P A^-1]_FF."""
     if prior is None:
         return torch.zeros_like(a[..., 0, 0])
@@ -137,7 +146,9 @@ def _normal_matrix(to_r: Tensor, to_f: Tensor, weight: Tensor, powers: Tensor) -
     return torch.stack([*rows, torch.cat([mixed, sif], dim=-1)], dim=-2)
 
 
-def solve_small(matrix: Tensor, side: Tensor) -> Tensor:
+def solve_small(
+    matrix: Float[Tensor, "*batch n n"], side: Float[Tensor, "*batch n"]
+) -> Float[Tensor, "*batch n"]:
     """Solution ``..., n`` of small positive systems, in double precision, safe where empty."""
     a = matrix.double()
     diagonal = torch.diagonal(a, dim1=-2, dim2=-1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 import xarray as xr
+from jaxtyping import Float
 from torch import Tensor
 
 from sifnet.physics.fields import TensorFields
@@ -143,7 +144,12 @@ def _weighted(values: Tensor, weight: Tensor, dims: tuple[int, ...]) -> Tensor:
     return (values * weight).sum(dims) / weight.sum(dims).clamp(min=1)
 
 
-def interpolated(field: Tensor, patch: tuple[int, int], line: Tensor, sample: Tensor) -> Tensor:
+def interpolated(
+    field: Float[Tensor, "row column *rest"],
+    patch: tuple[int, int],
+    line: Float[Tensor, line],
+    sample: Float[Tensor, sample],
+) -> Float[Tensor, "line sample *rest"]:
     """``line, sample, ...`` of a field ``row, column, ...`` given at the centres of patches.
 
     Bilinear, which is to blend patches with triangular weights; constant beyond the outermost

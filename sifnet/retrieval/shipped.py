@@ -33,15 +33,15 @@ def shipped_file(scene: Scene) -> Path | None:
     return data_file(scene.sensor.start_model)
 
 
-def model_for(scene: Scene, given: str | Path | Retrieval | None = None) -> Retrieval:
+def model_for(scene: Scene, model: str | Path | Retrieval | None = None) -> Retrieval:
     """The given model, or else the one that ships, on the bands of the scene.
 
     Raises:
         SifnetError: no model ships for this sensor, or the model cannot read these bands.
     """
-    if isinstance(given, Retrieval):
-        return on_bands_of(given, scene)
-    path = given or shipped_file(scene)
+    if isinstance(model, Retrieval):
+        return on_bands_of(model, scene)
+    path = model or shipped_file(scene)
     if path is None:
         light = " with measured irradiance" if scene.irradiance is not None else ""
         raise SifnetError(

@@ -28,7 +28,6 @@ POOR_FIT = 4.0  # reduced chi-square: a residual twice what noise explains
 EDGE = 1e-3  # share of a parameter's range that counts as its bound
 
 
-@torch.no_grad()
 def solve_strips(
     scene: Scene,
     model: Retrieval,
@@ -61,6 +60,7 @@ def solve_strips(
         done(height)
 
 
+@torch.no_grad()
 def _solve(
     model: Retrieval, pixels: Pixels, shared: Shared, start: int, refine: bool
 ) -> tuple[dict[str, Tensor], Tensor]:

@@ -91,12 +91,12 @@ def _plain(path: Path) -> dict[str, Any]:
 def _refuse_unknown(plain: Any, kind: Any, above: str, path: Path) -> None:
     """Walk the sections, because pydantic lets unknown keys of plain dataclasses pass."""
     hints = get_type_hints(kind)
-    known = list(Config.model_fields) if kind is Config else [f.name for f in fields(kind)]
+    offered = list(Config.model_fields) if kind is Config else [f.name for f in fields(kind)]
     for key, value in plain.items():
-        if key not in known:
+        if key not in offered:
             raise SifnetError(
                 f"unknown setting {above}{key}",
-                expected=f"one of {', '.join(known)}",
+                expected=f"one of {', '.join(offered)}",
                 remedy="Correct or remove this key.",
                 file=path,
             )

@@ -80,6 +80,12 @@ class Training:
                     expected="at least 1",
                 )
 
+    @property
+    def trainer_options(self) -> dict[str, Any]:
+        """Devices and precision, see ``trainer.make_trainer``."""
+        names = ("device", "devices", "precision", "strategy")
+        return {name: getattr(self, name) for name in names}
+
 
 def fit(
     scenes: Scene | Sequence[Scene],
@@ -133,11 +139,8 @@ def fit(
                 Draws(model, pixels),
                 config.pretrain_steps,
                 learning_rate=config.pretrain_learning_rate,
-                device=config.device,
-                devices=config.devices,
-                precision=config.precision,
-                strategy=config.strategy,
                 progress=progress,
+                **config.trainer_options,
             )
         model.encoder.add_lines(_columns(model, scenes, columns, atmosphere))
     if config.epochs:
@@ -172,8 +175,8 @@ def _start_of(
 ) -> Retrieval | None:
     """What a fit starts from, on the bands of the scene; None if from nothing."""
     if start_model is not None:
-        given = start_model if isinstance(start_model, Retrieval) else load(start_model)
-        return on_bands_of(given, scene, config.window)
+        start = start_model if isinstance(start_model, Retrieval) else load(start_model)
+        return on_bands_of(start, scene, config.window)
     file = shipped_file(scene) if emulator is None else None
     shipped = None if file is None else load(file)
     if shipped is None or shipped.setup.architecture != config.architecture:
@@ -243,11 +246,8 @@ def _adapt(
         steps_per_epoch=config.steps_per_epoch,
         folder=folder,
         patience=config.patience,
-        device=config.device,
-        devices=config.devices,
-        precision=config.precision,
-        strategy=config.strategy,
         progress=progress,
+        **config.trainer_options,
     )
     run(trainer, Fitting(model, config.learning_rate), loader, resume)
 

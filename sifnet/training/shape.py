@@ -79,11 +79,11 @@ def learn(sensor: Sensor, *, seed: int = 0, progress: bool = False) -> ShapePred
     fwhm = np.full(len(wavelength), sensor.fwhm)
     grounds = np.concatenate([draw_canopies(CANOPIES, rng), draw_soils(SOILS, rng)])
     glows = (np.arange(len(grounds)) < CANOPIES) | (rng.random(len(grounds)) < GLOWING_SOILS)
-    known = rng.random(len(grounds)) < 0.8
+    learned = rng.random(len(grounds)) < 0.8
     skies = Skies.drawn(rng, progress=progress)
     parts = [
         lesson(sensor, grounds[chosen], glows[chosen], skies, wavelength, fwhm, count, rng)
-        for chosen, count in ((known, SAMPLES), (~known, SAMPLES // 6))
+        for chosen, count in ((learned, SAMPLES), (~learned, SAMPLES // 6))
     ]
     return fitted(parts[0], parts[1], wavelength)
 
@@ -105,7 +105,7 @@ class Skies:
         cls, rng: np.random.Generator, states: int = STATES, *, progress: bool = False
     ) -> Skies:
         """Draw atmospheres over the whole range a retrieval from space meets."""
-        found, angles = [], []
+        products, angles = [], []
         for _ in track(range(states), "light", disable=not progress):
             elevation = 2.5 * rng.random() ** 3
             air = Atmosphere.of(
@@ -119,9 +119,9 @@ class Skies:
             sun, water = rng.uniform(15, 65), rng.uniform(*WATER) * np.exp(-elevation / 2)
             view, azimuth = rng.uniform(0, 28, SIGHTS), rng.uniform(0, 180, SIGHTS)
             seen = [Observer(*sight, np.inf) for sight in zip(view, azimuth, strict=True)]
-            found.append(wide_range.products(air, water, sun, seen))
+            products.append(wide_range.products(air, water, sun, seen))
             angles += [(sun, v, a, elevation) for v, a in zip(view, azimuth, strict=True)]
-        return cls(np.concatenate(found), np.array(angles))
+        return cls(np.concatenate(products), np.array(angles))
 
 
 def lesson(
@@ -168,21 +168,21 @@ def lesson(
     return Lesson(*(torch.as_tensor(part).float() for part in parts))
 
 
-def fitted(known: Lesson, unseen: Lesson, wavelength: Array) -> ShapePredictor:
+def fitted(learned: Lesson, unseen: Lesson, wavelength: Array) -> ShapePredictor:
     """Train on the known spectra; what is left of the unseen ones is the predictor's error."""
     predictor = ShapePredictor(Sizes(len(wavelength)))
     predictor.wavelength.copy_(torch.as_tensor(wavelength))
-    predictor.mean.copy_(known.spectrum.mean(0))
-    predictor.sd.copy_(known.spectrum.std(0))
-    predictor.typical.copy_(known.shape.mean(0))
-    predictor.scale.copy_(known.shape.std(0))
-    chosen = torch.linspace(0, len(known.shape) - 1, EXAMPLES).long()
-    predictor.examples.copy_(known.shape[chosen])
-    standard = (known.spectrum - predictor.mean) / predictor.sd
+    predictor.mean.copy_(learned.spectrum.mean(0))
+    predictor.sd.copy_(learned.spectrum.std(0))
+    predictor.typical.copy_(learned.shape.mean(0))
+    predictor.scale.copy_(learned.shape.std(0))
+    chosen = torch.linspace(0, len(learned.shape) - 1, EXAMPLES).long()
+    predictor.examples.copy_(learned.shape[chosen])
+    standard = (learned.spectrum - predictor.mean) / predictor.sd
     components = predictor.sizes.components
     _, size, vectors = torch.linalg.svd(standard, full_matrices=False)
     predictor.projection.copy_(vectors[:components].T * (len(standard) ** 0.5 / size[:components]))
-    train(predictor, standard, known)
+    train(predictor, standard, learned)
     with torch.no_grad():
         standard = (unseen.spectrum - predictor.mean) / predictor.sd
         seen = predictor.read(standard, unseen.geometry)
@@ -194,7 +194,7 @@ def fitted(known: Lesson, unseen: Lesson, wavelength: Array) -> ShapePredictor:
     return predictor.requires_grad_(False)
 
 
-def train(predictor: ShapePredictor, standard: Tensor, known: Lesson) -> None:
+def train(predictor: ShapePredictor, standard: Tensor, learned: Lesson) -> None:
     """Minimise the negative log likelihood of the shapes, in units of their usual error."""
     away = torch.as_tensor(np.abs(GRID - REFERENCE)).float()
     counted = away > 0
@@ -203,9 +203,10 @@ def train(predictor: ShapePredictor, standard: Tensor, known: Lesson) -> None:
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS)
     for _ in range(STEPS):
         batch = torch.randint(len(standard), (BATCH,))
-        seen, sif = predictor.read(standard[batch], known.geometry[batch]), known.sif_760[batch]
+        sif = learned.sif_760[batch]
+        seen = predictor.read(standard[batch], learned.geometry[batch])
         shape = seen.shape + seen.by_sif * sif
-        error = (shape - known.shape[batch])[:, counted] / usual / seen.unusual[:, None]
+        error = (shape - learned.shape[batch])[:, counted] / usual / seen.unusual[:, None]
         loss = 0.5 * (error**2).mean() + torch.log(seen.unusual).mean()
         off = (seen.sif - sif[:, 0]) / seen.sif_sd
         loss = loss + 0.5 * (off**2).mean() + torch.log(seen.sif_sd).mean()

@@ -67,7 +67,7 @@ def all_estimates(
         atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
         progress: show a progress bar.
     """
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     size = scene.shape[0] * scene.shape[1]
     with one_core(), Progress(transient=True, disable=not progress) as bar:
         methods = _methods(scene, model, atmosphere)
@@ -75,11 +75,11 @@ def all_estimates(
         for name, method in methods.items():
             bar.update(task, description=name)
             try:
-                found[name] = _timed(method, everywhere=size <= AT_MOST.get(name, size))
+                estimates[name] = _timed(method, everywhere=size <= AT_MOST.get(name, size))
             except SifnetError as error:
                 _log.warning("%s is left out: %s", name, error)
             bar.advance(task)
-    return found
+    return estimates
 
 
 def evenly(shape: tuple[int, int], most: int) -> NDArray[np.bool_]:
@@ -115,15 +115,15 @@ def _methods(
         ours = partial(retrieve, scene, model, atmosphere=atmosphere)
         methods |= {"sifnet": ours, "sifnet, encoder only": partial(ours, refine=False)}
     emulator = None if model is None else model.emulator
-    given: dict[str, Any] = {"emulator": emulator, "atmosphere": atmosphere}
+    options: dict[str, Any] = {"emulator": emulator, "atmosphere": atmosphere}
     for name in get_args(Method):
-        fld = partial(fld_scene, scene, name, **given)
+        fld = partial(fld_scene, scene, name, **options)
         methods[name] = fld
         if scene.irradiance is None:
             methods[f"{name}, bare ground"] = partial(fld, bare_ground=True)
     some = {name: evenly(scene.shape[:2], most) for name, most in AT_MOST.items()}
-    methods["SFM"] = partial(spectral_fitting_scene, scene, at=some["SFM"], **given)
-    estimation = partial(optimal_estimation_scene, **given)
+    methods["SFM"] = partial(spectral_fitting_scene, scene, at=some["SFM"], **options)
+    estimation = partial(optimal_estimation_scene, **options)
     alone = partial(estimation, shared=False)
     methods["optimal estimation"] = partial(_only, scene, some["optimal estimation"], alone)
     methods["optimal estimation, shared"] = partial(estimation, scene, shared=True)
@@ -140,9 +140,9 @@ def _only(
 ) -> xr.Dataset:
     """Maps of a method run on some lines and samples only; NaN elsewhere."""
     places = {"line": np.flatnonzero(chosen.any(1)), "sample": np.flatnonzero(chosen.any(0))}
-    found = method(Scene(scene.dataset.isel(places))).assign_coords(places)
+    maps = method(Scene(scene.dataset.isel(places))).assign_coords(places)
     whole = {name: np.arange(scene.dataset.sizes[name]) for name in places}
-    return found.reindex(whole).drop_vars(list(places))
+    return maps.reindex(whole).drop_vars(list(places))
 
 
 def _timed(method: Callable[[], Array | xr.Dataset], *, everywhere: bool) -> Estimate:

@@ -148,8 +148,8 @@ def _measured(
     seen, up = np.asarray(radiance, float), np.ones_like(light)
     with np.errstate(divide="ignore", invalid="ignore"):
         across = shoulders.across(seen, light), shoulders.across(up, light)
-    inside, ground, one = (x[..., shoulders.inside] for x in (seen, light, up))
-    return filling(inside, ground, one, *across)
+    inside, ground, unity = (x[..., shoulders.inside] for x in (seen, light, up))
+    return filling(inside, ground, unity, *across)
 
 
 def fld_scene(

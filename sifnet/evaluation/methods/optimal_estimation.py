@@ -179,14 +179,14 @@ def _some(part: Part, chosen: Tensor) -> Part:
     return part.map(lambda x: x[chosen])
 
 
-def _where(condition: Tensor, one: Point, other: Point) -> Point:
+def _where(condition: Tensor, point: Point, otherwise: Point) -> Point:
     """Patch by patch."""
 
     def chosen(pair: list[Tensor]) -> Tensor:
         where = condition.reshape(-1, *(1,) * (pair[0].dim() - 1))
         return torch.where(where, pair[0], pair[1])
 
-    return Point.combine(chosen, [one, other])
+    return Point.combine(chosen, [point, otherwise])
 
 
 def _apart(pixels: Pixels) -> Pixels:

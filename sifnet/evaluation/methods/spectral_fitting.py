@@ -137,8 +137,10 @@ def spectral_fitting(radiance: Array, noise: Array, light: ShiftedLight) -> Arra
     fitted = least_squares(
         misfit, start, jac=misfit.jacobian, method="lm", ftol=1e-6, xtol=1e-6, max_nfev=MOST
     )
-    found = np.append(fitted.x, np.zeros(len(UNKNOWNS) - free)) * UNITS
-    return found if fitted.success and abs(found[4] - light.middle) < light.reach else unsolved
+    solution = np.append(fitted.x, np.zeros(len(UNKNOWNS) - free)) * UNITS
+    return (
+        solution if fitted.success and abs(solution[4] - light.middle) < light.reach else unsolved
+    )
 
 
 def spectral_fitting_scene(

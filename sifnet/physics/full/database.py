@@ -202,11 +202,11 @@ def _array(path: Path, name: str) -> NDArray[np.float32]:
 
 def _check_seed(folder: Path, seed: int) -> None:
     first = next(iter(sorted(folder.glob("full_*.npz"))), None)
-    if first is not None and (found := int(_array(first, "seed"))) != seed:
+    if first is not None and (stored := int(_array(first, "seed"))) != seed:
         raise SifnetError(
             "the folder holds states of another sequence",
             file=first,
-            found=f"seed {found}",
+            found=f"seed {stored}",
             expected=f"seed {seed}",
             remedy="Use the same --seed, or an empty folder.",
         )

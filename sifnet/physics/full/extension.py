@@ -50,10 +50,10 @@ def extended(emulator: Emulator, reach: tuple[float, float] = REACH) -> Emulator
 def _line(grid: Array, region: tuple[float, float], target: Array) -> Array:
     """(grid, target) matrix from values in a region to the straight line through them."""
     inside = (grid >= region[0]) & (grid <= region[1])
-    known = np.stack([np.ones(inside.sum()), grid[inside] - region[0]])
-    wanted = np.stack([np.ones(len(target)), target - region[0]])
+    at_region = np.stack([np.ones(inside.sum()), grid[inside] - region[0]])
+    at_target = np.stack([np.ones(len(target)), target - region[0]])
     matrix = np.zeros((len(grid), len(target)))
-    matrix[inside] = np.linalg.pinv(known) @ wanted
+    matrix[inside] = np.linalg.pinv(at_region) @ at_target
     return matrix
 
 

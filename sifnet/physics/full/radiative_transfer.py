@@ -132,23 +132,6 @@ def accurate(
     return MonochromaticTransfer(**scaled)
 
 
-def direct_radiance(
-    optics: OpticalLayers,
-    solar_zenith_angle: float,
-    observers: Sequence[Observer],
-    reflectance: float,
-    emission: float = 0.0,
-    streams: int = STREAMS,
-) -> Array:
-    """(observer, n) radiance per unit sun over ground that reflects and emits: the check."""
-    cos_sza = float(np.cos(np.radians(solar_zenith_angle)))
-    lit, _ = _run(optics, cos_sza, observers, streams, reflectance=reflectance)
-    if not emission:
-        return lit
-    glow, _ = _run(optics, cos_sza, observers, streams, reflectance=reflectance, emission=emission)
-    return lit + glow
-
-
 def _run(
     optics: OpticalLayers,
     cos_sza: float,
