@@ -33,6 +33,7 @@ from sifnet.product.aggregate import aggregate
 from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.model import load
 from sifnet.retrieval.shape import GRID, Reading, ShapePredictor
+from sifnet.scenes.desis import SENSOR as DESIS
 from sifnet.simulation.desis import drawn
 from sifnet.training.shape import Lesson, Skies, lesson
 
@@ -94,7 +95,7 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     with page("desis", "DESIS scenes with known truth", INTRODUCTION) as add:
         mapped = {name: mapped_scene(folder, name) for name in SCENES}
-        ndvi = {name: rms(by_ndvi(name, mapped) - m.truth) for name, m in mapped.items()}
+        ndvi = {name: float(rms(by_ndvi(name, mapped) - m.truth)) for name, m in mapped.items()}
         add(native(mapped, ndvi), blocks(mapped), greenness(mapped), unseen(), elsewhere())
         text, whole_row = speed(folder)
         add(text)
@@ -131,7 +132,8 @@ def by_ndvi(name: str, mapped: dict[str, Mapped]) -> Array:
     others = [m for other, m in mapped.items() if other != name]
     ndvi = np.concatenate([m.ndvi.ravel() for m in others])
     truth = np.concatenate([m.truth.ravel() for m in others])
-    return np.polyval(np.polyfit(ndvi, truth, 1), mapped[name].ndvi)
+    slope, intercept = np.polyfit(ndvi, truth, 1)
+    return slope * mapped[name].ndvi + intercept
 
 
 def native(mapped: dict[str, Mapped], ndvi: dict[str, float]) -> str:
@@ -198,7 +200,7 @@ def read(grounds: np.ndarray, glows: bool) -> tuple[Lesson, Reading]:
     rng = np.random.default_rng(5)
     wavelength = predictor.wavelength.double().numpy()
     fwhm, emit = np.full(len(wavelength), 3.5), np.full(len(grounds), glows)
-    seen = lesson("desis", grounds, emit, Skies.drawn(rng, 40), wavelength, fwhm, 4500, rng)
+    seen = lesson(DESIS, grounds, emit, Skies.drawn(rng, 40), wavelength, fwhm, 4500, rng)
     return seen, predictor(seen.spectrum, seen.geometry)
 
 

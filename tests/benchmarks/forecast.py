@@ -115,7 +115,7 @@ def model(name: str, folder: Path) -> Path:
     config = Training(steps=steps, batch=16 if file == UK else 8)
     if path.exists():
         core = load(path)
-        if (core.setup, core.how) == (setup, config):
+        if (core.made_for, core.how) == (setup, config):
             return path
     torch.set_num_threads(1)
     begun = time.time()

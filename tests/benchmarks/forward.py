@@ -18,7 +18,8 @@ from harness import machine, run, table
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import simulate
 from sifnet.physics.instrument import Instrument
-from sifnet.physics.state import Atmosphere, Geometry, SensorState, State, Surface
+from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
+from sifnet.physics.surface import Surface
 from sifnet.scenes.hyplant import SENSOR as HYPLANT
 
 PATCHES, SIDE = 16, 61  # the published patch

@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +76,8 @@ def page(name: str, title: str, introduction: str) -> Iterator[Callable[..., Non
     Yields:
         What adds sections, and prints them at once so that a long run may be watched.
     """
-    began, sections = time.perf_counter(), []
+    began = time.perf_counter()
+    sections: list[str] = []
 
     def add(*more: str) -> None:
         sections.extend(more)
@@ -117,7 +118,7 @@ def save(figure: Figure, name: str) -> None:
     plt.close(figure)
 
 
-def bars(axis: Axes, groups: Sequence[str], series: dict[str, Sequence[float]],
+def bars(axis: Axes, groups: Sequence[str], series: Mapping[str, Sequence[float]],
          colours: Sequence[str]) -> None:  # fmt: skip
     """Horizontal bars: for every group one of each series, which carries its value."""
     height = 0.84 / len(series)
@@ -132,7 +133,7 @@ def bars(axis: Axes, groups: Sequence[str], series: dict[str, Sequence[float]],
 
 def rms(values: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Array:
     """Root mean square of what is not NaN."""
-    return np.sqrt(np.nanmean(np.square(values), axis=axis))
+    return np.asarray(np.sqrt(np.nanmean(np.square(values), axis=axis)))
 
 
 def within(z: Array) -> list[str]:
