@@ -102,13 +102,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def put_in_readme(name: str, content: str) -> None:
     """Replace what README holds between its comments ``figures:NAME`` and ``/figures:NAME``."""
-    start, end = f"<!-- figures:{name} -->\n", f"<!-- /figures:{name} -->"
-    before, found, rest = README.read_text(encoding="utf-8").partition(start)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"{README} has no {start.strip()} ... {end}")
+    between = rf"(<!-- figures:{name} -->\n).*?(<!-- /figures:{name} -->)"
+    text, count = re.subn(between, lambda m: f"{m[1]}{content}\n{m[2]}",
+                          README.read_text(encoding="utf-8"), flags=re.DOTALL)  # fmt: skip
+    if count != 1:
+        raise ValueError(f"{README} has {count} places figures:{name} for a table; expected one")
     with whole(README) as partial:
-        partial.write_text(f"{before}{start}{content}\n{end}{after}", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
 
 
 def save(figure: Figure, name: str) -> None:
