@@ -2,105 +2,59 @@
 
     python tests/benchmarks/ablation.py [FOLDER]        (make ablation, half an hour)
 
-Writes ``docs/ablation.md``.
+Writes ``docs/ablation.md``; lines are kept in FOLDER.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
+from harness import UNIT, Score, page, run, table
 from lines import LINES, line
-from numpy.typing import NDArray
 
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval
+from sifnet.retrieval.prior import PRESSURE_SD
 from sifnet.retrieval.shipped import model_for
 from sifnet.retrieval.strips import retrieve
-from sifnet.scenes import open_scene
 from sifnet.scenes.scene import Scene
 from sifnet.training.fit import Training, fit
 from sifnet.units import standard_pressure
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 TERMS = ("ndvi", "prior", "perturbation")
 Make = Callable[[Scene], Retrieval]
-REMEMBERED = """
-## What was removed, and what stays for another reason
+Tell = Callable[[xr.Dataset], xr.Dataset]
+"""From a line's truth, what the retrieval is told of its air."""
 
-Measured once on the same lines, when these terms were still there (encoder only):
+INTRODUCTION = f"""The four lines of [accuracy](accuracy.md) together, SIF at 760 nm, {UNIT}: RMSE
+over all pixels, largest |bias| and largest |mean on soil| of a line.
 
-- `spectral` (misfit weighted to where fluorescence shows): RMSE 0.458 with it, 0.306 without, at an
-  `ndvi` weight of 1. Removed.
-- `border` (no far excursions of the atmosphere): 0.228 with it, 0.231 without; `smoothness` (of the
-  atmosphere between patches): 0.228 with it, 0.216 without. Both removed.
-- `prior` buys nothing on these lines, whose prior is the standard atmosphere; it stays because it
-  is how an atmosphere file reaches the fit.
-- `perturbation` costs RMSE and stays because without it the encoder reads greenness: where the test
-  scene of [accuracy](accuracy.md) holds reflectance, the slope over true SIF falls from 0.99 to
-  0.91, and 96 % of bare soil lies within one sigma where 68 % should, because what looks like soil
-  is set to zero. Refinement is blind to all this.
-
-So a refined map owes nothing to the fit: its start hardly matters. What counts is sharing the
-atmosphere, the sensor and the bare ground.
-"""
-
-
-@dataclass(frozen=True)
-class Score:
-    """Over all lines: root mean square error, largest |bias| and |soil mean| of a line."""
-
-    rmse: float
-    bias: float
-    soil: float
-
-    @classmethod
-    def of(cls, errors: list[NDArray], soils: list[NDArray]) -> Score:
-        return cls(
-            float(np.sqrt(np.mean(np.concatenate(errors) ** 2))),
-            max(abs(float(e.mean())) for e in errors),
-            max(abs(float(s.mean())) for s in soils),
-        )
-
-    def cells(self) -> str:
-        return f"{self.rmse:.3f} | {self.bias:.3f} | {self.soil:.3f}"
+The term `prior` is there because it is how an atmosphere file reaches the fit; the lines' prior is
+the standard atmosphere. `perturbation` is there so that the encoder reads fluorescence and not
+greenness, which RMSE does not show: the last section of [accuracy](accuracy.md) does."""
 
 
 def main(folder: Path) -> None:
     """Run all and write the page."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [
-        "# What each part buys\n",
-        "The four lines of [accuracy](accuracy.md) together, SIF at 760 nm, mW m⁻² nm⁻¹ sr⁻¹: RMSE "
-        "over all pixels, largest |bias| and largest |mean on soil| of a line. `make ablation` "
-        "makes this page.\n",
-        "| | encoder only: RMSE | bias | soil | refined: RMSE | bias | soil |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    _save(rows)
-    for name, make in models().items():
-        once = cache(make)
-        encoder = score(folder, once, refine=False)
-        refined = score(folder, once, refine=True)
-        rows.append(f"| {name} | {encoder.cells()} | {refined.cells()} |")
-        _save(rows)
-    rows += ["\n## What is known beforehand, and what is shared\n",
-             "With the model that ships, refined.\n",
-             "| | RMSE | bias | soil |", "|---|---|---|---|"]  # fmt: skip
-    for name, (make, known) in knowledge().items():
-        rows.append(f"| {name} | {score(folder, make, refine=True, known=known).cells()} |")
-        _save(rows)
-    _save([*rows, REMEMBERED])
-
-
-def _save(rows: list[str]) -> None:
-    """The page as far as it is, so that a long run may be watched."""
-    print(rows[-1], flush=True)
-    (DOCS / "ablation.md").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with page("ablation", "What each part buys", INTRODUCTION) as add:
+        rows = []
+        for name, make in models().items():
+            once = cache(make)
+            cells = [c for refine in (False, True) for c in score(folder, once, refine=refine)]
+            rows.append([name, *cells])
+            print(rows[-1], flush=True)
+        add(table(["", "encoder only: RMSE", "bias", "soil", "refined: RMSE", "bias", "soil"],
+                  rows))  # fmt: skip
+        rows = []
+        for name, (make, tell) in knowledge().items():
+            rows.append([name, *score(folder, make, refine=True, tell=tell)])
+            print(rows[-1], flush=True)
+        add("## What is known beforehand, and what is shared",
+            "With the model that ships, refined.", table(["", "RMSE", "bias", "soil"], rows),
+        )  # fmt: skip
 
 
 def models() -> dict[str, Make]:
@@ -123,52 +77,42 @@ def models() -> dict[str, Make]:
     return made
 
 
-def knowledge() -> dict[str, tuple[Make, Callable[[xr.Dataset], xr.Dataset] | None]]:
+def knowledge() -> dict[str, tuple[Make, Tell | None]]:
     """What the retrieval is told of the air, and how it shares what it finds."""
+    usual = f"pressure of the standard atmosphere ± {PRESSURE_SD:g} hPa, patches of 32 x 32"
     return {
-        "as usual (pressure of the standard atmosphere ± 8 hPa, patches of 32 x 32)": (
-            model_for, None),
+        f"as usual ({usual})": (model_for, None),
         "pressure known to ± 2 hPa": (model_for, pressure(2.0)),
         "pressure of the standard atmosphere ± 50 hPa": (model_for, standard(50.0)),
         "patches of 8 x 8": (patches(8), None),
         "every pixel by itself": (patches(1), None),
         "bare ground not held to zero": (no_bare_ground, None),
-    }  # fmt: skip
+    }
 
 
 def cache(make: Make) -> Make:
     """``make`` whose models are kept by the name of the scene."""
-    kept: dict[str, Retrieval] = {}
-    return lambda scene: kept.get(scene.name) or kept.setdefault(scene.name, make(scene))
+    made: dict[str, Retrieval] = {}
+    return lambda scene: made.get(scene.name) or made.setdefault(scene.name, make(scene))
 
 
-def score(
-    folder: Path,
-    make: Make,
-    *,
-    refine: bool,
-    known: Callable[[xr.Dataset], xr.Dataset] | None = None,
-) -> Score:
-    """Of all lines, with what ``known`` makes of a line's truth as prior."""
-    errors, soils = [], []
+def score(folder: Path, make: Make, *, refine: bool, tell: Tell | None = None) -> list[str]:
+    """RMSE, largest |bias| and |soil mean| of all lines."""
+    total = Score()
     for name in LINES:
-        scene = open_scene(line(folder, name))
-        with xr.open_dataset(folder / name.replace(" ", "") / "truth.nc") as truth:
-            atmosphere = None if known is None else known(truth)
-            maps = retrieve(scene, make(scene), atmosphere=atmosphere, refine=refine)
-            sif = maps.sif_760.values
-            good = np.isfinite(sif)
-            errors.append((sif - truth.sif_760.values)[good])
-            soils.append(sif[good & truth.bare_soil.values.astype(bool)])
-    return Score.of(errors, soils)
+        flown = line(folder, name)
+        atmosphere = None if tell is None else tell(flown.truth)
+        maps = retrieve(flown.scene, make(flown.scene), atmosphere=atmosphere, refine=refine)
+        total.add(maps.sif_760.values, flown.truth.sif_760.values, flown.bare)
+    return total.cells(max)
 
 
-def pressure(sd: float) -> Callable[[xr.Dataset], xr.Dataset]:
+def pressure(sd: float) -> Tell:
     """Pressure that is one standard deviation off the truth."""
     return lambda truth: _told(float(truth.attrs["surface_pressure_hpa"]) + sd, sd)
 
 
-def standard(sd: float) -> Callable[[xr.Dataset], xr.Dataset]:
+def standard(sd: float) -> Tell:
     """Pressure of the standard atmosphere, taken for as uncertain as ``sd``."""
     return lambda truth: _told(float(standard_pressure(truth.attrs["ground_elevation"])), sd)
 
@@ -197,4 +141,4 @@ def no_bare_ground(scene: Scene) -> Retrieval:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "benchmark_lines"))
+    run(main, "benchmark_lines")

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from harness import UNIT, run, save
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,7 +31,6 @@ from sifnet.retrieval.prior import ATMOSPHERE_PRIOR, PRESSURE_SD
 from sifnet.retrieval.refinement import refine_shared, refine_surface
 from sifnet.scenes.hyplant import SENSOR as HYPLANT
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHAPE = (1, 16, 16)
 HEIGHTS = (0.6, 3.0)  # km, of the sensor
 PRESSURE = 1000.0  # hPa
@@ -61,12 +60,12 @@ class Patch:
         angles = {"solar_zenith_angle": 40.0, "view_zenith_angle": 5.0, "sensor_height": height,
                   "relative_azimuth_angle": 90.0, "sun_earth_distance": 1.0}  # fmt: skip
         geometry = Geometry(**{n: torch.full((1, 1, 16), v) for n, v in angles.items()})
-        one = torch.ones(1, 1, 1)
-        mean = {n: one * v for n, (v, _) in ATMOSPHERE_PRIOR.items()}
-        sd = {n: one * s for n, (_, s) in ATMOSPHERE_PRIOR.items()}
+        patch = torch.ones(1, 1, 1)
+        mean = {n: patch * v for n, (v, _) in ATMOSPHERE_PRIOR.items()}
+        sd = {n: patch * s for n, (_, s) in ATMOSPHERE_PRIOR.items()}
         prior = AtmospherePrior(
-            Atmosphere(surface_pressure=one * PRESSURE, **mean),
-            Atmosphere(surface_pressure=one * PRESSURE_SD, **sd),
+            Atmosphere(surface_pressure=patch * PRESSURE, **mean),
+            Atmosphere(surface_pressure=patch * PRESSURE_SD, **sd),
         )
         return cls(emulator, instrument, geometry, surface, prior)
 
@@ -112,8 +111,8 @@ class Patch:
         state = refine_shared(pixels, sigma, start, *through, steps=4,
                               independent_pixels=weights.independent_pixels,
                               bare_ndvi=weights.bare_ndvi).state  # fmt: skip
-        found = refine_surface(pixels, sigma, state, *through, steps=3).state.surface.sif_760
-        error = found - self.surface.sif_760
+        sif = refine_surface(pixels, sigma, state, *through, steps=3).state.surface.sif_760
+        error = sif - self.surface.sif_760
         return float(error[~self.soil].mean()), float(error[self.soil].mean())
 
 
@@ -202,8 +201,7 @@ CASES: dict[str, tuple[Callable[[Patch, float], Tensor], NDArray]] = {
 def main() -> None:
     """Draw all cases."""
     emulator = Emulator.load().requires_grad_(False)
-    usual = HYPLANT
-    instrument = Instrument(usual.centres(), usual.fwhm, emulator)
+    instrument = Instrument(HYPLANT.centres(), HYPLANT.fwhm, emulator)
     figure, axes = plt.subplots(2, 4, figsize=(14, 6.5), layout="compressed", sharey=True)
     for axis, (label, (case, values)) in zip(axes.flat, CASES.items(), strict=True):
         for height, style in zip(HEIGHTS, ("-", "--"), strict=True):
@@ -215,12 +213,12 @@ def main() -> None:
                 axis.plot(values, errors[:, i], style, color=colour, label=f"{kind}, {height} km")
             print(label, height, np.array2string(errors.T, precision=3), flush=True)
         axis.axhline(0, color="grey", linewidth=0.5)
-        axis.set_xlabel(label)
+        axis.set_xlabel(label, fontsize=8)
     axes[0, 0].legend()
     axes[0, 0].set_ylim(-0.55, 0.75)
-    figure.supylabel("mean error of SIF at 760 nm, mW m⁻² nm⁻¹ sr⁻¹")
-    figure.savefig(DOCS / "failures.png", dpi=120)
+    figure.supylabel(f"mean error of SIF at 760 nm, {UNIT}")
+    save(figure, "failures")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,6 +1,6 @@
 """Speed and accuracy of the forward simulation, beside the published emulator's figures.
 
-    python tests/benchmarks/forward.py
+    python tests/benchmarks/forward.py                  (make bench, a minute)
 
 Speeds are medians of several runs. The baseline, the same simulation one spectrum at a time, is
 run in turn with the batch, so that their ratio holds when the machine's speed drifts.
@@ -8,26 +8,24 @@ run in turn with the batch, so that their ratio holds when the machine's speed d
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from harness import machine, run, table
 
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import simulate
 from sifnet.physics.instrument import Instrument
-from sifnet.physics.state import Atmosphere, Geometry, SensorState, State, Surface
+from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
+from sifnet.physics.surface import Surface
 from sifnet.scenes.hyplant import SENSOR as HYPLANT
 
 PATCHES, SIDE = 16, 61  # the published patch
 RUNS = 7
-TARGETS = {  # and what is published of the emulator to beat
+PUBLISHED = "published emulators (Pato et al. 2024, 2025)"
+TARGETS = {  # and what is published of the emulators to beat
     "radiance_rms_percent_0.25nm": ("≤ 0.1", "sub-percent"),
     "radiance_p99_percent_0.25nm": ("≤ 0.4", "not published"),
     "radiance_rms_percent_3.5nm": ("≤ 0.05", "sub-percent"),
@@ -37,30 +35,26 @@ TARGETS = {  # and what is published of the emulator to beat
 
 def main() -> None:
     """Print both tables."""
-    console = Console(width=110)
-    console.print(f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}")
-    console.print("command: python tests/benchmarks/forward.py")
-    console.print(accuracy())
-    with torch.no_grad():
-        console.print(speed())
+    print(machine(), accuracy(), speed(), sep="\n\n")
 
 
-def accuracy() -> Table:
+def accuracy() -> str:
     """Errors stored in the shipped emulators, on atmospheres they never saw."""
-    table = Table(title="error against full radiative transfer, held-out atmospheres")
-    for column in ("emulator", "figure", "measured", "target", "published emulator"):
-        table.add_column(column)
+    rows = []
     for space in (False, True):
         metadata = Emulator.load(space=space).metadata
         held = metadata["held_out"]
         name = f"{'space' if space else 'airborne'} ({held['atmospheres']} atmospheres)"
         for figure, value in metadata["measured_error"].items():
-            table.add_row(name, figure, f"{value:.4g}", *TARGETS.get(figure, ("", "")))
+            rows.append([name, figure, f"{value:.4g}", *TARGETS.get(figure, ("", ""))])
             name = ""
-    return table
+    return "Error against full radiative transfer, held-out atmospheres.\n\n" + table(
+        ["emulator", "figure", "measured", "target", PUBLISHED], rows
+    )
 
 
-def speed() -> Table:
+@torch.no_grad()
+def speed() -> str:
     """Spectra a second, in a batch of patches and one by one."""
     emulator = Emulator.load()
     instrument = Instrument(HYPLANT.centres(), 0.25, emulator)
@@ -77,19 +71,18 @@ def speed() -> Table:
 
     all_at_once()
     pairs = [(count / _seconds(all_at_once), loop / _seconds(one_by_one)) for _ in range(RUNS)]
-    table = Table(title=f"forward only, {len(instrument.wavelength)} HyPlant bands 750-770 nm")
-    for column in ("how", "spectra/s, median (lowest-highest)", "target", "published emulator"):
-        table.add_column(column)
     rates = [p[0] for p in pairs]
-    table.add_row(
-        f"batch of {PATCHES} patches {SIDE} x {SIDE}, {torch.get_num_threads()} threads",
-        f"{statistics.median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})",
-        "≥ 100,000",
-        "10-20 us a spectrum: 50,000-100,000",
+    threads = torch.get_num_threads()
+    rows = [
+        [f"batch of {PATCHES} patches {SIDE} x {SIDE}, {threads} threads",
+         f"{statistics.median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})",
+         "≥ 100,000", "10-20 us a spectrum: 50,000-100,000"],
+        ["one at a time", f"{statistics.median(p[1] for p in pairs):,.0f}", "", ""],
+        ["ratio", f"{statistics.median(a / b for a, b in pairs):,.0f}", "", ""],
+    ]  # fmt: skip
+    return f"Forward only, {len(instrument.wavelength)} HyPlant bands 750-770 nm.\n\n" + table(
+        ["how", "spectra/s, median (lowest-highest)", "target", PUBLISHED], rows
     )
-    table.add_row("one at a time", f"{statistics.median(p[1] for p in pairs):,.0f}", "", "")
-    table.add_row("ratio", f"{statistics.median(a / b for a, b in pairs):,.0f}", "", "")
-    return table
 
 
 def _state(
@@ -128,13 +121,5 @@ def _seconds(function: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open() as file:
-            return next(line.split(":")[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from harness import ERA5, Array
+from numpy.typing import ArrayLike
 from pyproj import Transformer
 
 from atmorep_bridge.columns import temperature_offset
 from sifnet.simulation.scenery import NOON, PLACE
 from sifnet.units import GRAVITY, standard_pressure
 
-Array = NDArray[np.float64]
-SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "era5"
 ABOVE_MODEL = 0.1  # km, of the scene's ground above the model's
 STEPS = np.array([-0.375, -0.125, 0.125, 0.375])  # degrees, of the grid around the scene
 UPPER_RHINE = (49.45, 8.45)  # degrees north and east: Mannheim
@@ -54,14 +52,14 @@ def ifs(file: str, name: str, hour: int) -> Weather:
 
     The true pressure is the model's own at its own heights, which the bridge is not told.
     """
-    with xr.open_dataset(SAMPLES / "cloudnet" / file) as opened:
+    with xr.open_dataset(ERA5 / "cloudnet" / file) as opened:
         day = opened.load().sortby("level")
     now = day.isel(time=hour)
     ground = float(now["sfc_geopotential"]) / GRAVITY / 1e3
     height = ground + now["height"].values.astype(float) / 1e3
     pressure = now["pressure"].values.astype(float) / 100
-    known = day.isel(time=[hour - 1, hour + 2])
-    fields = known[["temperature", "q", "sfc_pressure", "sfc_geopotential"]]
+    around = day.isel(time=[hour - 1, hour + 2])
+    fields = around[["temperature", "q", "sfc_pressure", "sfc_geopotential"]]
     fields = fields.rename(temperature="t", q="q", sfc_pressure="sp",
                            sfc_geopotential="surface_geopotential")  # fmt: skip
     fields = fields.drop_vars(set(fields.coords) - {"time", "level"})
@@ -80,7 +78,7 @@ def era5() -> Weather:
     Brought from a map of 20 km to degrees. The true pressure is the analysis' own at its ground
     between the grid points that the bridge is told, an hour before and after.
     """
-    files = [SAMPLES / "mptrac" / f"era5_utm32_2025_05_01_0{hour}.nc" for hour in range(3)]
+    files = [ERA5 / "mptrac" / f"era5_utm32_2025_05_01_0{hour}.nc" for hour in range(3)]
     day = xr.concat([xr.open_dataset(file)[["t", "q", "sp", "z"]] for file in files], "time")
     day = day.load().rename(z="surface_geopotential", plev="level")
     day["level"] = (day["level"] / 100).assign_attrs(units="hPa")
@@ -101,8 +99,8 @@ def _at(day: xr.Dataset, steps: Array) -> xr.Dataset:
     north, east = np.meshgrid(*(centre + steps for centre in UPPER_RHINE), indexing="ij")
     x, y = Transformer.from_crs("EPSG:4326", "EPSG:32632", always_xy=True).transform(east, north)
     dims = ("latitude", "longitude")
-    found = day.interp(x=xr.DataArray(x, dims=dims), y=xr.DataArray(y, dims=dims))
-    return found.drop_vars(["x", "y"]).assign_coords(latitude=steps, longitude=steps)
+    here = day.interp(x=xr.DataArray(x, dims=dims), y=xr.DataArray(y, dims=dims))
+    return here.drop_vars(["x", "y"]).assign_coords(latitude=steps, longitude=steps)
 
 
 def _moved(fields: xr.Dataset, hour: np.datetime64) -> xr.Dataset:
