@@ -1,4 +1,4 @@
-"""Checks the shapes that signatures state (jaxtyping), and nothing else of them, in the test run."""
+"""Checks the shapes that signatures state (jaxtyping), and nothing else, in the test run."""
 
 from __future__ import annotations
 

@@ -83,8 +83,7 @@ class Problem:
         change = deviation[:, None].to(self.units) * self.units
         atmosphere = self.pixels.prior.mean.stack() + change[:, :, :1, AIR]
         if surface is None:
-            nothing = torch.zeros_like(self.pixels.ndvi)
-            surface = Surface(nothing + LEVEL, nothing, nothing, nothing)
+            surface = Surface.flat(LEVEL, self.pixels.ndvi)
         sensor = SensorState.unstack(change[..., SENSOR])
         return State(Atmosphere.unstack(atmosphere), surface, sensor)
 

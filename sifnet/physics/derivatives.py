@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 
 from sifnet.physics.forward import Simulator
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
-from sifnet.physics.surface import CENTRE, SCALE, ShapePrior, Surface, powers_of, sif_shape
+from sifnet.physics.surface import ShapePrior, Surface, powers_of, sif_shape
 from sifnet.physics.transfer import TransferFunctions, linearised, to_transfer
 
 SHARED = (*Atmosphere.names(), *SensorState.names())
@@ -49,10 +49,9 @@ def jacobians(
     for (_, weight), change in zip(weights.items(), changes, strict=True):
         to_shared = to_shared + weight[..., None] * change
     # Reflectance and emission are sampled at shifted bands.
-    x, surface = (wavelength - CENTRE) / SCALE, state.surface
-    slope = surface.reflectance_linear[..., None] + 2 * surface.reflectance_quadratic[..., None] * x
     shape_slope = sif_shape(wavelength + 0.5) - sif_shape(wavelength - 0.5)  # nm-1
-    moved = to_surface[..., 0] * slope / SCALE + to_sif * sif_760 * shape_slope / shape
+    moved = to_surface[..., 0] * state.surface.slope(wavelength)
+    moved = moved + to_sif * sif_760 * shape_slope / shape
     to_shared[..., SHARED.index("wavelength_shift")] += moved
     return radiance.value, to_surface, to_shared
 

@@ -8,10 +8,11 @@ state shared over a column ``(patch, 1, sample)``, a surface ``(patch, line, sam
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sifnet.errors import SifnetError
@@ -55,6 +56,12 @@ class Atmosphere(TensorFields):
     o2_scale: Tensor = parameter(
         0.96, 1.06, "1", "factor on the absorption by oxygen", prior=(1.0, 0.005)
     )
+
+    @classmethod
+    def usual(cls, **values: ArrayLike | Tensor) -> Self:
+        """Where nothing is said otherwise, the mean of the prior."""
+        means = {name: entry.prior[0] for name, entry in cls.parameters().items() if entry.prior}
+        return cls.of(**means | values)
 
 
 @dataclass(frozen=True)

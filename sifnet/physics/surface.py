@@ -63,6 +63,12 @@ class Surface(TensorFields):
             sif_760,
         )
 
+    @classmethod
+    def flat(cls, reflectance: float, like: Tensor) -> Self:
+        """Ground of one reflectance at all wavelengths that does not glow."""
+        dark = torch.zeros_like(like)
+        return cls(**dict.fromkeys(cls.names(), dark) | {"reflectance_760": dark + reflectance})
+
     def spectra(
         self, wavelength: Float[Tensor, "*#batch band"]
     ) -> tuple[Float[Tensor, "*batch band"], Float[Tensor, "*batch band"]]:
@@ -75,6 +81,12 @@ class Surface(TensorFields):
         curve = self.reflectance_linear[..., None] + self.reflectance_quadratic[..., None] * x
         reflectance = self.reflectance_760[..., None] + curve * x
         return reflectance, self.sif_760[..., None] * sif_shape(wavelength)
+
+    def slope(self, wavelength: Float[Tensor, "*#batch band"]) -> Float[Tensor, "*batch band"]:
+        """Of reflectance, nm-1, ``..., band``."""
+        x = (wavelength - CENTRE) / SCALE
+        bent = 2.0 * self.reflectance_quadratic[..., None] * x
+        return (self.reflectance_linear[..., None] + bent) / SCALE
 
     def at_740(self) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
         """Reflectance at 740 nm and its slope there (nm-1), each ``...``: the labels of a map."""

@@ -108,13 +108,11 @@ class Skies:
         products, angles = [], []
         for _ in track(range(states), "light", disable=not progress):
             elevation = 2.5 * rng.random() ** 3
-            air = Atmosphere.of(
+            air = Atmosphere.usual(
                 surface_pressure=float(standard_pressure(elevation)) + rng.normal(0, 8),
-                temperature_offset=0.0,
                 aot_550=rng.uniform(0.02, 0.5),
                 aerosol_height=rng.uniform(0.7, 3.0),
                 aerosol_type=rng.uniform(0, 0.6),
-                o2_scale=1.0,
             )
             sun, water = rng.uniform(15, 65), rng.uniform(*WATER) * np.exp(-elevation / 2)
             view, azimuth = rng.uniform(0, 28, SIGHTS), rng.uniform(0, 180, SIGHTS)
