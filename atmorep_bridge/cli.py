@@ -100,8 +100,8 @@ def state(
     atmosphere.nc`
     """
     import sifnet
-    from atmorep_bridge.state import state as state_of
-    from atmorep_bridge.state import write
+    from atmorep_bridge.air.state import state as state_of
+    from atmorep_bridge.air.state import write
 
     command = shlex.join(["atmorep-bridge", *sys.argv[1:]])
     opened = sifnet.open_scene(scene)
@@ -113,8 +113,8 @@ def state(
 
 def _table(atmosphere: xr.Dataset) -> Table:
     """Each quantity with its uncertainty and how that comes about."""
-    from atmorep_bridge.quantities import QUANTITIES
-    from atmorep_bridge.state import SCALARS
+    from atmorep_bridge.air.state import SCALARS
+    from atmorep_bridge.fields.quantities import QUANTITIES
 
     table = Table(title=f"{atmosphere.attrs['title']}: {atmosphere.attrs['source']}",
                   title_justify="left")  # fmt: skip

@@ -108,9 +108,9 @@ def nowcast(
 
     Example: `atmorep-bridge nowcast model.ckpt era5.nc --last 2019-03-28T06 -o forecast.nc`
     """
+    from atmorep_bridge.air.state import write
     from atmorep_bridge.core import tasks
     from atmorep_bridge.core.outputs import atmosphere_at
-    from atmorep_bridge.state import write
 
     core, region = _opened(model, files)
     ensemble = tasks.nowcast(core, region, _time(last), hours)

@@ -8,15 +8,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from atmorep_bridge.columns import (
+from atmorep_bridge.air.columns import (
     HYPSOMETRIC,
     LAPSE_RATE,
     Column,
     model_level_pressure,
     temperature_offset,
 )
-from atmorep_bridge.core.specs import FIELDS
-from atmorep_bridge.state import (
+from atmorep_bridge.air.state import (
     AOT_SD,
     ELEVATION_SD,
     PRESSURE_SD,
@@ -24,6 +23,7 @@ from atmorep_bridge.state import (
     TEMPERATURE_SD,
     WATER_SD,
 )
+from atmorep_bridge.core.specs import FIELDS
 from sifnet.errors import SifnetError
 
 PUBLISHED = {

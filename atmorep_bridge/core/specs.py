@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from atmorep_bridge.quantities import QUANTITIES, Quantity
+from atmorep_bridge.fields.quantities import QUANTITIES, Quantity
 from sifnet.errors import SifnetError
 
 FIELDS: dict[str, Quantity] = {

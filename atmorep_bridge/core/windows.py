@@ -12,10 +12,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from atmorep_bridge.axes import with_level, with_place, with_time
 from atmorep_bridge.core.specs import FIELDS, FieldSpec
-from atmorep_bridge.fields import plain_units
-from atmorep_bridge.opening import damaged, open_raw
+from atmorep_bridge.fields.axes import with_level, with_place, with_time
+from atmorep_bridge.fields.formats import damaged, open_raw
+from atmorep_bridge.fields.opening import plain_units
 from sifnet.errors import SifnetError
 
 IN_MEMORY = 2**30  # bytes; a region below this is read once

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from atmorep_bridge.columns import HYPSOMETRIC
+from atmorep_bridge.air.columns import HYPSOMETRIC
+from atmorep_bridge.air.state import write
 from atmorep_bridge.core.outputs import atmosphere_at, write_fields, write_published
-from atmorep_bridge.fields import open_fields
-from atmorep_bridge.state import write
+from atmorep_bridge.fields.opening import open_fields
 from sifnet.errors import SifnetError
 
 TIME = np.datetime64("2020-06-25T09:30", "ns")

@@ -8,8 +8,8 @@ import xarray as xr
 from typer.testing import CliRunner, Result
 
 from atmorep_bridge import cli
-from atmorep_bridge.columns import temperature_offset
-from atmorep_bridge.state import checksum, state, write
+from atmorep_bridge.air.columns import temperature_offset
+from atmorep_bridge.air.state import checksum, state, write
 from fakes.fields import (
     AOT,
     cams,

@@ -10,11 +10,11 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from atmorep_bridge.colocate import column_state
-from atmorep_bridge.columns import Column, half_levels, model_level_pressure
-from atmorep_bridge.field_checks import check_values
-from atmorep_bridge.fields import open_fields
-from atmorep_bridge.state import GAP_SD, state
+from atmorep_bridge.air.checks import check_values
+from atmorep_bridge.air.colocate import column_state
+from atmorep_bridge.air.columns import Column, half_levels, model_level_pressure
+from atmorep_bridge.air.state import GAP_SD, state
+from atmorep_bridge.fields.opening import open_fields
 from fakes.fields import GRAVITY, scene_at
 from sifnet.errors import SifnetError
 

@@ -94,7 +94,7 @@ def normalised(z: Tensor) -> Tensor:
 
 
 class AerosolNet(nn.Module):
-    """One step of aerosol, in the units of ``aerosol_series.Scaling``.
+    """One step of aerosol, in the units of ``series.Scaling``.
 
     Args:
         fields: number of weather fields.

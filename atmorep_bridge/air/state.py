@@ -5,8 +5,8 @@ Uncertainties are one standard deviation. What is not known from an ensemble is 
 - pressure 1 hPa: ERA5 against stations at their own height, 0.5 to 1 hPa (Hersbach et al. 2020,
   QJRMS 146, 1999); also 0.5 hPa for 4 m of elevation (Copernicus DEM GLO-30), 0.08 hPa for each
   hour between the analyses and 0.35 hPa for each hour beyond the last (both rms of withheld hours
-  of ERA5 over the Rhine, tests/atmorep_bridge/test_real_fields.py), and 2 K of temperature in the
-  air between model ground and true ground;
+  of ERA5 over the Rhine, tests/atmorep_bridge/air/test_real_fields.py), and 2 K of temperature in
+  the air between model ground and true ground;
 - temperature offset 1 K (ERA5 against radiosondes, lower troposphere), and what the shape of the
   profile leaves open (columns.temperature_offset);
 - aerosol 0.05 + 0.2 AOT: 83 % of MERRA-2 lie within it of AERONET (Remote Sens. 2024, 16, 3304);
@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from atmorep_bridge.colocate import ALTITUDES, Colocated, colocate
-from atmorep_bridge.columns import HYPSOMETRIC, PROFILE_HEIGHTS
-from atmorep_bridge.footprint import Footprint
+from atmorep_bridge.air.colocate import ALTITUDES, Colocated, colocate
+from atmorep_bridge.air.columns import HYPSOMETRIC, PROFILE_HEIGHTS
+from atmorep_bridge.air.footprint import Footprint
 from sifnet import __version__
 from sifnet.errors import SifnetError
 from sifnet.scenes.scene import Scene

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from atmorep_bridge.footprint import Footprint
-from atmorep_bridge.opening import damaged
+from atmorep_bridge.air.footprint import Footprint
+from atmorep_bridge.fields.formats import damaged
 from sifnet.errors import SifnetError
 
 BEYOND = np.timedelta64(1, "h")  # the nearest analysis serves this far outside the files' time

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from atmorep_bridge.box import at_points, load_box, time_distance
-from atmorep_bridge.columns import (
+from atmorep_bridge.air.box import at_points, load_box, time_distance
+from atmorep_bridge.air.checks import check_values
+from atmorep_bridge.air.columns import (
     PROFILE_HEIGHTS,
     Column,
     model_level_pressure,
     temperature_offset,
 )
-from atmorep_bridge.field_checks import check_values
-from atmorep_bridge.fields import by_grid, open_fields
-from atmorep_bridge.footprint import Footprint
-from atmorep_bridge.quantities import QUANTITIES
+from atmorep_bridge.air.footprint import Footprint
+from atmorep_bridge.fields.opening import by_grid, open_fields
+from atmorep_bridge.fields.quantities import QUANTITIES
 from sifnet.errors import SifnetError
 
 ALTITUDES = np.round(np.arange(-0.5, 9.01, 0.1), 1)

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from atmorep_bridge.axes import DIMENSIONS, with_level, with_place, with_time
-from atmorep_bridge.opening import open_raw
-from atmorep_bridge.quantities import QUANTITIES
+from atmorep_bridge.fields.axes import DIMENSIONS, with_level, with_place, with_time
+from atmorep_bridge.fields.formats import open_raw
+from atmorep_bridge.fields.quantities import QUANTITIES
 from sifnet.errors import SifnetError
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ import torch
 import xarray as xr
 from torch.utils.data import DataLoader
 
-from atmorep_bridge.aerosol import AerosolModel
-from atmorep_bridge.aerosol_series import AEROSOL, DIMENSIONS, Windows
-from atmorep_bridge.state import AOT_SD, SCALARS
+from atmorep_bridge.aerosol.model import AerosolModel
+from atmorep_bridge.aerosol.series import AEROSOL, DIMENSIONS, Windows
+from atmorep_bridge.air.state import AOT_SD, SCALARS
 from sifnet.errors import SifnetError
 
 HOUR = np.timedelta64(3_600_000_000_000, "ns")

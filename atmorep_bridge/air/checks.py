@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from atmorep_bridge.quantities import QUANTITIES
-from atmorep_bridge.standard import standard_height
+from atmorep_bridge.air.standard import standard_height
+from atmorep_bridge.fields.quantities import QUANTITIES
 from sifnet.errors import SifnetError
 
 

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import cumulative_trapezoid, trapezoid
 from scipy.interpolate import CubicHermiteSpline
 
-from atmorep_bridge.standard import standard_temperature
+from atmorep_bridge.air.standard import standard_temperature
 from sifnet.errors import SifnetError
 from sifnet.units import AVOGADRO, BOLTZMANN, GRAVITY, MOLAR_MASS_AIR
 
@@ -49,7 +49,7 @@ def half_levels(levels: int) -> tuple[Array, Array]:
     Raises:
         SifnetError: no such set of levels.
     """
-    table = pd.read_csv(str(files("atmorep_bridge") / "model_levels.csv"), comment="#")
+    table = pd.read_csv(str(files("atmorep_bridge.air") / "model_levels.csv"), comment="#")
     table = table[table["levels"] == levels]
     if table.empty:
         raise SifnetError(

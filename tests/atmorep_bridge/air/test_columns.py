@@ -6,7 +6,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from atmorep_bridge.columns import (
+from atmorep_bridge.air.columns import (
     PROFILE_HEIGHTS,
     TOP,
     Column,
@@ -14,7 +14,7 @@ from atmorep_bridge.columns import (
     model_level_pressure,
     temperature_offset,
 )
-from atmorep_bridge.standard import standard_height, standard_temperature
+from atmorep_bridge.air.standard import standard_height, standard_temperature
 from fakes.fields import (
     KM_PER_K,
     LEVELS,

@@ -1,7 +1,7 @@
 """The aerosol model: fitted on a series of maps, driven by weather from outside.
 
-A small network (``aerosol_net``) learns the change in one step from two past states and the weather
-now and then; ``aerosol_forecast`` repeats it.
+A small network (``net``) learns the change in one step from two past states and the weather
+now and then; ``forecast`` repeats it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
-from atmorep_bridge.aerosol_net import AerosolNet, Pooling
-from atmorep_bridge.aerosol_series import Scaling, Windows
+from atmorep_bridge.aerosol.net import AerosolNet, Pooling
+from atmorep_bridge.aerosol.series import Scaling, Windows
 from sifnet.errors import SifnetError
 from sifnet.training.trainer import make_trainer, run
 
@@ -36,7 +36,7 @@ class AerosolTraining:
     """How an aerosol model is fitted.
 
     Attributes:
-        pooling: how aerosol and weather meet, see ``aerosol_net.Pool``.
+        pooling: how aerosol and weather meet, see ``net.Pool``.
         width, rank: features of the network and of its pooling.
         steps: of the optimiser, each on ``batch`` stretches of the series.
         unroll: steps of a stretch that are forecast, one from the other.
@@ -58,7 +58,7 @@ class AerosolModel(lightning.LightningModule):
 
     Attributes:
         errors: standard deviation of the forecast at each lead time, in the network's unit; empty
-            before ``aerosol_forecast.calibrate``.
+            before ``forecast.calibrate``.
     """
 
     def __init__(self, scaling: Scaling, config: AerosolTraining) -> None:
@@ -162,7 +162,7 @@ def fit(
 ) -> AerosolModel:
     """Fit on a series of ``aot_550`` and weather, (time, latitude, longitude).
 
-    Keep a later part of it, a gap of some steps away, for ``aerosol_forecast.calibrate``. The same
+    Keep a later part of it, a gap of some steps away, for ``forecast.calibrate``. The same
     seed gives the same model.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from atmorep_bridge.quantities import PRESSURE
+from atmorep_bridge.fields.quantities import PRESSURE
 from sifnet.errors import SifnetError
 
 DIMENSIONS = ("member", "time", "level", "latitude", "longitude")

@@ -6,12 +6,12 @@ import pytest
 import torch
 import xarray as xr
 
-from atmorep_bridge.aerosol import AerosolModel, AerosolTraining, fit, load
-from atmorep_bridge.aerosol_forecast import calibrate, forecast, scene_prior
-from atmorep_bridge.aerosol_net import AerosolNet, Pool, normalised, padded
-from atmorep_bridge.aerosol_series import Scaling, Windows
-from atmorep_bridge.fields import open_fields
-from atmorep_bridge.state import write
+from atmorep_bridge.aerosol.forecast import calibrate, forecast, scene_prior
+from atmorep_bridge.aerosol.model import AerosolModel, AerosolTraining, fit, load
+from atmorep_bridge.aerosol.net import AerosolNet, Pool, normalised, padded
+from atmorep_bridge.aerosol.series import Scaling, Windows
+from atmorep_bridge.air.state import write
+from atmorep_bridge.fields.opening import open_fields
 from fakes import advection
 from fakes.advection import COLUMNS, PIXEL, ROWS, STEP, labelled, moved, plume, uniform_wind
 from sifnet.errors import SifnetError
