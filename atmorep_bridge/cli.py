@@ -105,9 +105,9 @@ def state(
 
     command = shlex.join(["atmorep-bridge", *sys.argv[1:]])
     opened = sifnet.open_scene(scene)
-    found = state_of(opened, [*fields, *(more or [])], elevation=elevation, command=command)
-    write(found, output)
-    out.print(_table(found), highlight=False)
+    air = state_of(opened, [*fields, *(more or [])], elevation=elevation, command=command)
+    write(air, output)
+    out.print(_table(air), highlight=False)
     out.print(escape(f"atmosphere: {output}"), highlight=False, soft_wrap=True)
 
 

@@ -6,7 +6,6 @@ now and then; ``forecast`` repeats it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,17 +15,16 @@ import lightning
 import torch
 import xarray as xr
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
 from atmorep_bridge.aerosol.net import AerosolNet, Pooling
 from atmorep_bridge.aerosol.series import Scaling, Windows
-from sifnet.errors import SifnetError
+from sifnet.files import checkpoint, save_checkpoint
 from sifnet.training.trainer import make_trainer, run
 
-FORMAT = 1
+KIND = "an aerosol model"
 DRIVERS = ("u", "v", "q")
 ROBUST = 0.1  # of the typical change, from which an error counts by its size, not its square
 
@@ -101,55 +99,25 @@ class AerosolModel(lightning.LightningModule):
         Raises:
             SifnetError: the path cannot be written.
         """
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        about = {"scaling": asdict(self.scaling), "config": asdict(self.config)}
         content = {
-            "format": FORMAT,
-            "kind": "aerosol",
-            "about": json.dumps(about),
+            "scaling": asdict(self.scaling),
+            "config": asdict(self.config),
             "errors": list(self.errors),
             "net": self.net.state_dict(),
         }
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(content, partial)
-            partial.replace(path)
-        except (OSError, RuntimeError) as error:
-            raise SifnetError(
-                "the aerosol model cannot be written",
-                found=str(error),
-                expected="a folder with write permission and space",
-                remedy="Choose another file.",
-                file=path,
-            ) from error
+        save_checkpoint(path, KIND, content)
 
 
 def load(path: str | Path) -> AerosolModel:
     """Read a checkpoint; only tensors and plain values are read, no code runs.
 
     Raises:
-        SifnetError: missing, no checkpoint of an aerosol model, or of a later format.
+        SifnetError: missing, no checkpoint of an aerosol model, or of another format.
     """
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-        if content["kind"] != "aerosol" or content["format"] > FORMAT:
-            raise ValueError(f"{content['kind']} of format {content['format']}")
-        about = json.loads(content["about"])
-        model = AerosolModel(
-            TypeAdapter(Scaling).validate_python(about["scaling"]),
-            TypeAdapter(AerosolTraining).validate_python(about["config"]),
-        )
+    with checkpoint(path, KIND, "AerosolModel.save") as content:
+        model = AerosolModel(Scaling(**content["scaling"]), AerosolTraining(**content["config"]))
         model.net.load_state_dict(content["net"])
         model.errors = tuple(content["errors"])
-    except Exception as error:
-        raise SifnetError(
-            "this is not a readable aerosol model",
-            found=f"{type(error).__name__}: {error}".split("\n")[0],
-            expected=f"a checkpoint of format {FORMAT} that AerosolModel.save wrote",
-            remedy="Fit it again.",
-            file=path,
-        ) from error
     return model.eval()
 
 

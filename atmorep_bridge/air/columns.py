@@ -1,4 +1,4 @@
-"""A column of air: heights from hydrostatic balance, pressure at any elevation, water, profile.
+"""A column of air: heights from hydrostatic balance, pressure and temperature at any elevation.
 
     d ln p / dz = -g / (R_d T_v),   T_v = T (1 + 0.609 q)
 
@@ -149,16 +149,10 @@ class Column:
         """Temperature, K, at heights, km."""
         return np.interp(np.asarray(height), self.height[::-1], self.temperature[::-1])
 
-    def humidity_at(self, height: ArrayLike) -> Array:
-        """Specific humidity, kg/kg, at heights, km."""
-        return np.interp(np.asarray(height), self.height[::-1], self.humidity[::-1])
 
-    def water(self, ground: float) -> float:
-        """Water vapour, g cm-2, above a height, km: the integral of q dp / g."""
-        above = self.height > ground
-        p = np.append(self.pressure[above], self.pressure_at(ground))
-        q = np.append(self.humidity[above], self.humidity_at(ground))
-        return float(trapezoid(q, p)) * 10 / GRAVITY  # hPa -> 100 Pa; kg m-2 -> 0.1 g cm-2
+def moved(pressure: Any, rise: float, temperature: Any) -> Any:
+    """Pressure, hPa, ``rise`` km higher, through air of a mean virtual temperature, K."""
+    return pressure * np.exp(-rise / (HYPSOMETRIC * temperature))
 
 
 def temperature_offset(pressure: Any, temperature: Any, axis: int = -1) -> tuple[Array, Array]:

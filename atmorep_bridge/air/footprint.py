@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import rasterio
 import xarray as xr
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from scipy.ndimage import map_coordinates
 
+from atmorep_bridge.fields.axes import turned
 from sifnet.errors import SifnetError
 from sifnet.scenes.scene import Scene
 
@@ -32,7 +35,7 @@ class Footprint:
     Attributes:
         latitude, longitude: (point) degrees, longitude -180 to 180.
         time: (point) UTC.
-        elevation: mean of the ground, km above sea level.
+        elevation: mean of the ground, km above sea level; NaN where it is not known.
         relief: (line, sample), (line) or scalar, km, where it was given; else None.
         source: of the elevation, in words.
     """
@@ -69,12 +72,31 @@ class Footprint:
         north, east, when = (values.values.ravel() for values in points)
         return cls(
             north.astype(float),
-            (east.astype(float) + 180) % 360 - 180,
+            turned(east.astype(float)),
             when.astype("datetime64[ns]"),
             float(ground.mean()),
             relief,
             source,
         )
+
+    @classmethod
+    def at(
+        cls, latitude: float, longitude: float, time: str | np.datetime64, elevation: float = np.nan
+    ) -> Footprint:
+        """A single place and time."""
+        when = np.array([pd.Timestamp(time)], dtype="datetime64[ns]")
+        return cls(np.array([latitude]), turned(np.array([longitude])), when, elevation, None, "")
+
+    @property
+    def middle(self) -> dict[str, Any]:
+        """Latitude, longitude and time in the middle, to the second."""
+        first, last = pd.Timestamp(self.time.min()), pd.Timestamp(self.time.max())
+        west = self.longitude[0]
+        return {
+            "latitude": float(self.latitude.mean()),
+            "longitude": float(west + turned(self.longitude, west).mean()),
+            "time": (first + (last - first) / 2).floor("s").to_datetime64(),
+        }
 
 
 def places(scene: Scene) -> tuple[xr.DataArray, xr.DataArray]:

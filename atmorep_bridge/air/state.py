@@ -9,8 +9,7 @@ Uncertainties are one standard deviation. What is not known from an ensemble is 
   the air between model ground and true ground;
 - temperature offset 1 K (ERA5 against radiosondes, lower troposphere), and what the shape of the
   profile leaves open (columns.temperature_offset);
-- aerosol 0.05 + 0.2 AOT: 83 % of MERRA-2 lie within it of AERONET (Remote Sens. 2024, 16, 3304);
-- water 0.2 g cm-2 (reanalyses against GPS, 1 to 2 kg m-2).
+- aerosol 0.05 + 0.2 AOT: 83 % of MERRA-2 lie within it of AERONET (Remote Sens. 2024, 16, 3304).
 
 The spread over the footprint is added to each in quadrature.
 """
@@ -18,27 +17,27 @@ The spread over the footprint is added to each in quadrature.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from atmorep_bridge.air.colocate import ALTITUDES, Colocated, colocate
-from atmorep_bridge.air.columns import HYPSOMETRIC, PROFILE_HEIGHTS
+from atmorep_bridge.air.box import at_points, load_box
+from atmorep_bridge.air.colocate import Colocated, colocate, column_state
+from atmorep_bridge.air.columns import HYPSOMETRIC, LAPSE_RATE, moved
 from atmorep_bridge.air.footprint import Footprint
 from sifnet import __version__
 from sifnet.errors import SifnetError
+from sifnet.files import sha256, whole
 from sifnet.scenes.scene import Scene
 
 PRESSURE_SD, ELEVATION_SD, GAP_SD, BEYOND_SD = 1.0, 0.5, 0.08, 0.35  # hPa, hPa, hPa/h, hPa/h
 AIR_BETWEEN_SD = 2.0  # K
 TEMPERATURE_SD = 1.0  # K
 AOT_SD = (0.05, 0.2)  # constant, share
-WATER_SD = 0.2  # g cm-2
+SEA_LEVEL_TEMPERATURE = 288.15  # K, of the standard atmosphere
 
 SCALARS: dict[str, dict[str, str]] = {
     "surface_pressure": {
@@ -56,11 +55,6 @@ SCALARS: dict[str, dict[str, str]] = {
         "standard_name": "atmosphere_optical_thickness_due_to_ambient_aerosol_particles",
         "units": "1",
     },
-    "water_vapour": {
-        "long_name": "water vapour above the ground",
-        "standard_name": "atmosphere_mass_content_of_water_vapor",
-        "units": "g cm-2",
-    },
 }
 ARRAYS: dict[str, dict[str, str]] = {
     "air_pressure": {
@@ -70,10 +64,6 @@ ARRAYS: dict[str, dict[str, str]] = {
         "comment": "below ground where the ground is higher; interpolate ln p linearly",
     },
     "altitude": {"standard_name": "altitude", "units": "km", "positive": "up"},
-    "height": {"standard_name": "height", "units": "km", "positive": "up"},
-    "profile_pressure": {"standard_name": "air_pressure", "units": "hPa"},
-    "profile_temperature": {"standard_name": "air_temperature", "units": "K"},
-    "profile_humidity": {"standard_name": "specific_humidity", "units": "1"},
     "ground_elevation": {
         "long_name": "elevation of the ground above sea level",
         "standard_name": "surface_altitude",
@@ -87,6 +77,62 @@ ARRAYS: dict[str, dict[str, str]] = {
     "longitude": {"standard_name": "longitude", "units": "degrees_east"},
     "time": {"standard_name": "time"},
 }
+Estimate = tuple[float, float, str]
+"""Value, standard deviation, and how that comes about."""
+
+
+def atmosphere(
+    estimates: Mapping[str, Estimate],
+    footprint: Footprint,
+    arrays: Mapping[str, xr.DataArray] | None = None,
+    **attributes: str,
+) -> xr.Dataset:
+    """What ``write`` writes and ``sifnet fit --atmosphere`` reads, made here and nowhere else.
+
+    Args:
+        estimates: of some of ``SCALARS``.
+        footprint: its elevation is that of the surface pressure, its relief goes with it.
+        arrays: further ones of ``ARRAYS``.
+        attributes: source, title and the like.
+    """
+    data = xr.Dataset(dict(arrays or {}), coords=footprint.middle)
+    for name, (value, sd, comment) in estimates.items():
+        data[name] = value
+        data[name].attrs = SCALARS[name] | {"ancillary_variables": f"{name}_uncertainty"}
+        data[f"{name}_uncertainty"] = sd
+        data[f"{name}_uncertainty"].attrs = {
+            "long_name": f"uncertainty of {name}, one standard deviation",
+            "units": SCALARS[name]["units"],
+            "comment": comment,
+        }
+    if "surface_pressure" in estimates and np.isfinite(footprint.elevation):
+        data["surface_altitude"] = footprint.elevation
+    if footprint.relief is not None:
+        relief = footprint.relief.astype(np.float32)
+        data["ground_elevation"] = relief.drop_vars(list(relief.coords))
+    for label in data.variables.keys() & ARRAYS:
+        data[label].attrs |= ARRAYS[str(label)]
+    data["time"].encoding = {"units": "seconds since 1970-01-01", "dtype": "int64"}
+    return data.assign_attrs(
+        Conventions="CF-1.11",
+        institution=f"made by atmorep_bridge of sifnet {__version__}",
+        acknowledgement="ERA5 and CAMS: contains modified Copernicus information",
+        **attributes,
+    )
+
+
+def write(air: xr.Dataset, path: Path) -> Path:
+    """Write NetCDF-4; the same state gives the same bytes.
+
+    Raises:
+        SifnetError: the file cannot be written.
+    """
+    encoding: dict[Any, Any] = {name: {"_FillValue": None} for name in air.variables}
+    if "ground_elevation" in air and air["ground_elevation"].ndim:
+        encoding["ground_elevation"] |= {"zlib": True, "complevel": 4}
+    with whole(path) as partial:
+        air.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+    return path
 
 
 def state(
@@ -107,112 +153,123 @@ def state(
         SifnetError: fields, place, time or elevation do not suit; the message says how.
     """
     footprint = Footprint.of(scene, elevation)
-    found = colocate(fields, footprint)
-    data = xr.Dataset(
-        coords={
-            "altitude": ALTITUDES,
-            "height": PROFILE_HEIGHTS,
-            "time": _middle(footprint.time),
-            "latitude": float(footprint.latitude.mean()),
-            "longitude": float(footprint.longitude[0] + _turn(footprint.longitude).mean()),
-        }
+    over = colocate(fields, footprint)
+    table = over.values["pressure"]
+    return atmosphere(
+        {
+            name: _estimate(over.values[name], *usual)
+            for name, usual in _usual(over, footprint).items()
+            if name in over.values
+        },
+        footprint,
+        {"air_pressure": table.mean([name for name in table.dims if name != "altitude"])},
+        title=f"Atmosphere over {scene.name}",
+        source=" and ".join(over.products) + "; elevation of " + footprint.source,
+        history=f"sifnet {__version__}: {command}",
+        input_files="\n".join(over.sources),
+        input_sha256="\n".join(map(checksum, over.sources)),
+        scene=scene.name,
+        acquisition_time=str(scene.dataset.attrs["acquisition_time"]),
     )
-    names = {"surface_pressure": "surface_pressure", "temperature_offset": "temperature_offset",
-             "aot_550": "aot_550", "water_vapour": "water"}  # fmt: skip
-    defaults = _defaults(found, footprint)
-    for name, theirs in names.items():
-        if theirs in found.values:
-            _add(data, name, found.values[theirs], defaults[name])
-    everywhere = found.values.mean([d for d in ("point", "member") if d in found.values.dims])
-    data["air_pressure"] = "altitude", everywhere["pressure"].values
-    for part in ("pressure", "temperature", "humidity"):
-        data[f"profile_{part}"] = "height", everywhere[f"profile_{part}"].values
-    data["surface_altitude"] = footprint.elevation
-    if footprint.relief is not None:
-        relief = footprint.relief.astype(np.float32)
-        data["ground_elevation"] = relief.drop_vars(list(relief.coords))
-    for label, attributes in ARRAYS.items():
-        if label in data.variables:
-            data[label].attrs |= attributes
-    data["time"].encoding = {"units": "seconds since 1970-01-01", "dtype": "int64"}
-    return data.assign_attrs(_attributes(scene, found, footprint, command))
 
 
-def write(atmosphere: xr.Dataset, path: Path) -> Path:
-    """Write NetCDF-4; the same state gives the same bytes.
+def atmosphere_at(
+    ensemble: xr.Dataset,
+    latitude: float,
+    longitude: float,
+    time: np.datetime64,
+    *,
+    elevation: float | None = None,
+    model_height: float | None = None,
+) -> xr.Dataset:
+    """What an ensemble says of the air over a place, as ``sifnet fit --atmosphere`` reads it.
+
+    Means and spreads of the members; to the spread comes what an analysis, which is all a model can
+    learn to forecast, is itself uncertain by. The temperature offset needs temperature and humidity
+    on levels, and surface pressure.
+
+    Args:
+        elevation: of the ground, km, to which pressure is moved from ``model_height``, km.
 
     Raises:
-        SifnetError: the file cannot be written.
+        SifnetError: the place or time is not in the ensemble, or there is nothing of use in it.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        encoding: dict[Any, Any] = {n: {"_FillValue": None} for n in atmosphere.variables}
-        if atmosphere.get("ground_elevation", xr.DataArray(0)).ndim:
-            encoding["ground_elevation"] |= {"zlib": True, "complevel": 4}
-        atmosphere.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
-        partial.replace(path)
-    except OSError as error:
+    ground = model_height if elevation is None else elevation
+    footprint = Footprint.at(latitude, longitude, time, np.nan if ground is None else ground)
+    box = load_box(ensemble, footprint, beyond=np.timedelta64(0, "h"))
+    members = xr.Dataset()
+    if {"temperature", "specific_humidity", "surface_pressure"} <= set(box):
+        columns = column_state(box.assign(surface_height=model_height or 0.0), ground or 0.0)
+        members = at_points(columns[["surface_pressure", "temperature_offset"]], footprint)
+    elif "surface_pressure" in box:
+        here = at_points(box[[n for n in ("surface_pressure", "temperature_2m") if n in box]],
+                         footprint)  # fmt: skip
+        rise = 0.0 if model_height is None or ground is None else ground - model_height
+        between = here.get("temperature_2m", SEA_LEVEL_TEMPERATURE) - LAPSE_RATE * rise / 2
+        members["surface_pressure"] = moved(here["surface_pressure"], rise, between)
+    if "aot_550" in box:
+        members = members.merge(at_points(box[["aot_550"]], footprint))
+    if not members:
         raise SifnetError(
-            "the output cannot be written",
-            found=error.strerror or str(error),
-            expected="a folder with write permission and space",
-            remedy="Choose another file with -o.",
-            file=path,
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-    return path
+            "nothing in this ensemble is of use to a retrieval",
+            found=", ".join(map(str, ensemble.data_vars)),
+            expected="some of surface pressure, temperature and humidity, aerosol",
+            remedy="Train a model that has ps or aod550.",
+        )
+    return atmosphere(
+        {str(name): _forecast(str(name), values) for name, values in members.items()},
+        footprint,
+        title=f"Atmosphere at {latitude:g} N, {longitude:g} E",
+        source=str(ensemble.attrs.get("source", "")),
+        acquisition_time=str(time.astype("datetime64[s]")),
+    )
 
 
-def _add(data: xr.Dataset, name: str, values: xr.DataArray, default: tuple[float, str]) -> None:
-    """Mean over points and members, uncertainty and footprint spread of one quantity."""
-    usual, comment = default
-    if "member" in values.dims and values.sizes["member"] > 1:
-        members = values.mean("point")
-        known = float(members.std("member", ddof=1))
-        comment = f"spread of {values.sizes['member']} members {known:.3g}"
-        if name == "surface_pressure":
-            known = float(np.hypot(known, ELEVATION_SD))
+def _forecast(name: str, members: xr.DataArray) -> Estimate:
+    """The members' mean, and their spread beside what an analysis is uncertain by."""
+    mean, spread = float(members.mean()), float(members.std(ddof=1))
+    own = {
+        "surface_pressure": float(np.hypot(PRESSURE_SD, ELEVATION_SD)),
+        "temperature_offset": TEMPERATURE_SD,
+        "aot_550": aot_sd(mean),
+    }[name]
+    comment = f"spread of {members.size} members {spread:.3g}, analysis {own:.3g}"
+    return mean, float(np.hypot(spread, own)), comment
+
+
+def aot_sd(aot: float) -> float:
+    """Standard deviation of an analysed AOT."""
+    return AOT_SD[0] + AOT_SD[1] * aot
+
+
+def _estimate(values: xr.DataArray, usual: float, comment: str) -> Estimate:
+    """Mean over points and members; uncertainty, in which members replace what is usual."""
+    if values.sizes.get("member", 1) > 1:
+        usual = float(values.mean("point").std("member", ddof=1))
+        comment = f"spread of {values.sizes['member']} members {usual:.3g}"
+        if values.name == "surface_pressure":
+            usual = float(np.hypot(usual, ELEVATION_SD))
             comment += f", elevation {ELEVATION_SD:g}"
         values = values.mean("member")
-    else:
-        known = usual
     spread = float(values.std("point"))
-    units = SCALARS[name]["units"]
-    data[name] = float(values.mean("point"))
-    data[name].attrs = SCALARS[name] | {"ancillary_variables": f"{name}_uncertainty"}
-    data[f"{name}_uncertainty"] = float(np.hypot(known, spread))
-    data[f"{name}_uncertainty"].attrs = {
-        "long_name": f"uncertainty of {name}, one standard deviation",
-        "units": units,
-        "comment": f"{comment}; spread over the footprint {spread:.3g}",
-    }
-    data[f"{name}_spread"] = spread
-    data[f"{name}_spread"].attrs = {
-        "long_name": f"standard deviation of {name} over the footprint and its time, at one "
-        "elevation",
-        "units": units,
-    }
+    comment += f"; spread over the footprint {spread:.3g}"
+    return float(values.mean()), float(np.hypot(usual, spread)), comment
 
 
-def _defaults(found: Colocated, footprint: Footprint) -> dict[str, tuple[float, str]]:
+def _usual(over: Colocated, footprint: Footprint) -> dict[str, tuple[float, str]]:
     """Uncertainty of each quantity where there is no ensemble, and how it comes about."""
-    values = found.values
-    pressure = float(values["surface_pressure"].mean())
-    warm = float(values["profile_temperature"].isel(level=0).mean())
-    moved = 0.0 if np.isnan(found.model_height) else abs(found.model_height - footprint.elevation)
-    air_between = pressure * moved / (HYPSOMETRIC * warm) * AIR_BETWEEN_SD / warm
+    values = over.values.mean()
+    warm, pressure = float(values["temperature"]), float(values["surface_pressure"])
+    rise = np.nan_to_num(abs(over.model_height - footprint.elevation))
     terms = {
         "analysis": PRESSURE_SD,
         "elevation": ELEVATION_SD,
-        f"{found.gap:.3g} h between analyses": GAP_SD * found.gap,
-        f"{found.beyond:.3g} h beyond them": BEYOND_SD * found.beyond,
-        f"{moved * 1e3:.0f} m from model ground": air_between,
-    }
-    shape = float(values["shape"].mean())
-    aot = float(values["aot_550"].mean()) if "aot_550" in values else 0.0
+        f"{over.gap:.3g} h between analyses": GAP_SD * over.gap,
+        f"{over.beyond:.3g} h beyond them": BEYOND_SD * over.beyond,
+        f"{rise * 1e3:.0f} m from model ground": pressure * rise / (HYPSOMETRIC * warm)
+        * AIR_BETWEEN_SD / warm,
+    }  # fmt: skip
+    shape, aot = float(values["shape"]), float(values.get("aot_550", 0.0))
     return {
         "surface_pressure": (
             float(np.sqrt(sum(term**2 for term in terms.values()))),
@@ -222,26 +279,7 @@ def _defaults(found: Colocated, footprint: Footprint) -> dict[str, tuple[float, 
             float(np.hypot(TEMPERATURE_SD, shape)),
             f"analysis {TEMPERATURE_SD:g}, shape of the profile {shape:.2g}",
         ),
-        "aot_550": (AOT_SD[0] + AOT_SD[1] * aot, f"{AOT_SD[0]:g} + {AOT_SD[1]:g} AOT"),
-        "water_vapour": (WATER_SD, f"analysis {WATER_SD:g}"),
-    }
-
-
-def _attributes(
-    scene: Scene, found: Colocated, footprint: Footprint, command: str
-) -> dict[str, str]:
-    sums = {file: checksum(file) for file in found.sources}
-    return {
-        "Conventions": "CF-1.11",
-        "title": f"Atmosphere over {scene.name}",
-        "source": " and ".join(found.products) + "; elevation of " + footprint.source,
-        "institution": "made by atmorep_bridge of sifnet " + __version__,
-        "history": f"sifnet {__version__}: {command}",
-        "input_files": "\n".join(found.sources),
-        "input_sha256": "\n".join(sums.values()),
-        "scene": scene.name,
-        "acquisition_time": str(scene.dataset.attrs["acquisition_time"]),
-        "acknowledgement": "ERA5 and CAMS: contains modified Copernicus information",
+        "aot_550": (aot_sd(aot), f"{AOT_SD[0]:g} + {AOT_SD[1]:g} AOT"),
     }
 
 
@@ -249,8 +287,7 @@ def checksum(source: str) -> str:
     """SHA-256 of a file; of the metadata of a zarr folder; "?" of an address."""
     path = Path(source)
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     if not path.is_dir():
         return "?"
     total = hashlib.sha256()
@@ -258,13 +295,3 @@ def checksum(source: str) -> str:
         if name.name in ("zarr.json", ".zmetadata", ".zarray", ".zattrs", ".zgroup"):
             total.update(name.read_bytes())
     return total.hexdigest()
-
-
-def _middle(times: np.ndarray) -> Any:
-    stamps = pd.DatetimeIndex(times)
-    return np.datetime64((stamps.min() + (stamps.max() - stamps.min()) / 2).floor("s"), "ns")
-
-
-def _turn(longitude: np.ndarray) -> np.ndarray:
-    """Degrees east of the first point, across 180 if need be."""
-    return (longitude - longitude[0] + 180) % 360 - 180

@@ -108,9 +108,8 @@ def nowcast(
 
     Example: `atmorep-bridge nowcast model.ckpt era5.nc --last 2019-03-28T06 -o forecast.nc`
     """
-    from atmorep_bridge.air.state import write
+    from atmorep_bridge.air.state import atmosphere_at, write
     from atmorep_bridge.core import tasks
-    from atmorep_bridge.core.outputs import atmosphere_at
 
     core, region = _opened(model, files)
     ensemble = tasks.nowcast(core, region, _time(last), hours)
@@ -212,7 +211,7 @@ def evaluate(
     for heading in ("field", "task", "rmse", "best baseline", "rmse / its", "spread/skill",
                     "crps / its mae"):  # fmt: skip
         table.add_column(heading, no_wrap=heading in ("field", "task"))
-    for name in core.made_for.names:
+    for name in core.setup.names:
         tasks = {
             "nowcast": skill.nowcast_cases(core, region, name, every),
             "gap": skill.gap_cases(core, region, name, every),
@@ -235,7 +234,7 @@ def _opened(model: Path, files: list[str]) -> tuple[Core, Region]:
     from atmorep_bridge.core.windows import open_region
 
     core = load(model)
-    return core, open_region(files, core.made_for.fields)
+    return core, open_region(files, core.setup.fields)
 
 
 def _write(ensemble: xr.Dataset, output: Path, published: Path | None) -> None:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.samples import info, refuse_small
-from atmorep_bridge.core.specs import FIELDS
 from atmorep_bridge.core.tokens import from_tokens, on_points
 from atmorep_bridge.core.training import Core
 from atmorep_bridge.core.windows import Region
+from atmorep_bridge.fields.quantities import QUANTITIES
 from sifnet.errors import SifnetError
 
 TILES = 16  # predicted at once
@@ -28,7 +28,7 @@ def suits(core: Core, region: Region) -> Place:
     Raises:
         SifnetError: another region, other steps in time, other levels, or too small a region.
     """
-    setup = core.made_for
+    setup = core.setup
     missing = [name for name in setup.names if name not in region.data]
     if missing:
         raise SifnetError(
@@ -66,7 +66,7 @@ def predict(
     Returns:
         Of each field ``member, window, level, time, latitude, longitude``; what was seen as given.
     """
-    setup = core.made_for
+    setup = core.setup
     core = core.eval()
     members = setup.size.members
     total = {n: torch.zeros(members, *v.shape) for n, v in given.items()}
@@ -104,7 +104,7 @@ def _tile(
     pattern: dict[str, Tensor], latitude: NDArray[np.float64], longitude: NDArray[np.float64],
 ) -> dict[str, Tensor]:  # fmt: skip
     """Of each field ``member, window, level, time, row, column``, zero where tokens are seen."""
-    setup, n, device = core.made_for, times.shape[0], core.device
+    setup, n, device = core.setup, times.shape[0], next(core.parameters()).device
     told = {
         s.name: torch.stack(
             [info(setup, core.statistics, s, t, latitude, longitude) for t in times]
@@ -163,10 +163,10 @@ def as_dataset(
     Args:
         anomaly: of each field ``member, level, time, latitude, longitude``.
     """
-    setup, arrays = core.made_for, {}
+    setup, arrays = core.setup, {}
     for spec in setup.fields:
         values = core.statistics.value(spec.name, anomaly[spec.name], times, *place)
-        low, high = FIELDS[spec.name].bounds
+        low, high = QUANTITIES[spec.name].bounds
         physical = values.clamp(max(low, 0.0) if low > -1 else low, high)
         dims = ("member", "level", "time", "latitude", "longitude")
         array = xr.DataArray(physical.numpy(), dims=dims, name=spec.name)
@@ -175,7 +175,7 @@ def as_dataset(
             array = array.assign_coords(level=list(spec.levels))
         else:
             array = array.isel(level=0, drop=True)
-        arrays[spec.name] = array.assign_attrs(units=FIELDS[spec.name].ours or "1")
+        arrays[spec.name] = array.assign_attrs(units=QUANTITIES[spec.name].ours or "1")
     data = xr.Dataset(arrays).assign_coords(
         member=np.arange(setup.size.members),
         time=times,

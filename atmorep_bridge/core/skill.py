@@ -40,14 +40,14 @@ class Cases:
 
 def nowcast_cases(core: Core, region: Region, name: str, every: int = 1) -> Cases:
     """Forecasts from every ``every``-th time of a region, as far as the model goes at once."""
-    window = core.made_for.neighbourhood[0]
+    window = core.setup.neighbourhood[0]
     return _hidden_cases(core, region, name, window - longest_lead(core), window, every)
 
 
 def gap_cases(core: Core, region: Region, name: str, every: int = 1, length: int = 3) -> Cases:
     """Gaps in the middle of windows."""
-    window = core.made_for.neighbourhood[0]
-    longest = max(spec.patch[0] for spec in core.made_for.fields)
+    window = core.setup.neighbourhood[0]
+    longest = max(spec.patch[0] for spec in core.setup.fields)
     first = (window // longest) // 2 * longest
     return _hidden_cases(core, region, name, first, first + length, every)
 
@@ -56,7 +56,7 @@ def _hidden_cases(
     core: Core, region: Region, name: str, first: int, last: int, every: int
 ) -> Cases:
     truth, times, place = _windows(core, region, every)
-    setup = core.made_for
+    setup = core.setup
     found = predict(core, region, truth, times, masks.from_time(setup, first, last))[name]
     usual, known = core.statistics.fields[name], truth[name]
     visible = torch.isfinite(known)
@@ -84,7 +84,7 @@ def downscaling_cases(core: Core, region: Region, name: str, every: int = 1) -> 
     shape = region.latitude.size, region.longitude.size
     given = {n: detailed(coarsened(v), core.statistics.pattern(n, *place))
              for n, v in truth.items()}  # fmt: skip
-    kinds = masks.everything(core.made_for, Kind.COARSE)
+    kinds = masks.everything(core.setup, Kind.COARSE)
     found = predict(core, region, given, times, kinds, FACTOR)[name]
     mean = _normalised_mean(core, name, times, place)
     plain = sharpened(coarsened(truth[name] + mean), shape) - mean
@@ -106,7 +106,7 @@ def _normalised_mean(
 
 def _windows(core: Core, region: Region, every: int):  # type: ignore[no-untyped-def]
     place = suits(core, region)
-    window = core.made_for.neighbourhood[0]
+    window = core.setup.neighbourhood[0]
     starts = region.starts(window)[::every]
     values = region.everything()
     times = np.stack([region.times[s : s + window] for s in starts])
@@ -115,7 +115,7 @@ def _windows(core: Core, region: Region, every: int):  # type: ignore[no-untyped
             core.statistics.anomaly(n, values[n][:, s : s + window], t, *place)
             for s, t in zip(starts, times, strict=True)
         ])
-        for n in core.made_for.names
+        for n in core.setup.names
     }  # fmt: skip
     return truth, times, place
 
@@ -212,7 +212,7 @@ def masked_errors(
     Returns:
         field → method → (sample).
     """
-    setup = replace(core.made_for, plans={"random": 1.0})
+    setup = replace(core.setup, plans={"random": 1.0})
     data = Samples(region, setup, core.statistics, seed)
     found: dict[str, dict[str, list[float]]] = {n: {} for n in setup.names}
     for index in range(samples):

@@ -27,8 +27,8 @@ Change = Mapping[str, Callable[[xr.DataArray], xr.DataArray]]
 
 def longest_lead(core: Core) -> int:
     """Steps that a model forecasts at once: two of its longest tokens, as it was trained."""
-    longest = max(spec.patch[0] for spec in core.made_for.fields)
-    return longest * min(2, core.made_for.neighbourhood[0] // longest - 1)
+    longest = max(spec.patch[0] for spec in core.setup.fields)
+    return longest * min(2, core.setup.neighbourhood[0] // longest - 1)
 
 
 def nowcast(core: Core, region: Region, last: np.datetime64, hours: int) -> xr.Dataset:
@@ -41,7 +41,7 @@ def nowcast(core: Core, region: Region, last: np.datetime64, hours: int) -> xr.D
             others before.
     """
     place = suits(core, region)
-    lead, window = longest_lead(core), core.made_for.neighbourhood[0]
+    lead, window = longest_lead(core), core.setup.neighbourhood[0]
     steps = -(-hours // region.hours)
     first = _position(region, last) - (window - lead) + 1
     known = _known(core, region, first, window - lead, place)
@@ -53,7 +53,7 @@ def nowcast(core: Core, region: Region, last: np.datetime64, hours: int) -> xr.D
                  for n, k in known.items()}  # fmt: skip
         given = {n: torch.cat([k, ahead[n]], 2) for n, k in known.items()}
         windows = np.broadcast_to(times, (next(iter(known.values())).shape[0], window))
-        found = predict(core, region, given, windows, masks.from_time(core.made_for, window - lead))
+        found = predict(core, region, given, windows, masks.from_time(core.setup, window - lead))
         own = {n: v[:, 0] if v.shape[1] == 1 else v[*[torch.arange(v.shape[0])] * 2]
                for n, v in found.items()}  # fmt: skip
         forecasts.append({n: v[:, :, -lead:] for n, v in own.items()})
@@ -72,9 +72,9 @@ def interpolate(
         SifnetError: the region does not suit the model, or a window around the gap is not in it.
     """
     place = suits(core, region)
-    window = core.made_for.neighbourhood[0]
+    window = core.setup.neighbourhood[0]
     a, b = _position(region, first), _position(region, last)
-    longest = max(spec.patch[0] for spec in core.made_for.fields)
+    longest = max(spec.patch[0] for spec in core.setup.fields)
     tokens = -(-(b - a + 1) // longest)
     before = (window // longest - tokens + 1) // 2 * longest  # the gap begins with a token
     if tokens + 2 > window // longest:
@@ -85,7 +85,7 @@ def interpolate(
         )  # fmt: skip
     given = _known(core, region, a - before, window, place)
     times = region.times[a - before : a - before + window]
-    kinds = masks.from_time(core.made_for, before, before + b - a + 1)
+    kinds = masks.from_time(core.setup, before, before + b - a + 1)
     found = predict(core, region, given, times[None], kinds)
     gap = {n: v[:, 0, :, before : before + b - a + 1] for n, v in found.items()}
     return as_dataset(core, region, gap, region.times[a : b + 1], place,
@@ -103,20 +103,20 @@ def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:
     """
     fine = _finer(core, coarse)
     place = suits(core, fine)
-    window = core.made_for.neighbourhood[0]
+    window = core.setup.neighbourhood[0]
     a = _position(coarse, first)
     _enough(coarse, a, window, core)
     times = coarse.times[a : a + window]
     values = coarse.window((a, 0, 0), (window, coarse.latitude.size, coarse.longitude.size))
     given = {}
-    for name in core.made_for.names:
+    for name in core.setup.names:
         # Less the mean made coarse: where it is added again, its detail comes with it.
         mean = core.statistics.mean(name, times, *place)
         sd = core.statistics.fields[name].sd.view(-1, 1, 1, 1)
         anomaly = (torch.from_numpy(values[name]) - coarsened(mean)) / sd
         pattern = core.statistics.pattern(name, *place)
         given[name] = detailed(anomaly, pattern)[None]
-    kinds = masks.everything(core.made_for, Kind.COARSE)
+    kinds = masks.everything(core.setup, Kind.COARSE)
     found = predict(core, fine, given, times[None], kinds, FACTOR)
     return as_dataset(core, fine, {n: v[:, 0] for n, v in found.items()}, times, place,
                       "Downscaled")  # fmt: skip
@@ -145,7 +145,7 @@ def _finer(core: Core, coarse: Region) -> Region:
                 remedy="Average the coarse fields onto that grid.",
                 file=", ".join(coarse.data.attrs.get("files", [])) or None,
             )
-    empty = xr.Dataset(dict.fromkeys(core.made_for.names, 0.0), coords=axes)
+    empty = xr.Dataset(dict.fromkeys(core.setup.names, 0.0), coords=axes)
     data = empty.assign_coords(time=coarse.times).assign_attrs(coarse.data.attrs)
     step = coarse.step[0] / FACTOR, coarse.step[1] / FACTOR
     return Region(data, step, coarse.hours, coarse.wraps, coarse.level_kind)
@@ -158,11 +158,11 @@ def correct(core: Core, analysis: Region, first: np.datetime64) -> xr.Dataset:
         SifnetError: the region does not suit the model, or the window is not in it.
     """
     place = suits(core, analysis)
-    window = core.made_for.neighbourhood[0]
+    window = core.setup.neighbourhood[0]
     a = _position(analysis, first)
     given = _known(core, analysis, a, window, place)
     times = analysis.times[a : a + window]
-    kinds = masks.everything(core.made_for, Kind.NOISY)
+    kinds = masks.everything(core.setup, Kind.NOISY)
     found = predict(core, analysis, given, times[None], kinds)
     return as_dataset(core, analysis, {n: v[:, 0] for n, v in found.items()}, times, place,
                       "Corrected")  # fmt: skip
@@ -180,11 +180,11 @@ def counterfactual(
         The forecast, and with the suffix ``_change`` how each member differs from the forecast
         of the unchanged past.
     """
-    unknown = [name for name in change if name not in core.made_for.names]
+    unknown = [name for name in change if name not in core.setup.names]
     if unknown:
         raise SifnetError(
             "a field to change is not in the model", found=", ".join(unknown),
-            expected=", ".join(core.made_for.names),
+            expected=", ".join(core.setup.names),
         )  # fmt: skip
     other = Region(
         region.data.assign({name: rule(region.data[name]) for name, rule in change.items()}),
@@ -192,7 +192,7 @@ def counterfactual(
     )  # fmt: skip
     usual, changed = (nowcast(core, r, last, hours) for r in (region, other))
     differences = {f"{n}_change": (changed[n] - usual[n]).assign_attrs(changed[n].attrs)
-                   for n in core.made_for.names}  # fmt: skip
+                   for n in core.setup.names}  # fmt: skip
     return changed.assign(differences).assign_attrs(title=f"Counterfactual from {last}")
 
 
@@ -203,7 +203,7 @@ def _known(core: Core, region: Region, first: int, steps: int, place: Place) -> 
     times = region.times[first : first + steps]
     values = region.window((first, 0, 0), shape)
     return {n: core.statistics.anomaly(n, values[n], times, *place)[None]
-            for n in core.made_for.names}  # fmt: skip
+            for n in core.setup.names}  # fmt: skip
 
 
 def _enough(region: Region, first: int, steps: int, core: Core) -> None:
@@ -211,7 +211,7 @@ def _enough(region: Region, first: int, steps: int, core: Core) -> None:
     if first >= 0 and first in region.starts(steps):
         return
     if region.times.size < steps:
-        refuse_small(region, core.made_for)
+        refuse_small(region, core.setup)
     at: NDArray[np.datetime64] = region.times
     raise SifnetError(
         "too few time steps around this time",

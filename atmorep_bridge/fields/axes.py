@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from atmorep_bridge.fields.quantities import PRESSURE
 from sifnet.errors import SifnetError
@@ -19,6 +22,14 @@ RENAME = {
 PRESSURE_LEVELS = ("pressure_level", "isobaricInhPa", "isobaricInPa", "plev", "pressure")
 MODEL_LEVELS = ("model_level", "hybrid", "ml", "modelLevel")
 LEVELS = (*PRESSURE_LEVELS, *MODEL_LEVELS, "level", "lev")
+
+
+Degrees = TypeVar("Degrees", float, NDArray[np.float64], xr.DataArray)
+
+
+def turned(longitude: Degrees, about: float = 0.0) -> Degrees:
+    """Degrees east of a meridian, from -180 to 180."""
+    return (longitude - about + 180) % 360 - 180
 
 
 def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
@@ -37,9 +48,9 @@ def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
                 remedy="Download them on a regular grid.",
                 file=source,
             )
-    longitude = (data["longitude"].astype(float) + 180) % 360 - 180
     data = data.assign_coords(
-        latitude=data["latitude"].astype(float).round(5), longitude=longitude.round(5)
+        latitude=data["latitude"].astype(float).round(5),
+        longitude=turned(data["longitude"].astype(float)).round(5),
     )
     if not (np.abs(data["latitude"]) <= 90).all():
         raise SifnetError(

@@ -85,4 +85,42 @@ QUANTITIES: dict[str, Quantity] = {
         "CAMS reanalysis (EAC4) or forecast: total_aerosol_optical_depth_550nm; "
         "MERRA-2: TOTEXTTAU of M2T1NXAER",
     ),
+    "eastward_wind": Quantity(
+        ("u", "U", "u_component_of_wind", "velocity_u"),
+        "m s-1",
+        {"m s-1": 1.0},
+        (-150.0, 150.0),
+        "ERA5 hourly data: u_component_of_wind",
+    ),
+    "northward_wind": Quantity(
+        ("v", "V", "v_component_of_wind", "velocity_v"),
+        "m s-1",
+        {"m s-1": 1.0},
+        (-150.0, 150.0),
+        "ERA5 hourly data: v_component_of_wind",
+    ),
+    "vertical_velocity": Quantity(
+        ("w", "OMEGA", "vertical_velocity", "velocity_z"),
+        "Pa s-1",
+        {"Pa s-1": 1.0},
+        (-30.0, 30.0),
+        "ERA5 hourly data: vertical_velocity",
+    ),
+    "temperature_2m": Quantity(
+        ("t2m", "2t", "T2M", "2m_temperature"),
+        "K",
+        {"K": 1.0},
+        (180.0, 340.0),
+        "ERA5 hourly data on single levels: 2m_temperature",
+    ),
 }
+ON_LEVELS = (
+    "temperature", "specific_humidity", "height", "pressure",
+    "eastward_wind", "northward_wind", "vertical_velocity",
+)  # fmt: skip
+"""The others are of the ground, or of the whole column."""
+AIR = (
+    "temperature", "specific_humidity", "height", "surface_pressure", "surface_height", "pressure",
+    "water_vapour", "aot_550",
+)  # fmt: skip
+"""What says the state of the air over a place."""

@@ -245,13 +245,16 @@ def test_a_grid_around_the_earth_has_no_edge(longitude: float) -> None:
 @pytest.mark.parametrize(
     ("place", "what"),
     [
-        ((30.0, 10.0, "2023-05-01T09"), "latitude: found 30.0; expected 40.0 to 60.0"),
-        ((50.0, 41.0, "2023-05-01T09"), "longitude: found 41.0"),
-        ((50.0, 10.0, "2023-05-02T09"), "time: found 2023-05-02T09"),
+        (
+            (30.0, 10.0, "2023-05-01T09"),
+            "outside the fields: found fields of latitude 40 to 60, .*scene at latitude 30,",
+        ),
+        ((50.0, 41.0, "2023-05-01T09"), "outside the fields: .* scene at .*, longitude 41;"),
+        ((50.0, 10.0, "2023-05-01T18:30"), "another time than the scene: .* of 2023-05-01 18:30"),
     ],
 )
 def test_a_scene_out_of_reach_is_refused(place: tuple[float, float, str], what: str) -> None:
-    with pytest.raises(SifnetError, match=f"does not reach the scene: {what}"):
+    with pytest.raises(SifnetError, match=what):
         scene_prior(coming(False), *place)
 
 
@@ -273,10 +276,10 @@ def test_the_same_seed_gives_the_same_model_and_a_checkpoint_the_same_forecast(
 
 
 def test_other_files_are_no_aerosol_model(tiny: AerosolModel, tmp_path: Path) -> None:
-    with pytest.raises(SifnetError, match="not a readable aerosol model"):
+    with pytest.raises(SifnetError, match="not a readable model"):
         load(tmp_path / "absent.ckpt")
     torch.save({"format": 1, "kind": "retrieval"}, tmp_path / "other.ckpt")
-    with pytest.raises(SifnetError, match="found ValueError: retrieval of format 1"):
+    with pytest.raises(SifnetError, match="found ValueError: a checkpoint of retrieval, format 1"):
         load(tmp_path / "other.ckpt")
     torch.save(Path, tmp_path / "code.ckpt")
     with pytest.raises(SifnetError, match="Weights only load failed"):

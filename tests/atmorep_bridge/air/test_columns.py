@@ -22,6 +22,7 @@ from fakes.fields import (
     humidity_at,
     pressure_at,
     temperature_at,
+    water_above,
 )
 from sifnet.errors import SifnetError
 from sifnet.physics.full.atmosphere import BOUNDARIES_KM
@@ -93,7 +94,7 @@ def test_water_is_the_integral_of_humidity() -> None:
     dry = 3e-6  # what the known humidity does not fall below
     edge = 1013.25 * (dry / 8e-3) ** (1 / 3)
     exact = 8e-3 / 1013.25**3 * (p**4 - edge**4) / 4 + dry * edge  # hPa
-    assert column(ground).water(ground) == pytest.approx(exact * 10 / GRAVITY, rel=2e-3)
+    assert water_above(column(ground), ground) == pytest.approx(exact * 10 / GRAVITY, rel=2e-3)
 
 
 @pytest.mark.parametrize("highest", [1.0, 10.0, 500.0])

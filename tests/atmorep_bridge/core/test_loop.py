@@ -8,8 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 import sifnet
-from atmorep_bridge.air.state import write
-from atmorep_bridge.core.outputs import atmosphere_at
+from atmorep_bridge.air.state import atmosphere_at, write
 from atmorep_bridge.core.specs import FieldSpec, Setup, Size
 from atmorep_bridge.core.tasks import nowcast
 from atmorep_bridge.core.training import Training, train
