@@ -53,18 +53,16 @@ def draw(setup: Setup, rng: np.random.Generator) -> Kinds:
 
 def causal(setup: Setup, rng: np.random.Generator) -> Kinds:
     """All from one or two of the longest tokens before the end: a forecast."""
-    longest = max(spec.patch[0] for spec in setup.fields)
-    steps = setup.neighbourhood[0] // longest
+    steps = setup.neighbourhood[0] // setup.longest
     hidden = int(rng.integers(1, min(2, steps - 1) + 1))
-    return from_time(setup, setup.neighbourhood[0] - hidden * longest)
+    return from_time(setup, setup.neighbourhood[0] - hidden * setup.longest)
 
 
 def gap(setup: Setup, rng: np.random.Generator) -> Kinds:
     """One of the longest tokens amid others: interpolation in time."""
-    longest = max(spec.patch[0] for spec in setup.fields)
-    steps = setup.neighbourhood[0] // longest
-    first = int(rng.integers(1, max(steps - 1, 2)))
-    return from_time(setup, first * longest, (first + 1) * longest)
+    steps = setup.neighbourhood[0] // setup.longest
+    first = int(rng.integers(1, max(steps - 1, 2))) * setup.longest
+    return from_time(setup, first, first + setup.longest)
 
 
 def random(setup: Setup, rng: np.random.Generator) -> Kinds:

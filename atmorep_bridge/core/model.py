@@ -172,8 +172,3 @@ class MaskedTokenModel(nn.Module):
                 x = block(x, [layers[max(len(layers) - 1 - i, 0)][name]])
             found[name] = part.leave(x, chosen[name])
         return found
-
-
-def parameters(model: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(p.numel() for p in model.parameters())

@@ -28,7 +28,7 @@ NOISE = 0.3  # standard deviations of the field: usual difference between two mo
 
 
 class Samples(Dataset[Sample]):
-    """Windows of a region; each is given, truth, kinds and info of every field.
+    """Windows of a region; each is input, truth, kinds, info and pattern of every field.
 
     Raises:
         SifnetError: the region is smaller than the neighbourhood, in space or in time.
@@ -65,13 +65,13 @@ class Samples(Dataset[Sample]):
         truth = self.anomalies(corner)
         if rng.random() < self.superposed:
             truth = self._superpose(truth, corner, rng)
-        parts: Sample = {"given": {}, "truth": truth, "kinds": {}, "info": {}, "pattern": {}}
+        parts: Sample = {"input": {}, "truth": truth, "kinds": {}, "info": {}, "pattern": {}}
         times, latitude, longitude = self._axes(corner)
         for spec in self.setup.fields:
             kind = torch.from_numpy(kinds[spec.name])
             pattern = self.statistics.pattern(spec.name, *self._where(corner))
             parts["pattern"][spec.name] = pattern
-            parts["given"][spec.name] = distorted(truth[spec.name], kind, spec, pattern, rng)
+            parts["input"][spec.name] = distorted(truth[spec.name], kind, spec, pattern, rng)
             parts["kinds"][spec.name] = kind.flatten()
             parts["info"][spec.name] = info(
                 self.setup, self.statistics, spec, times, latitude, longitude
@@ -126,14 +126,13 @@ def refuse_small(region: Region, setup: Setup) -> None:
         SifnetError: it says how many times, rows and columns are needed.
     """
     hours, rows, columns = setup.neighbourhood
-    files = ", ".join(region.data.attrs.get("files", [])) or None
     if region.latitude.size < rows or region.longitude.size < columns:
         raise SifnetError(
             "the region is smaller than the model's neighbourhood",
             found=f"{region.latitude.size} x {region.longitude.size} points",
             expected=f"at least {rows} x {columns}",
             remedy="Download a larger area, or train a model with a smaller neighbourhood.",
-            file=files,
+            file=region.files,
         )
     if not region.starts(hours).size:
         raise SifnetError(
@@ -141,23 +140,18 @@ def refuse_small(region: Region, setup: Setup) -> None:
             found=f"{region.times.size} steps of {region.hours} h, none followed by enough others",
             expected=f"{hours} without a gap",
             remedy="Download a longer series, or train a model with a shorter neighbourhood.",
-            file=files,
+            file=region.files,
         )
 
 
 def distorted(
     truth: Tensor, kind: Tensor, spec: FieldSpec, pattern: Tensor, rng: np.random.Generator
-) -> Tensor:  # fmt: skip
-    """Anomalies as they are given: coarse or noisy where the tokens are so."""
-    given = truth
-    if (kind == Kind.COARSE).any():
-        where = on_points(kind[None] == Kind.COARSE, spec.patch)[0]
-        smooth = detailed(coarsened(torch.nan_to_num(truth)), pattern)
-        given = torch.where(where, smooth, given)
-    if (kind == Kind.NOISY).any():
-        where = on_points(kind[None] == Kind.NOISY, spec.patch)[0]
-        given = torch.where(where, given + _error(truth, rng), given)
-    return given
+) -> Tensor:
+    """Anomalies as a model gets them: coarse or noisy where the tokens are so."""
+    coarse, noisy = (on_points(kind[None] == k, spec.patch)[0] for k in (Kind.COARSE, Kind.NOISY))
+    if coarse.any():
+        return torch.where(coarse, detailed(coarsened(torch.nan_to_num(truth)), pattern), truth)
+    return torch.where(noisy, truth + _error(truth, rng), truth) if noisy.any() else truth
 
 
 def _error(values: Tensor, rng: np.random.Generator) -> Tensor:

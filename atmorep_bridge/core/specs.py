@@ -140,9 +140,10 @@ class Setup:
         """Names of the fields, in their order."""
         return tuple(spec.name for spec in self.fields)
 
-    def spec(self, name: str) -> FieldSpec:
-        """The field of a name."""
-        return self.fields[self.names.index(name)]
+    @property
+    def longest(self) -> int:
+        """Steps in time of the longest token."""
+        return max(spec.patch[0] for spec in self.fields)
 
     def grid(self, spec: FieldSpec) -> tuple[int, int, int, int]:
         """Levels, and tokens in time, latitude and longitude of a field's window."""

@@ -7,6 +7,7 @@ standard deviation of its level.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,6 @@ from atmorep_bridge.core.windows import HOUR, Region
 from sifnet.errors import SifnetError
 
 CHUNK = 240  # times read at once
-PLACE = ("latitude", "longitude", "months", "days")
-PARTS = ("mean", "sd", "memory", "detail", "pattern")
 LEAST_PATTERN = 0.1
 SAME_PLACE = 0.01  # of a grid step
 
@@ -65,7 +64,11 @@ class Statistics:
     ) -> Tensor:  # fmt: skip
         """Normalised anomalies ``level, time, latitude, longitude`` of values there and then."""
         mean = self.mean(name, times, rows, columns)
-        return (torch.from_numpy(values) - mean) / self.fields[name].sd.view(-1, 1, 1, 1)
+        return self.normalised(name, torch.from_numpy(values) - mean)
+
+    def normalised(self, name: str, difference: Tensor) -> Tensor:
+        """``level, time, latitude, longitude`` from the field's unit to standard deviations."""
+        return difference / self.fields[name].sd.view(-1, 1, 1, 1)
 
     def value(
         self, name: str, anomaly: Tensor, times: NDArray[np.datetime64], rows: slice,
@@ -114,24 +117,15 @@ class Statistics:
                 found=_corners(region.latitude, region.longitude),
                 expected=f"points of the grid {_corners(north, east)}",
                 remedy="Cut the fields to that area, or train a model on this one.",
-                file=", ".join(region.data.attrs.get("files", [])) or None,
+                file=region.files,
             )
         return slice(int(rows[0]), int(rows[-1]) + 1), columns
 
-    def state(self) -> dict[str, Tensor]:
-        """All tensors by name, as a checkpoint keeps them."""
-        kept = {n: getattr(self, n) for n in PLACE}
-        for name, usual in self.fields.items():
-            kept |= {f"{name}.{part}": getattr(usual, part) for part in PARTS}
-        return kept
-
     @classmethod
-    def from_state(cls, state: dict[str, Tensor]) -> Statistics:
-        """The inverse of ``state``."""
-        names = [key.removesuffix(".mean") for key in state if key.endswith(".mean")]
-        fields = {n: Usual(*(state[f"{n}.{part}"] for part in PARTS))
-                  for n in names}  # fmt: skip
-        return cls(fields, *(state[n] for n in PLACE))
+    def from_dict(cls, content: dict[str, Any]) -> Statistics:
+        """The inverse of ``dataclasses.asdict``."""
+        fields = {name: Usual(**parts) for name, parts in content["fields"].items()}
+        return cls(**content | {"fields": fields})
 
 
 def fit(region: Region, setup: Setup) -> Statistics:

@@ -78,19 +78,19 @@ class Core(nn.Module):
         self.model = MaskedTokenModel(setup)
 
     def filled(
-        self, given: dict[str, Tensor], kinds: dict[str, Tensor], base: str | None = None
+        self, anomaly: dict[str, Tensor], kinds: dict[str, Tensor], base: str | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the tokens are filled with and the error expected of that, ``batch, token, value``.
 
         Args:
-            given: of each field anomalies, ``batch, level, time, latitude, longitude``.
+            anomaly: of each field ``batch, level, time, latitude, longitude``.
             kinds: ``batch, token``. base: in place of the model's own.
         """
         base = base or self.setup.base
         tokens, errors = {}, {}
         for spec in self.setup.fields:
             usual = self.statistics.fields[spec.name]
-            values, kind = given[spec.name], kinds[spec.name]
+            values, kind = anomaly[spec.name], kinds[spec.name]
             grid = kind.view(-1, *self.setup.grid(spec))
             hidden = on_points(grid == Kind.HIDDEN, spec.patch)
             memory = usual.memory.to(values)
@@ -108,28 +108,28 @@ class Core(nn.Module):
         return tokens, errors
 
     def forward(
-        self, given: dict[str, Tensor], pattern: dict[str, Tensor], kinds: dict[str, Tensor],
+        self, anomaly: dict[str, Tensor], pattern: dict[str, Tensor], kinds: dict[str, Tensor],
         info: dict[str, Tensor],
     ) -> dict[str, tuple[Tensor, Tensor]]:  # fmt: skip
         """Anomalies of each field where tokens are not seen, and the error expected of the base.
 
         Args:
-            given: see ``filled``. pattern: ``batch, level, 1, latitude, longitude``.
+            anomaly: see ``filled``. pattern: ``batch, level, 1, latitude, longitude``.
 
         Returns:
             ``member, predicted token, value`` and ``predicted token, value``.
         """
-        tokens, errors = self.filled(given, kinds)
-        patterns = {s.name: to_tokens(pattern[s.name].expand_as(given[s.name]), s.patch)
+        tokens, errors = self.filled(anomaly, kinds)
+        patterns = {s.name: to_tokens(pattern[s.name].expand_as(anomaly[s.name]), s.patch)
                     for s in self.setup.fields}  # fmt: skip
         chosen = {name: kind != Kind.SEEN for name, kind in kinds.items()}
         residual = self.model(tokens, patterns, kinds, info, chosen)
-        found = {}
+        predicted = {}
         for name, where in chosen.items():
             error = errors[name][where]
             scale = error * patterns[name][where]
-            found[name] = (tokens[name][where] + scale * residual[name].float(), error)
-        return found
+            predicted[name] = (tokens[name][where] + scale * residual[name].float(), error)
+        return predicted
 
 
 class Fitting(lightning.LightningModule):
@@ -143,7 +143,7 @@ class Fitting(lightning.LightningModule):
 
     def training_step(self, batch: Sample, _: int) -> Tensor:
         """Loss in units of the error expected of the base: easy and hard plans count alike."""
-        predicted = self.core(*(batch[part] for part in ("given", "pattern", "kinds", "info")))
+        predicted = self.core(*(batch[part] for part in ("input", "pattern", "kinds", "info")))
         losses = []
         for spec in self.core.setup.fields:
             kinds = batch["kinds"][spec.name]
@@ -226,7 +226,7 @@ def train(
         content = {
             "setup": asdict(core.setup),
             "how": asdict(core.how),
-            "statistics": core.statistics.state(),
+            "statistics": asdict(core.statistics),
             "model": {key.removeprefix("core.model."): v.cpu() for key, v in weights.items()},
         }
         save_checkpoint(output, KIND, content)
@@ -256,6 +256,6 @@ def load(path: str | Path) -> Core:
     """
     with checkpoint(path, KIND, "atmorep-bridge train") as content:
         setup = TypeAdapter(Setup).validate_python(content["setup"])
-        core = Core(setup, Statistics.from_state(content["statistics"]), Training(**content["how"]))
+        core = Core(setup, Statistics.from_dict(content["statistics"]), Training(**content["how"]))
         core.model.load_state_dict(content["model"])
     return core.eval()

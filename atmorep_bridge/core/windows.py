@@ -40,6 +40,11 @@ class Region:
     wraps: bool
     level_kind: str
 
+    @property
+    def files(self) -> str | None:
+        """They are named in errors."""
+        return ", ".join(self.data.attrs.get("files", [])) or None
+
     @cached_property
     def times(self) -> NDArray[np.datetime64]:
         """(time)"""
@@ -103,7 +108,7 @@ class Region:
             part = np.asarray(whole[shape].data if whole.chunks is None else
                               whole[shape].data.compute(scheduler="synchronous"))  # fmt: skip
         except Exception as error:  # each library has its own for a broken chunk
-            raise damaged(", ".join(self.data.attrs["files"]), error) from error
+            raise damaged(self.files or "", error) from error
         order = [whole.dims.index(d) for d in ("level", *SPACE_TIME) if d in whole.dims]
         part = part.transpose(order).astype(np.float32, copy=False)
         return part if "level" in whole.dims else part[None]

@@ -28,7 +28,7 @@ def samples(region: Region, setup: Setup, seed: int = 0, superposed: float = 0.5
 
 def test_a_sample_is_its_number(region: Region, setup: Setup) -> None:
     one, same, other = (samples(region, setup, seed) for seed in (1, 1, 2))
-    for part in ("given", "truth", "kinds", "info", "pattern"):
+    for part in ("input", "truth", "kinds", "info", "pattern"):
         a, b = (s[7][part]["temperature_2m"] for s in (one, same))
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
     assert not torch.equal(one[7]["truth"]["temperature_2m"], other[7]["truth"]["temperature_2m"])
@@ -64,7 +64,7 @@ def test_what_is_given_suits_its_kind(region: Region, setup: Setup) -> None:
     for plan, changed in (("coarse", True), ("noise", True), ("causal", False)):
         data = samples(region, replace(setup, plans={plan: 1.0}))
         sample = data[0]
-        given, truth = (sample[part]["temperature_2m"] for part in ("given", "truth"))
+        given, truth = (sample[part]["temperature_2m"] for part in ("input", "truth"))
         assert torch.equal(given, truth) is not changed, plan
         assert (sample["kinds"]["temperature_2m"] != Kind.SEEN).any()
 
@@ -130,7 +130,7 @@ def test_missing_values_are_no_targets(region: Region, setup: Setup) -> None:
     batch = next(iter(DataLoader(data, batch_size=2, sampler=[0, 1])))
     fitting = Fitting(Core(setup, data.statistics)).eval()
     fitting.log = lambda *_, **__: None  # type: ignore[method-assign]
-    for part in ("given", "truth"):
+    for part in ("input", "truth"):
         batch[part]["temperature_2m"][:, :, :, 2:4, 1] = torch.nan
     loss = fitting.training_step(batch, 0)
     loss.backward()
@@ -144,7 +144,7 @@ def test_zero_base_fills_with_nothing(region: Region, setup: Setup) -> None:
     filled = {}
     for base in ("kriged", "informed", "zero"):
         core = Core(replace(setup, base=base), data.statistics)  # type: ignore[arg-type]
-        tokens, errors = core.filled(batch["given"], batch["kinds"])
+        tokens, errors = core.filled(batch["input"], batch["kinds"])
         hidden = batch["kinds"]["temperature_2m"] == Kind.HIDDEN
         filled[base] = tokens["temperature_2m"][hidden], errors["temperature_2m"][hidden]
     assert not filled["zero"][0].any()
