@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from torch.utils.data import DataLoader
@@ -70,7 +69,7 @@ def forecast(
             expected=f"1 to {len(model.errors)}" if model.errors else "a calibrated model",
             remedy="Call calibrate with a held-out series and as many steps.",
         )
-    now, step = _instant(start), scaling.step * HOUR
+    now, step = np.datetime64(str(start), "ns"), scaling.step * HOUR
     fields = scaling.refuse_other(fields)
     past = scaling.aerosol(_at(fields, [now - step, now]))
     times = [now + i * step for i in range(steps + 1)]
@@ -116,11 +115,7 @@ def scene_prior(
         title=f"Aerosol at {latitude:g} N, {longitude:g} E",
         source=coming.attrs["source"],
         acquisition_time=str(footprint.time[0].astype("datetime64[s]")),
-    )
-
-
-def _instant(time: str | np.datetime64) -> np.datetime64:
-    return pd.Timestamp(time).to_datetime64().astype("datetime64[ns]")
+    ).drop_vars(list(footprint.middle))
 
 
 def _at(fields: xr.Dataset, times: Sequence[np.datetime64]) -> xr.Dataset:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from atmorep_bridge.fields.axes import goes_around, spacing
 from sifnet.errors import SifnetError
 
 AEROSOL = "aot_550"
@@ -80,8 +81,8 @@ class Scaling:
     @property
     def periodic(self) -> bool:
         """Whether the grid goes around the Earth."""
-        spacing = (self.longitude[-1] - self.longitude[0]) / (len(self.longitude) - 1)
-        return abs(spacing * len(self.longitude) - 360) < 0.5 * spacing
+        points = len(self.longitude)
+        return goes_around((self.longitude[-1] - self.longitude[0]) / (points - 1), points)
 
     def aerosol(self, fields: xr.Dataset) -> Tensor:
         """``time, row, column``: the network's unit from AOT."""
@@ -187,14 +188,7 @@ def checked(fields: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
             )
     fields = fields[list(names)].transpose(*DIMENSIONS)
     for name in ("latitude", "longitude"):
-        spacing = np.diff(fields[name].values.astype(float))
-        if spacing.size < LEAST - 1 or np.ptp(spacing) > UNEVEN * abs(spacing.mean()):
-            raise SifnetError(
-                f"the grid is not even: {name}",
-                found=_axis(fields[name].values),
-                expected=f"at least {LEAST} values, equally far apart",
-                remedy="Interpolate the fields to a regular grid.",
-            )
+        spacing(fields, name, tolerance=UNEVEN, least=LEAST)
     step_of(fields)
     return fields
 

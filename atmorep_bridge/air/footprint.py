@@ -55,19 +55,14 @@ class Footprint:
             SifnetError: place or elevation of the scene are not known, or the DEM does not suit.
         """
         latitude, longitude = places(scene)
-        relief = None
-        source = "the scene"
         if elevation is None:
-            ground = scene.dataset["ground_elevation"]
             _refuse_assumed(scene)
+            relief, source = None, "the scene"
         else:
-            ground = relief = _elevation(elevation, latitude, longitude)
-            source = f"{elevation} m, given" if relief.ndim == 0 and _is_number(elevation) else (
-                f"DEM {Path(str(elevation)).name}")  # fmt: skip
-        time = scene.dataset.get("time")
-        if time is None:
-            stamp = np.datetime64(str(scene.dataset.attrs["acquisition_time"]), "ns")
-            time = xr.DataArray(stamp)
+            relief, source = _elevation(elevation, latitude, longitude)
+        ground = scene.dataset["ground_elevation"] if relief is None else relief
+        stamp = np.datetime64(str(scene.dataset.attrs["acquisition_time"]), "ns")
+        time = scene.dataset.get("time", xr.DataArray(stamp))
         points = xr.broadcast(*(_thinned(values) for values in (latitude, longitude, time)))
         north, east, when = (values.values.ravel() for values in points)
         return cls(
@@ -84,7 +79,7 @@ class Footprint:
         cls, latitude: float, longitude: float, time: str | np.datetime64, elevation: float = np.nan
     ) -> Footprint:
         """A single place and time."""
-        when = np.array([pd.Timestamp(time)], dtype="datetime64[ns]")
+        when = np.array([np.datetime64(str(time), "ns")])
         return cls(np.array([latitude]), turned(np.array([longitude])), when, elevation, None, "")
 
     @property
@@ -154,29 +149,24 @@ def _thinned(values: xr.DataArray) -> xr.DataArray:
     })  # fmt: skip
 
 
-def _is_number(value: object) -> bool:
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return True
-
-
 def _elevation(
-    given: float | str | Path, latitude: xr.DataArray, longitude: xr.DataArray
-) -> xr.DataArray:
-    """Elevation, km, where latitude and longitude are; metres as text, or a DEM."""
-    if not _is_number(given):
-        return dem_elevation(Path(str(given)), latitude, longitude)
-    kilometres = float(str(given)) / 1e3
-    if not ELEVATIONS[0] <= kilometres <= ELEVATIONS[1]:
+    stated: float | str | Path, latitude: xr.DataArray, longitude: xr.DataArray
+) -> tuple[xr.DataArray, str]:
+    """Elevation, km, where latitude and longitude are, and its source: metres as text, or a DEM."""
+    try:
+        elevation = float(str(stated)) / 1e3
+    except ValueError:
+        path = Path(str(stated))
+        return dem_elevation(path, latitude, longitude), f"DEM {path.name}"
+    low, high = ELEVATIONS
+    if not low <= elevation <= high:
         raise SifnetError(
             "the elevation is impossible",
-            found=f"{given} m",
-            expected=f"{ELEVATIONS[0] * 1e3:g} to {ELEVATIONS[1] * 1e3:g} m above sea level",
+            found=f"{stated} m",
+            expected=f"{low * 1e3:g} to {high * 1e3:g} m above sea level",
             remedy="Correct --elevation.",
         )
-    return xr.DataArray(kilometres)
+    return xr.DataArray(elevation), f"{stated} m, given"
 
 
 def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -> xr.DataArray:
@@ -204,14 +194,14 @@ def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -
     except RasterioIOError as error:
         raise _unsuited(path, str(error), "a GeoTIFF of elevations") from error
     centres = [np.atleast_1d(row - top - 0.5), np.atleast_1d(column - left - 0.5)]
-    found = map_coordinates(metres, centres, order=1, mode="nearest", prefilter=False)
+    ground = map_coordinates(metres, centres, order=1, mode="nearest", prefilter=False)
     low, high = (1e3 * limit for limit in ELEVATIONS)
-    if not ((found >= low) & (found <= high)).all():
-        known = found[np.isfinite(found)]
-        missing = f"{np.isnan(found).sum()} of {found.size} without a number"
-        span = f"{known.min():.5g} to {known.max():.5g}" if known.size else "none"
-        raise _unsuited(path, f"{span} m, {missing}", f"{low:g} to {high:g} m everywhere")
-    return latitude.copy(data=found.reshape(latitude.shape) / 1e3)
+    if not ((ground >= low) & (ground <= high)).all():
+        finite = ground[np.isfinite(ground)]
+        gaps = f"{ground.size - finite.size} of {ground.size} without a number"
+        span = f"{finite.min():.5g} to {finite.max():.5g}" if finite.size else "none"
+        raise _unsuited(path, f"{span} m, {gaps}", f"{low:g} to {high:g} m everywhere")
+    return latitude.copy(data=ground.reshape(latitude.shape) / 1e3)
 
 
 def _unsuited(path: Path, found: str, expected: str) -> SifnetError:

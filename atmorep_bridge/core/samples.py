@@ -66,31 +66,37 @@ class Samples(Dataset[Sample]):
         if rng.random() < self.superposed:
             truth = self._superpose(truth, corner, rng)
         parts: Sample = {"input": {}, "truth": truth, "kinds": {}, "info": {}, "pattern": {}}
-        times, latitude, longitude = self._axes(corner)
+        times, north, east = self._axes(corner)
+        axes = times, self.region.latitude[north], self.region.longitude[east]
         for spec in self.setup.fields:
-            kind = torch.from_numpy(kinds[spec.name])
-            pattern = self.statistics.pattern(spec.name, *self._where(corner))
-            parts["pattern"][spec.name] = pattern
-            parts["input"][spec.name] = distorted(truth[spec.name], kind, spec, pattern, rng)
-            parts["kinds"][spec.name] = kind.flatten()
-            parts["info"][spec.name] = info(
-                self.setup, self.statistics, spec, times, latitude, longitude
-            )
+            name, kind = spec.name, torch.from_numpy(kinds[spec.name])
+            pattern = self.statistics.pattern(name, *self._where(north, east))
+            parts["pattern"][name] = pattern
+            parts["input"][name] = distorted(truth[name], kind, spec, pattern, rng)
+            parts["kinds"][name] = kind.flatten()
+            parts["info"][name] = info(self.setup, self.statistics, spec, *axes)
         return parts
 
     def anomalies(self, corner: tuple[int, int, int]) -> dict[str, Tensor]:
         """All fields of the window at a corner (time, row, column)."""
         values = self.region.window(corner, self.setup.neighbourhood)
-        times = self.region.times[corner[0] : corner[0] + self.setup.neighbourhood[0]]
-        where = self._where(corner)
+        times, north, east = self._axes(corner)
+        where = self._where(north, east)
         return {n: self.statistics.anomaly(n, values[n], times, *where) for n in self.setup.names}
 
-    def _where(self, corner: tuple[int, int, int]) -> tuple[slice, NDArray[np.int64]]:
-        """Rows and columns of the statistics' grid."""
-        _, rows, columns = self.setup.neighbourhood
-        first = self.rows.start + corner[1]
-        at = np.arange(corner[2], corner[2] + columns) % self.region.longitude.size
-        return slice(first, first + rows), self.columns[at]
+    def _axes(
+        self, corner: tuple[int, int, int]
+    ) -> tuple[NDArray[np.datetime64], slice, NDArray[np.int64]]:
+        """Times of the window at a corner, and its rows and columns in the region."""
+        t, y, x = corner
+        hours, rows, columns = self.setup.neighbourhood
+        across = np.arange(x, x + columns) % self.region.longitude.size
+        return self.region.times[t : t + hours], slice(y, y + rows), across
+
+    def _where(self, north: slice, east: NDArray[np.int64]) -> tuple[slice, NDArray[np.int64]]:
+        """Rows and columns of the region as those of the statistics' grid."""
+        first = self.rows.start
+        return slice(first + north.start, first + north.stop), self.columns[east]
 
     def _superpose(
         self, truth: dict[str, Tensor], corner: tuple[int, int, int], rng: np.random.Generator
@@ -108,15 +114,6 @@ class Samples(Dataset[Sample]):
         phase = rng.uniform(0, 2 * np.pi)
         a, b = float(np.cos(phase)), float(np.sin(phase))
         return {name: a * values + b * other[name] for name, values in truth.items()}
-
-    def _axes(
-        self, corner: tuple[int, int, int]
-    ) -> tuple[NDArray[np.datetime64], NDArray[np.float64], NDArray[np.float64]]:
-        t, y, x = corner
-        hours, rows, columns = self.setup.neighbourhood
-        at = np.arange(x, x + columns) % self.region.longitude.size
-        region = self.region
-        return region.times[t : t + hours], region.latitude[y : y + rows], region.longitude[at]
 
 
 def refuse_small(region: Region, setup: Setup) -> None:

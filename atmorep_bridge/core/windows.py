@@ -12,12 +12,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from atmorep_bridge.core.specs import FieldSpec
+from atmorep_bridge.fields.axes import goes_around, spacing
 from atmorep_bridge.fields.formats import damaged
 from atmorep_bridge.fields.opening import open_series
 from sifnet.errors import SifnetError
 
 IN_MEMORY = 2**30  # bytes; a region below this is read once
 HOUR = np.timedelta64(1, "h")
+UNEVEN = 1e-3  # share by which distances between points may differ
 SPACE_TIME = ("time", "latitude", "longitude")
 Fields = dict[str, NDArray[np.float32]]
 """``level, time, latitude, longitude`` of each field, in its unit."""
@@ -152,9 +154,9 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
         data = _on_levels(data, levels.pop(), files)
     kind = data.attrs["level_kind"]
     data = _contiguous(data.astype(np.float32))
-    step = _regular(data, files)
-    wraps = abs(data.sizes["longitude"] * step[1] - 360) < step[1] / 2
-    return Region(data, step, _hours(data, files), wraps, kind)
+    down, across = (spacing(data, name, tolerance=UNEVEN) for name in ("latitude", "longitude"))
+    wraps = goes_around(across, data.sizes["longitude"])
+    return Region(data, (down, across), _hours(data, files), wraps, kind)
 
 
 def _on_levels(data: xr.Dataset, levels: tuple[int, ...], files: str) -> xr.Dataset:
@@ -182,24 +184,6 @@ def _contiguous(data: xr.Dataset) -> xr.Dataset:
     turned = data.roll(longitude=-first, roll_coords=True)
     east = turned["longitude"].values
     return turned.assign_coords(longitude=np.where(east < east[0], east + 360, east))
-
-
-def _regular(data: xr.Dataset, files: str) -> tuple[float, float]:
-    """Degrees between points, the same all along latitude and all along longitude."""
-    step = []
-    for name in ("latitude", "longitude"):
-        steps = np.diff(data[name].values)
-        if steps.size < 1 or np.ptp(steps) > 1e-3 * steps.max() + 1e-4:
-            raise SifnetError(
-                "the grid is irregular",
-                found=f"steps of {name} {steps.min():.4g} to {steps.max():.4g}"
-                if steps.size else f"one {name}",
-                expected="the same step everywhere",
-                remedy="Download the fields on a regular grid, such as 0.25 degrees.",
-                file=files,
-            )  # fmt: skip
-        step.append(float(np.median(steps).round(6)))
-    return step[0], step[1]
 
 
 def _hours(data: xr.Dataset, files: str) -> int:

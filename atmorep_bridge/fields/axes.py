@@ -32,6 +32,33 @@ def turned(longitude: Degrees, about: float = 0.0) -> Degrees:
     return (longitude - about + 180) % 360 - 180
 
 
+def spacing(data: xr.Dataset, name: str, *, tolerance: float, least: int = 2) -> float:
+    """Degrees between the points of an axis.
+
+    Args:
+        tolerance: share by which they may differ. least: number of points.
+
+    Raises:
+        SifnetError: too few points, or they are not equally far apart.
+    """
+    axis = data[name].values.astype(float)
+    steps = np.diff(axis)
+    if axis.size < least or np.ptp(steps) > tolerance * abs(steps.mean()) + 1e-4:
+        raise SifnetError(
+            f"the grid is not even: {name}",
+            found=f"{axis.size} values from {axis[0]:g} to {axis[-1]:g}",
+            expected=f"at least {least} values, equally far apart",
+            remedy="Download the fields on a regular grid, such as 0.25 degrees, or interpolate.",
+            file=", ".join(data.attrs.get("files", [])) or None,
+        )
+    return float(np.median(steps).round(6))
+
+
+def goes_around(step: float, points: int) -> bool:
+    """Whether longitudes reach around the Earth."""
+    return abs(step * points - 360) < 0.5 * step
+
+
 def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
     """Ascending latitude and longitude from -180, rounded so that float32 and float64 agree.
 
