@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from atmorep_bridge.core.commands import COMMANDS
+from atmorep_bridge.core.commands import COMMANDS, err, out
 from sifnet.errors import SifnetError
 
 if TYPE_CHECKING:
     import xarray as xr
-
-out, err = Console(), Console(stderr=True)
 
 
 class _Commands(TyperGroup):

@@ -56,13 +56,12 @@ class Scaling:
         """
         fields = checked(fields, (AEROSOL, *weather))
         root = np.sqrt(np.maximum(finite(fields, AEROSOL), 0.0))
-        root_sd = float(root.std())
         maps = {name: finite(fields, name) for name in weather}
-        for name, sd in ((AEROSOL, root_sd), *((n, float(m.std())) for n, m in maps.items())):
-            if not sd > 0:
+        for name, values in {AEROSOL: root, **maps}.items():
+            if not values.std() > 0:
                 raise SifnetError(
                     f"{name} is the same everywhere and at all times",
-                    found=f"standard deviation {sd:g}",
+                    found=f"standard deviation {values.std():g}",
                     expected="a field that varies",
                     remedy="Leave it out, or give another training series.",
                 )
@@ -71,8 +70,8 @@ class Scaling:
             weather_mean=tuple(float(m.mean()) for m in maps.values()),
             weather_sd=tuple(float(m.std()) for m in maps.values()),
             root_mean=float(root.mean()),
-            root_sd=root_sd,
-            change=max(float(np.sqrt((np.diff(root, axis=0) ** 2).mean())) / root_sd, 1e-3),
+            root_sd=float(root.std()),
+            change=max(float(np.sqrt((np.diff(root, axis=0) ** 2).mean()) / root.std()), 1e-3),
             step=step_of(fields),
             latitude=tuple(fields["latitude"].values.tolist()),
             longitude=tuple(fields["longitude"].values.tolist()),

@@ -30,7 +30,7 @@ def check_values(fields: xr.Dataset) -> None:
             raise SifnetError(
                 f"{name} is impossible",
                 found=f"{least:.4g} to {most:.4g}",
-                expected=f"{low:g} to {high:g} {quantity.ours}",
+                expected=f"{low:g} to {high:g} {quantity.unit}",
                 remedy="The attribute `units` of the file does not fit its values"
                 " (hPa or Pa, geopotential or height?), or the file is damaged.",
                 file=files,

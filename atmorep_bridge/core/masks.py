@@ -101,17 +101,8 @@ def one_field(setup: Setup, rng: np.random.Generator) -> Kinds:
     return kinds
 
 
-def coarse(setup: Setup, rng: np.random.Generator) -> Kinds:
-    """All fields known in coarse resolution only: downscaling."""
-    return everything(setup, Kind.COARSE)
-
-
-def noise(setup: Setup, rng: np.random.Generator) -> Kinds:
-    """All fields known with the errors of another model: correction."""
-    return everything(setup, Kind.NOISY)
-
-
 PLANS: dict[str, Callable[[Setup, np.random.Generator], Kinds]] = {
     "causal": causal, "gap": gap, "random": random, "block": block, "field": one_field,
-    "coarse": coarse, "noise": noise,
+    "coarse": lambda setup, _: everything(setup, Kind.COARSE),  # downscaling
+    "noise": lambda setup, _: everything(setup, Kind.NOISY),  # correction
 }  # fmt: skip

@@ -14,7 +14,7 @@ from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.samples import info, refuse_small
 from atmorep_bridge.core.tokens import from_tokens, on_points
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import Region
+from atmorep_bridge.core.windows import SPACE_TIME, Region
 from atmorep_bridge.fields.axes import turned
 from atmorep_bridge.fields.quantities import QUANTITIES
 from sifnet.errors import SifnetError
@@ -169,15 +169,13 @@ def as_dataset(
     for spec in setup.fields:
         values = core.statistics.value(spec.name, anomaly[spec.name], times, *place)
         low, high = QUANTITIES[spec.name].bounds
-        physical = values.clamp(max(low, 0.0) if low > -1 else low, high)
-        dims = ("member", "level", "time", "latitude", "longitude")
-        array = xr.DataArray(physical.numpy(), dims=dims, name=spec.name)
+        values = values.clamp(max(low, 0.0) if low > -1 else low, high)
+        array = xr.DataArray(values.numpy(), dims=("member", "level", *SPACE_TIME))
         array = array.transpose("member", "time", "level", ...)
         if spec.levels:
             array = array.assign_coords(level=list(spec.levels))
-        else:
-            array = array.isel(level=0, drop=True)
-        arrays[spec.name] = array.assign_attrs(units=QUANTITIES[spec.name].ours or "1")
+        arrays[spec.name] = array if spec.levels else array.isel(level=0)
+        arrays[spec.name].attrs["units"] = QUANTITIES[spec.name].unit
     data = xr.Dataset(arrays).assign_coords(
         member=np.arange(setup.size.members),
         time=times,

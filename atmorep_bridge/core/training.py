@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from atmorep_bridge.core.base import BASES
+from atmorep_bridge.core.base import BASES, informed
 from atmorep_bridge.core.losses import crps, of_samples, published
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.model import MaskedTokenModel
@@ -91,20 +91,17 @@ class Core(nn.Module):
         for spec in self.setup.fields:
             usual = self.statistics.fields[spec.name]
             values, kind = anomaly[spec.name], kinds[spec.name]
-            grid = kind.view(-1, *self.setup.grid(spec))
-            hidden = on_points(grid == Kind.HIDDEN, spec.patch)
-            memory = usual.memory.to(values)
-            fill = BASES.get(base, BASES["informed"])
-            filled, error = fill(values, torch.isfinite(values) & ~hidden, memory)
+            at = on_points(kind.view(-1, *self.setup.grid(spec)), spec.patch)
+            visible = torch.isfinite(values) & (at != Kind.HIDDEN)
+            filled, error = BASES.get(base, informed)(values, visible, usual.memory.to(values))
             if base == "zero":
-                filled = torch.where(hidden, 0.0, filled)
+                filled = torch.where(at == Kind.HIDDEN, 0.0, filled)
                 error = torch.ones_like(error)
+            detail = usual.detail.to(values).view(1, -1, 1, 1, 1)
+            error = torch.where(at == Kind.COARSE, detail, error)
+            error = torch.where(at == Kind.NOISY, NOISE, error)
             tokens[spec.name] = to_tokens(filled, spec.patch)
-            expected = to_tokens(error, spec.patch)
-            detail = usual.detail.to(values).view(1, -1, 1, 1, 1).expand_as(values)
-            coarse = (kind == Kind.COARSE)[..., None], (kind == Kind.NOISY)[..., None]
-            expected = torch.where(coarse[0], to_tokens(detail, spec.patch), expected)
-            errors[spec.name] = torch.where(coarse[1], NOISE, expected)
+            errors[spec.name] = to_tokens(error, spec.patch)
         return tokens, errors
 
     def forward(
