@@ -156,7 +156,6 @@ def time_distance(values: xr.DataArray, footprint: Footprint) -> tuple[float, fl
     """Hours between the analyses used, and from the scene to the nearest outside their time."""
     times = values["time"].values
     hour = np.timedelta64(1, "h")
-    gap = float(np.diff(times).max() / hour) if times.size > 1 else 0.0
-    early = float((times[0] - footprint.time.min()) / hour)
-    late = float((footprint.time.max() - times[-1]) / hour)
-    return gap, max(early, late, 0.0)
+    gap = max([*np.diff(times), 0 * hour]) / hour
+    beyond = max(times[0] - footprint.time.min(), footprint.time.max() - times[-1], 0 * hour) / hour
+    return float(gap), float(beyond)

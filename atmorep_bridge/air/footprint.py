@@ -185,7 +185,10 @@ def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -
             column, row = _moved(~source.transform, x, y)
             inside = (column >= 0) & (column <= source.width) & (row >= 0) & (row <= source.height)
             if not np.all(inside):
-                raise _not_covered(path, source, latitude, longitude)
+                west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
+                covered = _span((south, north), (west, east))
+                expected = f"the scene inside: {_span(latitude, longitude)}"
+                raise _unsuited(path, covered, expected)
             left, top = (max(int(v.min()) - 2, 0) for v in (column, row))
             right, bottom = int(column.max()) + 3, int(row.max()) + 3
             window = Window.from_slices((top, min(bottom, source.height)),
@@ -204,22 +207,19 @@ def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -
     return latitude.copy(data=ground.reshape(latitude.shape) / 1e3)
 
 
-def _unsuited(path: Path, found: str, expected: str) -> SifnetError:
+def _unsuited(path: Path, reason: str, expected: str) -> SifnetError:
     return SifnetError(
         "the elevation model cannot be used",
-        found=found,
+        found=reason,
         expected=expected,
         remedy="Give another DEM, or metres: --elevation 120",
         file=path,
     )
 
 
-def _not_covered(path: Path, source: rasterio.DatasetReader, latitude: xr.DataArray,
-                 longitude: xr.DataArray) -> SifnetError:  # fmt: skip
-    west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
-    return _unsuited(
-        path,
-        f"latitude {south:.4f} to {north:.4f}, longitude {west:.4f} to {east:.4f}",
-        f"the scene inside: latitude {float(latitude.min()):.4f} to {float(latitude.max()):.4f}, "
-        f"longitude {float(longitude.min()):.4f} to {float(longitude.max()):.4f}",
+def _span(latitude: Any, longitude: Any) -> str:
+    """The ranges of places, as an error states them."""
+    return ", ".join(
+        f"{name} {float(np.min(values)):.4f} to {float(np.max(values)):.4f}"
+        for name, values in (("latitude", latitude), ("longitude", longitude))
     )

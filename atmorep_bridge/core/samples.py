@@ -172,15 +172,10 @@ def info(
     latitude: NDArray[np.float64], longitude: NDArray[np.float64],
 ) -> Tensor:  # fmt: skip
     """What the tokens of a field know of their place and time, ``token, INFO``."""
-    height, days = heights(spec, setup), float(statistics.days)
+    ground = 137 if setup.level_kind == "model" else 1000
+    height = np.array(spec.levels or (ground,), dtype=float) / ground  # 0 at the top
+    days = float(statistics.days)
     return token_info(times, height, latitude, longitude, spec.patch, days)
-
-
-def heights(spec: FieldSpec, setup: Setup) -> np.ndarray:
-    """(level) 0 at the top, 1 at the ground; surface fields are at the ground."""
-    if not spec.levels:
-        return np.ones(1)
-    return np.array(spec.levels, dtype=float) / (137 if setup.level_kind == "model" else 1000)
 
 
 class Consecutive(DistributedSampler[Any]):
@@ -195,9 +190,8 @@ class Consecutive(DistributedSampler[Any]):
 
     def __iter__(self) -> Iterator[int]:
         """Numbers of this process in this epoch."""
-        together = torch.distributed.is_available() and torch.distributed.is_initialized()
         world, rank = 1, 0
-        if together:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
             world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
         first = self.epoch * self.steps * self.batch * world
         return iter(range(first + rank, first + self.steps * self.batch * world, world))

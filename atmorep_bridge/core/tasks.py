@@ -18,7 +18,6 @@ from atmorep_bridge.core import masks
 from atmorep_bridge.core.base import FACTOR, coarsened, detailed
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.predict import as_dataset, predict, suits
-from atmorep_bridge.core.samples import refuse_small
 from atmorep_bridge.core.training import Core
 from atmorep_bridge.core.windows import HOUR, Fields, Region
 from sifnet.errors import SifnetError
@@ -50,10 +49,10 @@ def nowcast(core: Core, region: Region, last: np.datetime64, hours: int) -> xr.D
     forecasts: list[dict[str, Tensor]] = []
     for turn in range(-(-steps // lead)):
         hour = times[0] + (turn * lead + np.arange(window)) * region.hours * HOUR
-        known = {n: torch.nn.functional.pad(v, (0, 0) * 2 + (0, lead), value=torch.nan)
-                 for n, v in past.items()}  # fmt: skip
+        padded = {n: torch.nn.functional.pad(v, (0, 0) * 2 + (0, lead), value=torch.nan)
+                  for n, v in past.items()}  # fmt: skip
         windows = np.broadcast_to(hour, (next(iter(past.values())).shape[0], window))
-        members = predict(core, region, known, windows, kinds)
+        members = predict(core, region, padded, windows, kinds)
         own = {n: v[:, 0] if v.shape[1] == 1 else v[*[torch.arange(v.shape[0])] * 2]
                for n, v in members.items()}  # fmt: skip
         forecasts.append({n: v[:, :, -lead:] for n, v in own.items()})
@@ -102,7 +101,7 @@ def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:
     """
     fine = _finer(core, coarse)
     place = suits(core, fine)
-    values, times = _values(core, coarse, _position(coarse, first), core.setup.neighbourhood[0])
+    values, times = _values(coarse, _position(coarse, first), core.setup.neighbourhood[0])
     smooth = {}
     for name in core.setup.names:
         # Less the mean made coarse: where it is added again, its detail comes with it.
@@ -193,19 +192,15 @@ def _window(
         SifnetError: the region does not suit the model, or the steps are not in it.
     """
     place = suits(core, region)
-    values, times = _values(core, region, first, steps)
+    values, times = _values(region, first, steps)
     anomaly = core.statistics.anomaly
     return {n: anomaly(n, values[n], times, *place)[None] for n in core.setup.names}, times
 
 
-def _values(
-    core: Core, region: Region, first: int, steps: int
-) -> tuple[Fields, NDArray[np.datetime64]]:
+def _values(region: Region, first: int, steps: int) -> tuple[Fields, NDArray[np.datetime64]]:
     """Steps of a whole region, refused if they are not in it or have a hole."""
     at = region.times
     if first not in region.starts(steps):
-        if at.size < steps:
-            refuse_small(region, core.setup)
         raise SifnetError(
             "too few time steps around this time",
             found=f"{at.size} steps from {at[0]} to {at[-1]}",

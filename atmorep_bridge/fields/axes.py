@@ -117,10 +117,9 @@ def with_level(data: xr.Dataset, source: str) -> tuple[xr.Dataset, str]:
     Raises:
         SifnetError: levels are only counted, not labelled.
     """
-    found = [str(name) for name in (*data.dims, *data.coords) if name in LEVELS]
-    if not found:
+    name = next((str(name) for name in (*data.dims, *data.coords) if name in LEVELS), None)
+    if name is None:
         return data, ""
-    name = found[0]
     if name not in data.coords:
         raise SifnetError(
             "levels carry no numbers",

@@ -234,6 +234,13 @@ def test_the_prior_of_a_scene_is_the_forecast_at_its_place_and_time(tmp_path: Pa
         assert back.attrs["acquisition_time"] == "2023-05-01T09:00:00"
 
 
+def test_the_prior_of_a_scene_can_be_merged_into_its_atmosphere(tmp_path: Path) -> None:
+    place = {"latitude": 47.0, "longitude": 8.0, "time": np.datetime64("2023-05-01T09", "ns")}
+    air = xr.Dataset({"surface_pressure": 950.0}, place)
+    both = air.merge(scene_prior(coming(False), 47.3, 7.9, "2023-05-01T09:00"))
+    assert {"surface_pressure", "aot_550", "aot_550_uncertainty"} <= set(both.data_vars)
+
+
 @pytest.mark.parametrize("longitude", [175.0, -185.0, 180.0, -180.0])
 def test_a_grid_around_the_earth_has_no_edge(longitude: float) -> None:
     prior = scene_prior(coming(True), 50.0, longitude, "2023-05-01T06:00")

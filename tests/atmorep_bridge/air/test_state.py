@@ -54,6 +54,13 @@ def test_values_are_those_of_the_known_air(files: list[Path]) -> None:
     np.testing.assert_allclose(table, pressure_at([0.0, 1.0], 51.1, 6.4, HOUR), atol=0.02)
 
 
+def test_the_file_holds_what_is_read_and_no_more(files: list[Path]) -> None:
+    scalars = {"surface_pressure", "temperature_offset", "aot_550"}
+    uncertain = {f"{name}_uncertainty" for name in scalars}
+    held = set(state(scene_at(), files, elevation=100.0).data_vars)
+    assert held == scalars | uncertain | {"air_pressure", "surface_altitude", "ground_elevation"}
+
+
 def test_uncertainty_is_stated_with_its_parts(files: list[Path]) -> None:
     found = state(scene_at(), files)
     sd = found["surface_pressure_uncertainty"]
