@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from atmorep_bridge.core.commands import COMMANDS
+from atmorep_bridge.core.commands import COMMANDS, err, out
 from sifnet.errors import SifnetError
 
 if TYPE_CHECKING:
     import xarray as xr
-
-out, err = Console(), Console(stderr=True)
 
 
 class _Commands(TyperGroup):
@@ -100,21 +97,21 @@ def state(
     atmosphere.nc`
     """
     import sifnet
-    from atmorep_bridge.state import state as state_of
-    from atmorep_bridge.state import write
+    from atmorep_bridge.air.state import state as state_of
+    from atmorep_bridge.air.state import write
 
     command = shlex.join(["atmorep-bridge", *sys.argv[1:]])
     opened = sifnet.open_scene(scene)
-    found = state_of(opened, [*fields, *(more or [])], elevation=elevation, command=command)
-    write(found, output)
-    out.print(_table(found), highlight=False)
+    air = state_of(opened, [*fields, *(more or [])], elevation=elevation, command=command)
+    write(air, output)
+    out.print(_table(air), highlight=False)
     out.print(escape(f"atmosphere: {output}"), highlight=False, soft_wrap=True)
 
 
 def _table(atmosphere: xr.Dataset) -> Table:
     """Each quantity with its uncertainty and how that comes about."""
-    from atmorep_bridge.quantities import QUANTITIES
-    from atmorep_bridge.state import SCALARS
+    from atmorep_bridge.air.state import SCALARS
+    from atmorep_bridge.fields.quantities import QUANTITIES
 
     table = Table(title=f"{atmosphere.attrs['title']}: {atmosphere.attrs['source']}",
                   title_justify="left")  # fmt: skip

@@ -32,9 +32,9 @@ def informed(anomaly: Tensor, visible: Tensor, memory: Tensor) -> tuple[Tensor, 
     before = torch.where(visible, hour, -1).cummax(2).values
     after = torch.where(visible, hour, hours).flip(2).cummin(2).values.flip(2)
     has_before, has_after = before >= 0, after < hours
-    known = torch.where(visible, anomaly, 0.0)
-    first = known.gather(2, before.clamp(min=0))
-    last = known.gather(2, after.clamp(max=hours - 1))
+    seen = torch.where(visible, anomaly, 0.0)
+    first = seen.gather(2, before.clamp(min=0))
+    last = seen.gather(2, after.clamp(max=hours - 1))
     since, until = _lagged(memory, hour - before), _lagged(memory, after - hour)
     across = _lagged(memory, after - before)
     w = (hour - before) / (after - before).clamp(min=1)
@@ -45,7 +45,7 @@ def informed(anomaly: Tensor, visible: Tensor, memory: Tensor) -> tuple[Tensor, 
     both = has_before & has_after
     filled = torch.where(both, first + w * (last - first), alone)
     error = torch.where(both, between, 1 - r**2).clamp(min=LEAST_ERROR**2).sqrt()
-    return torch.where(visible, known, filled), error
+    return torch.where(visible, seen, filled), error
 
 
 def kriged(anomaly: Tensor, visible: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,8 +56,8 @@ def kriged(anomaly: Tensor, visible: Tensor, memory: Tensor) -> tuple[Tensor, Te
     value do not.
     """
     b, level, hours = anomaly.shape[:3]
-    known = torch.where(visible, anomaly, 0.0)
-    filled, error = torch.empty_like(known), torch.empty_like(known)
+    seen = torch.where(visible, anomaly, 0.0)
+    filled, error = torch.empty_like(seen), torch.empty_like(seen)
     for i in range(level):
         covariance = _covariance(memory[i])
         patterns, which = _unique(visible[:, i].movedim(1, -1).reshape(-1, hours))
@@ -67,7 +67,7 @@ def kriged(anomaly: Tensor, visible: Tensor, memory: Tensor) -> tuple[Tensor, Te
         toward = covariance * v[:, None, :]  # pattern, hour, visible hour
         weights = torch.linalg.solve(among, toward, left=False)
         left = (1 - (weights * toward).sum(-1)).clamp(min=LEAST_ERROR**2).sqrt()
-        values = known[:, i].movedim(1, -1).reshape(-1, hours, 1)
+        values = seen[:, i].movedim(1, -1).reshape(-1, hours, 1)
         # Points of one pattern together: few patterns, many points.
         estimate = torch.empty_like(values)
         for j in range(patterns.shape[0]):
@@ -76,7 +76,7 @@ def kriged(anomaly: Tensor, visible: Tensor, memory: Tensor) -> tuple[Tensor, Te
         shape = b, *anomaly.shape[3:], hours
         filled[:, i] = estimate.reshape(shape).movedim(-1, 1)
         error[:, i] = left.to(values.dtype)[which].reshape(shape).movedim(-1, 1)
-    return torch.where(visible, known, filled), error
+    return torch.where(visible, seen, filled), error
 
 
 def _unique(patterns: Tensor) -> tuple[Tensor, Tensor]:

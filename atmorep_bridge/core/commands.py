@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 out, err = Console(), Console(stderr=True)
 FIELD_HELP = "u v w t q ps tcwv t2m aod550; levels after @: q@105,123,137."
-OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+OPERATIONS = {"+": "__add__", "-": "__sub__", "*": "__mul__"}
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Of `atmorep-bridge train`.")]
 Files = Annotated[
@@ -36,6 +35,7 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Ensemble, NetCDF."
 Published = Annotated[
     Path | None, typer.Option(help="Folder for the same in AtmoRep's zarr layout.")
 ]
+Hours = Annotated[int, typer.Option(min=1, help="How far ahead.")]
 Time = Annotated[str, typer.Option(metavar="TIME", help="UTC, such as 2020-06-25T09.")]
 
 
@@ -93,7 +93,7 @@ def nowcast(
     files: Files,
     last: Time,
     output: Output,
-    hours: Annotated[int, typer.Option(min=1, help="How far ahead.")] = 6,
+    hours: Hours = 6,
     published: Published = None,
     atmosphere: Annotated[
         Path | None, typer.Option(help="atmosphere.nc for `sifnet fit`, of the last hour.")
@@ -108,13 +108,9 @@ def nowcast(
 
     Example: `atmorep-bridge nowcast model.ckpt era5.nc --last 2019-03-28T06 -o forecast.nc`
     """
-    from atmorep_bridge.core import tasks
-    from atmorep_bridge.core.outputs import atmosphere_at
-    from atmorep_bridge.state import write
+    from atmorep_bridge.air.state import atmosphere_at, write
 
-    core, region = _opened(model, files)
-    ensemble = tasks.nowcast(core, region, _time(last), hours)
-    _write(ensemble, output, published)
+    ensemble = _ask("nowcast", model, files, output, published, _time(last), hours)
     if atmosphere is not None:
         if place is None:
             raise SifnetError("an atmosphere.nc is of a place", found="no --place",
@@ -137,10 +133,7 @@ def interpolate(
     Example: `atmorep-bridge interpolate model.ckpt era5.nc --first 2019-03-28T06 --last
     2019-03-28T08 -o filled.nc`
     """
-    from atmorep_bridge.core import tasks
-
-    core, region = _opened(model, files)
-    _write(tasks.interpolate(core, region, _time(first), _time(last)), output, published)
+    _ask("interpolate", model, files, output, published, _time(first), _time(last))
 
 
 def downscale(
@@ -150,10 +143,7 @@ def downscale(
 
     Example: `atmorep-bridge downscale model.ckpt coarse.nc --first 2019-03-28T00 -o fine.nc`
     """
-    from atmorep_bridge.core import tasks
-
-    core, region = _opened(model, files)
-    _write(tasks.downscale(core, region, _time(first)), output, published)
+    _ask("downscale", model, files, output, published, _time(first))
 
 
 def correct(
@@ -163,10 +153,7 @@ def correct(
 
     Example: `atmorep-bridge correct model.ckpt other.nc --first 2019-03-28T00 -o corrected.nc`
     """
-    from atmorep_bridge.core import tasks
-
-    core, region = _opened(model, files)
-    _write(tasks.correct(core, region, _time(first)), output, published)
+    _ask("correct", model, files, output, published, _time(first))
 
 
 def counterfactual(
@@ -177,7 +164,7 @@ def counterfactual(
         list[str], typer.Option(help="Of a field before `--last`: t2m+2, q*1.1. Repeatable.")
     ],
     output: Output,
-    hours: Annotated[int, typer.Option(min=1, help="How far ahead.")] = 6,
+    hours: Hours = 6,
     published: Published = None,
 ) -> None:
     """Forecast from a changed past, and say how that differs from the forecast as it was.
@@ -185,11 +172,8 @@ def counterfactual(
     Example: `atmorep-bridge counterfactual model.ckpt era5.nc --last 2019-03-28T06 --change t2m+2
     -o warmer.nc`
     """
-    from atmorep_bridge.core import tasks
-
-    core, region = _opened(model, files)
     rules = dict(_change(text) for text in change)
-    _write(tasks.counterfactual(core, region, rules, _time(last), hours), output, published)
+    _ask("counterfactual", model, files, output, published, rules, _time(last), hours)
 
 
 def evaluate(
@@ -212,18 +196,18 @@ def evaluate(
     for heading in ("field", "task", "rmse", "best baseline", "rmse / its", "spread/skill",
                     "crps / its mae"):  # fmt: skip
         table.add_column(heading, no_wrap=heading in ("field", "task"))
-    for name in core.made_for.names:
+    for name in core.setup.names:
         tasks = {
             "nowcast": skill.nowcast_cases(core, region, name, every),
             "gap": skill.gap_cases(core, region, name, every),
             "downscaling": skill.downscaling_cases(core, region, name, every),
         }
         for task, cases in tasks.items():
-            found = skill.scores(cases)
-            best = skill.best_baseline(found, cases)
-            table.add_row(name, task, f"{found['rmse'].value:.3g}", best,
-                          str(found[f"rmse / {best}"]), f"{found['spread/skill'].value:.2f}",
-                          str(found[f"crps / mae {best}"]))  # fmt: skip
+            scores = skill.scores(cases)
+            best = skill.best_baseline(scores, cases)
+            table.add_row(name, task, f"{scores['rmse'].value:.3g}", best,
+                          str(scores[f"rmse / {best}"]), f"{scores['spread/skill'].value:.2f}",
+                          str(scores[f"crps / mae {best}"]))  # fmt: skip
     out.print(table, highlight=False)
 
 
@@ -235,16 +219,21 @@ def _opened(model: Path, files: list[str]) -> tuple[Core, Region]:
     from atmorep_bridge.core.windows import open_region
 
     core = load(model)
-    return core, open_region(files, core.made_for.fields)
+    return core, open_region(files, core.setup.fields)
 
 
-def _write(ensemble: xr.Dataset, output: Path, published: Path | None) -> None:
+def _ask(
+    task: str, model: Path, files: list[str], output: Path, published: Path | None, *about: Any
+) -> xr.Dataset:
+    """The ensemble of one of ``tasks``, written."""
+    from atmorep_bridge.core import tasks
     from atmorep_bridge.core.outputs import write_fields, write_published
 
+    ensemble: xr.Dataset = getattr(tasks, task)(*_opened(model, files), *about)
     _say(f"ensemble: {write_fields(ensemble, output)}")
-    if published is not None:
-        for path in write_published(published, ensemble):
-            _say(f"AtmoRep layout: {path}")
+    for path in write_published(published, ensemble) if published is not None else ():
+        _say(f"AtmoRep layout: {path}")
+    return ensemble
 
 
 def _field(text: str, patch: tuple[int, int, int]) -> FieldSpec:
@@ -257,36 +246,31 @@ def _field(text: str, patch: tuple[int, int, int]) -> FieldSpec:
     return FieldSpec(SHORT[name], numbers, patch)
 
 
-def _change(text: str) -> tuple[str, Any]:
+def _change(text: str) -> tuple[str, Callable[[Any], Any]]:
     from atmorep_bridge.core.specs import SHORT
 
-    for sign, rule in OPERATIONS.items():
-        name, found, number = text.partition(sign)
-        if found and name in SHORT:
+    for sign, method in OPERATIONS.items():
+        name, _, number = text.partition(sign)
+        if number and name in SHORT:
             (value,) = _numbers(number, 1, "--change")
-            return SHORT[name], partial(_changed, rule, value)
+            return SHORT[name], methodcaller(method, value)
     raise SifnetError(
         "this change is not understood", found=text, expected="a field, + - or *, and a number: "
         "t2m+2, q*1.1", remedy=f"Fields: {' '.join(SHORT)}.",
     )  # fmt: skip
 
 
-def _changed(rule: Callable[[Any, float], Any], value: float, field: xr.DataArray) -> xr.DataArray:
-    changed: xr.DataArray = rule(field, value)
-    return changed
-
-
 def _numbers(text: str, many: int | None, option: str) -> list[float]:
     try:
-        found = [float(part) for part in text.split(",")]
-        if many is not None and len(found) != many:
+        numbers = [float(part) for part in text.split(",")]
+        if len(numbers) != (many or len(numbers)):
             raise ValueError
     except ValueError as error:
         raise SifnetError(
             f"{option} is not understood", found=text,
             expected=f"{many or 'some'} numbers, separated by commas",
         ) from error  # fmt: skip
-    return found
+    return numbers
 
 
 def _three(text: str, option: str) -> tuple[int, int, int]:

@@ -53,18 +53,16 @@ def draw(setup: Setup, rng: np.random.Generator) -> Kinds:
 
 def causal(setup: Setup, rng: np.random.Generator) -> Kinds:
     """All from one or two of the longest tokens before the end: a forecast."""
-    longest = max(spec.patch[0] for spec in setup.fields)
-    steps = setup.neighbourhood[0] // longest
+    steps = setup.neighbourhood[0] // setup.longest
     hidden = int(rng.integers(1, min(2, steps - 1) + 1))
-    return from_time(setup, setup.neighbourhood[0] - hidden * longest)
+    return from_time(setup, setup.neighbourhood[0] - hidden * setup.longest)
 
 
 def gap(setup: Setup, rng: np.random.Generator) -> Kinds:
     """One of the longest tokens amid others: interpolation in time."""
-    longest = max(spec.patch[0] for spec in setup.fields)
-    steps = setup.neighbourhood[0] // longest
-    first = int(rng.integers(1, max(steps - 1, 2)))
-    return from_time(setup, first * longest, (first + 1) * longest)
+    steps = setup.neighbourhood[0] // setup.longest
+    first = int(rng.integers(1, max(steps - 1, 2))) * setup.longest
+    return from_time(setup, first, first + setup.longest)
 
 
 def random(setup: Setup, rng: np.random.Generator) -> Kinds:
@@ -103,17 +101,8 @@ def one_field(setup: Setup, rng: np.random.Generator) -> Kinds:
     return kinds
 
 
-def coarse(setup: Setup, rng: np.random.Generator) -> Kinds:
-    """All fields known in coarse resolution only: downscaling."""
-    return everything(setup, Kind.COARSE)
-
-
-def noise(setup: Setup, rng: np.random.Generator) -> Kinds:
-    """All fields known with the errors of another model: correction."""
-    return everything(setup, Kind.NOISY)
-
-
 PLANS: dict[str, Callable[[Setup, np.random.Generator], Kinds]] = {
     "causal": causal, "gap": gap, "random": random, "block": block, "field": one_field,
-    "coarse": coarse, "noise": noise,
+    "coarse": lambda setup, _: everything(setup, Kind.COARSE),  # downscaling
+    "noise": lambda setup, _: everything(setup, Kind.NOISY),  # correction
 }  # fmt: skip

@@ -43,11 +43,11 @@ class Attention(nn.Module):
         """``batch, token, width`` of x looking at the sources, each with tokens of its own."""
         b, n, _ = x.shape
         queries = self.queries(x).view(b, n, -1, self.head_width).transpose(1, 2)
-        found, first = [], 0
+        attended, first = [], 0
         for heads, project, source in zip(self.heads, self.keys_values, sources, strict=True):
             kv = project(source).view(b, source.shape[1], 2, heads, self.head_width)
             keys, values = kv.permute(2, 0, 3, 1, 4)
-            found.append(
+            attended.append(
                 scaled_dot_product_attention(
                     self.query_norm(queries[:, first : first + heads]).to(values.dtype),
                     self.key_norm(keys).to(values.dtype),
@@ -56,7 +56,7 @@ class Attention(nn.Module):
                 )
             )
             first += heads
-        return self.leave(torch.cat(found, 1).transpose(1, 2).reshape(b, n, -1))
+        return self.leave(torch.cat(attended, 1).transpose(1, 2).reshape(b, n, -1))
 
 
 class Block(nn.Module):
@@ -165,15 +165,10 @@ class MaskedTokenModel(nn.Module):
                 for s in self.setup.fields
             }
             layers.append(state)
-        found = {}
+        residuals = {}
         for name in self.setup.names:
             x, part = state[name], self.part(name)
             for i, block in enumerate(part.decoder):
                 x = block(x, [layers[max(len(layers) - 1 - i, 0)][name]])
-            found[name] = part.leave(x, chosen[name])
-        return found
-
-
-def parameters(model: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(p.numel() for p in model.parameters())
+            residuals[name] = part.leave(x, chosen[name])
+        return residuals

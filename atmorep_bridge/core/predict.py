@@ -12,10 +12,11 @@ from torch import Tensor
 
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.samples import info, refuse_small
-from atmorep_bridge.core.specs import FIELDS
 from atmorep_bridge.core.tokens import from_tokens, on_points
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import Region
+from atmorep_bridge.core.windows import SPACE_TIME, Region
+from atmorep_bridge.fields.axes import turned
+from atmorep_bridge.fields.quantities import QUANTITIES
 from sifnet.errors import SifnetError
 
 TILES = 16  # predicted at once
@@ -28,7 +29,7 @@ def suits(core: Core, region: Region) -> Place:
     Raises:
         SifnetError: another region, other steps in time, other levels, or too small a region.
     """
-    setup = core.made_for
+    setup = core.setup
     missing = [name for name in setup.names if name not in region.data]
     if missing:
         raise SifnetError(
@@ -52,24 +53,24 @@ def suits(core: Core, region: Region) -> Place:
 
 @torch.inference_mode()
 def predict(
-    core: Core, region: Region, given: dict[str, Tensor], times: NDArray[np.datetime64],
+    core: Core, region: Region, anomaly: dict[str, Tensor], times: NDArray[np.datetime64],
     kinds: Kinds, align: int = 1,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Anomalies of an ensemble, in windows of the model's length over a whole region.
 
     Args:
-        given: of each field ``window, level, time, latitude, longitude``, anomalies.
+        anomaly: of each field ``window, level, time, latitude, longitude``.
         times: ``window, time``.
         kinds: of one tile, see ``masks``; the same for all.
         align: points of which corners of tiles are a multiple, those of coarse blocks.
 
     Returns:
-        Of each field ``member, window, level, time, latitude, longitude``; what was seen as given.
+        Of each field ``member, window, level, time, latitude, longitude``; what was seen as it was.
     """
-    setup = core.made_for
+    setup = core.setup
     core = core.eval()
     members = setup.size.members
-    total = {n: torch.zeros(members, *v.shape) for n, v in given.items()}
+    total = {n: torch.zeros(members, *v.shape) for n, v in anomaly.items()}
     _, rows, columns = setup.neighbourhood
     own, places = core.statistics.place(region)
     blend = _blend(rows)[:, None] * _blend(columns)
@@ -78,7 +79,7 @@ def predict(
     for north, east in _tiles(region, rows, columns, align):
         where = slice(north, north + rows), torch.from_numpy(east)
         weight[where] += blend
-        tile = {n: v[..., where[0], :][..., where[1]] for n, v in given.items()}
+        tile = {n: v[..., where[0], :][..., where[1]] for n, v in anomaly.items()}
         latitude, longitude = region.latitude[where[0]], region.longitude[east]
         at = slice(own.start + north, own.start + north + rows), places[east]
         pattern = {n: core.statistics.pattern(n, *at) for n in setup.names}
@@ -86,25 +87,26 @@ def predict(
             some = slice(first, first + TILES)
             part = _tile(core, {n: v[some] for n, v in tile.items()}, times[some], flat, pattern,
                          latitude, longitude)  # fmt: skip
-            for name, anomaly in part.items():
+            for name, values in part.items():
                 sums = total[name][:, some, :, :, where[0]]
-                sums.index_add_(-1, where[1], anomaly * blend)
-    found = {}
+                sums.index_add_(-1, where[1], values * blend)
+    blended = {}
     for spec in setup.fields:
         hidden = on_points(torch.from_numpy(kinds[spec.name])[None] != Kind.SEEN, spec.patch)
         # Plans of tasks are the same everywhere. A rest of a coarse block is in no tile.
         predicted = hidden[0, :, :, :1, :1] & (weight > 0)
-        seen = torch.nan_to_num(given[spec.name])
-        found[spec.name] = torch.where(predicted, total[spec.name] / weight.clamp(min=1e-9), seen)
-    return found
+        seen = torch.nan_to_num(anomaly[spec.name])
+        mean = total[spec.name] / weight.clamp(min=1e-9)
+        blended[spec.name] = torch.where(predicted, mean, seen)
+    return blended
 
 
 def _tile(
-    core: Core, given: dict[str, Tensor], times: NDArray[np.datetime64], kinds: dict[str, Tensor],
+    core: Core, anomaly: dict[str, Tensor], times: NDArray[np.datetime64], kinds: dict[str, Tensor],
     pattern: dict[str, Tensor], latitude: NDArray[np.float64], longitude: NDArray[np.float64],
 ) -> dict[str, Tensor]:  # fmt: skip
     """Of each field ``member, window, level, time, row, column``, zero where tokens are seen."""
-    setup, n, device = core.made_for, times.shape[0], core.device
+    setup, n, device = core.setup, times.shape[0], next(core.parameters()).device
     told = {
         s.name: torch.stack(
             [info(setup, core.statistics, s, t, latitude, longitude) for t in times]
@@ -113,19 +115,18 @@ def _tile(
     }
     kind = {name: k.expand(n, -1).to(device) for name, k in kinds.items()}
     local = {name: p.expand(n, *p.shape).to(device) for name, p in pattern.items()}
-    found = core({name: v.to(device) for name, v in given.items()}, local, kind, told)
-    whole = {}
+    ensemble = core({name: v.to(device) for name, v in anomaly.items()}, local, kind, told)
+    windows = {}
     for spec in setup.fields:
         # Tails are quantiles in an order that differs from value to value of a token: a member
         # would lose its spread where tiles overlap and in every mean over points.
-        members = found[spec.name][0].cpu().sort(0).values
+        members = ensemble[spec.name][0].cpu().sort(0).values
         chosen = kind[spec.name].cpu() != Kind.SEEN
         tokens = torch.zeros(members.shape[0], *chosen.shape, spec.values)
         tokens[:, chosen] = members
-        grid = setup.grid(spec)
-        window = from_tokens(tokens.flatten(0, 1), spec.patch, grid)
-        whole[spec.name] = window.view(members.shape[0], n, *window.shape[1:])
-    return whole
+        window = from_tokens(tokens.flatten(0, 1), spec.patch, setup.grid(spec))
+        windows[spec.name] = window.view(members.shape[0], n, *window.shape[1:])
+    return windows
 
 
 def _tiles(
@@ -156,31 +157,30 @@ def _blend(points: int) -> Tensor:
 
 def as_dataset(
     core: Core, region: Region, anomaly: dict[str, Tensor], times: NDArray[np.datetime64],
-    place: Place, title: str,
+    title: str,
 ) -> xr.Dataset:  # fmt: skip
     """Values of an ensemble in our names: (member, time, level, latitude, longitude).
 
     Args:
         anomaly: of each field ``member, level, time, latitude, longitude``.
     """
-    setup, arrays = core.made_for, {}
+    setup, arrays = core.setup, {}
+    place = core.statistics.place(region)
     for spec in setup.fields:
         values = core.statistics.value(spec.name, anomaly[spec.name], times, *place)
-        low, high = FIELDS[spec.name].bounds
-        physical = values.clamp(max(low, 0.0) if low > -1 else low, high)
-        dims = ("member", "level", "time", "latitude", "longitude")
-        array = xr.DataArray(physical.numpy(), dims=dims, name=spec.name)
+        low, high = QUANTITIES[spec.name].bounds
+        values = values.clamp(max(low, 0.0) if low > -1 else low, high)
+        array = xr.DataArray(values.numpy(), dims=("member", "level", *SPACE_TIME))
         array = array.transpose("member", "time", "level", ...)
         if spec.levels:
             array = array.assign_coords(level=list(spec.levels))
-        else:
-            array = array.isel(level=0, drop=True)
-        arrays[spec.name] = array.assign_attrs(units=FIELDS[spec.name].ours or "1")
+        arrays[spec.name] = array if spec.levels else array.isel(level=0)
+        arrays[spec.name].attrs["units"] = QUANTITIES[spec.name].unit
     data = xr.Dataset(arrays).assign_coords(
         member=np.arange(setup.size.members),
         time=times,
         latitude=region.latitude,
-        longitude=(region.longitude + 180) % 360 - 180,
+        longitude=turned(region.longitude),
     )
     return data.assign_attrs(
         title=title,

@@ -28,7 +28,7 @@ NOISE = 0.3  # standard deviations of the field: usual difference between two mo
 
 
 class Samples(Dataset[Sample]):
-    """Windows of a region; each is given, truth, kinds and info of every field.
+    """Windows of a region; each is input, truth, kinds, info and pattern of every field.
 
     Raises:
         SifnetError: the region is smaller than the neighbourhood, in space or in time.
@@ -65,32 +65,38 @@ class Samples(Dataset[Sample]):
         truth = self.anomalies(corner)
         if rng.random() < self.superposed:
             truth = self._superpose(truth, corner, rng)
-        parts: Sample = {"given": {}, "truth": truth, "kinds": {}, "info": {}, "pattern": {}}
-        times, latitude, longitude = self._axes(corner)
+        parts: Sample = {"input": {}, "truth": truth, "kinds": {}, "info": {}, "pattern": {}}
+        times, north, east = self._axes(corner)
+        axes = times, self.region.latitude[north], self.region.longitude[east]
         for spec in self.setup.fields:
-            kind = torch.from_numpy(kinds[spec.name])
-            pattern = self.statistics.pattern(spec.name, *self._where(corner))
-            parts["pattern"][spec.name] = pattern
-            parts["given"][spec.name] = distorted(truth[spec.name], kind, spec, pattern, rng)
-            parts["kinds"][spec.name] = kind.flatten()
-            parts["info"][spec.name] = info(
-                self.setup, self.statistics, spec, times, latitude, longitude
-            )
+            name, kind = spec.name, torch.from_numpy(kinds[spec.name])
+            pattern = self.statistics.pattern(name, *self._where(north, east))
+            parts["pattern"][name] = pattern
+            parts["input"][name] = distorted(truth[name], kind, spec, pattern, rng)
+            parts["kinds"][name] = kind.flatten()
+            parts["info"][name] = info(self.setup, self.statistics, spec, *axes)
         return parts
 
     def anomalies(self, corner: tuple[int, int, int]) -> dict[str, Tensor]:
         """All fields of the window at a corner (time, row, column)."""
         values = self.region.window(corner, self.setup.neighbourhood)
-        times = self.region.times[corner[0] : corner[0] + self.setup.neighbourhood[0]]
-        where = self._where(corner)
+        times, north, east = self._axes(corner)
+        where = self._where(north, east)
         return {n: self.statistics.anomaly(n, values[n], times, *where) for n in self.setup.names}
 
-    def _where(self, corner: tuple[int, int, int]) -> tuple[slice, NDArray[np.int64]]:
-        """Rows and columns of the statistics' grid."""
-        _, rows, columns = self.setup.neighbourhood
-        first = self.rows.start + corner[1]
-        at = np.arange(corner[2], corner[2] + columns) % self.region.longitude.size
-        return slice(first, first + rows), self.columns[at]
+    def _axes(
+        self, corner: tuple[int, int, int]
+    ) -> tuple[NDArray[np.datetime64], slice, NDArray[np.int64]]:
+        """Times of the window at a corner, and its rows and columns in the region."""
+        t, y, x = corner
+        hours, rows, columns = self.setup.neighbourhood
+        across = np.arange(x, x + columns) % self.region.longitude.size
+        return self.region.times[t : t + hours], slice(y, y + rows), across
+
+    def _where(self, north: slice, east: NDArray[np.int64]) -> tuple[slice, NDArray[np.int64]]:
+        """Rows and columns of the region as those of the statistics' grid."""
+        first = self.rows.start
+        return slice(first + north.start, first + north.stop), self.columns[east]
 
     def _superpose(
         self, truth: dict[str, Tensor], corner: tuple[int, int, int], rng: np.random.Generator
@@ -109,15 +115,6 @@ class Samples(Dataset[Sample]):
         a, b = float(np.cos(phase)), float(np.sin(phase))
         return {name: a * values + b * other[name] for name, values in truth.items()}
 
-    def _axes(
-        self, corner: tuple[int, int, int]
-    ) -> tuple[NDArray[np.datetime64], NDArray[np.float64], NDArray[np.float64]]:
-        t, y, x = corner
-        hours, rows, columns = self.setup.neighbourhood
-        at = np.arange(x, x + columns) % self.region.longitude.size
-        region = self.region
-        return region.times[t : t + hours], region.latitude[y : y + rows], region.longitude[at]
-
 
 def refuse_small(region: Region, setup: Setup) -> None:
     """Refuse a region that does not hold a single window.
@@ -126,14 +123,13 @@ def refuse_small(region: Region, setup: Setup) -> None:
         SifnetError: it says how many times, rows and columns are needed.
     """
     hours, rows, columns = setup.neighbourhood
-    files = ", ".join(region.data.attrs.get("files", [])) or None
     if region.latitude.size < rows or region.longitude.size < columns:
         raise SifnetError(
             "the region is smaller than the model's neighbourhood",
             found=f"{region.latitude.size} x {region.longitude.size} points",
             expected=f"at least {rows} x {columns}",
             remedy="Download a larger area, or train a model with a smaller neighbourhood.",
-            file=files,
+            file=region.files,
         )
     if not region.starts(hours).size:
         raise SifnetError(
@@ -141,23 +137,18 @@ def refuse_small(region: Region, setup: Setup) -> None:
             found=f"{region.times.size} steps of {region.hours} h, none followed by enough others",
             expected=f"{hours} without a gap",
             remedy="Download a longer series, or train a model with a shorter neighbourhood.",
-            file=files,
+            file=region.files,
         )
 
 
 def distorted(
     truth: Tensor, kind: Tensor, spec: FieldSpec, pattern: Tensor, rng: np.random.Generator
-) -> Tensor:  # fmt: skip
-    """Anomalies as they are given: coarse or noisy where the tokens are so."""
-    given = truth
-    if (kind == Kind.COARSE).any():
-        where = on_points(kind[None] == Kind.COARSE, spec.patch)[0]
-        smooth = detailed(coarsened(torch.nan_to_num(truth)), pattern)
-        given = torch.where(where, smooth, given)
-    if (kind == Kind.NOISY).any():
-        where = on_points(kind[None] == Kind.NOISY, spec.patch)[0]
-        given = torch.where(where, given + _error(truth, rng), given)
-    return given
+) -> Tensor:
+    """Anomalies as a model gets them: coarse or noisy where the tokens are so."""
+    coarse, noisy = (on_points(kind[None] == k, spec.patch)[0] for k in (Kind.COARSE, Kind.NOISY))
+    if coarse.any():
+        return torch.where(coarse, detailed(coarsened(torch.nan_to_num(truth)), pattern), truth)
+    return torch.where(noisy, truth + _error(truth, rng), truth) if noisy.any() else truth
 
 
 def _error(values: Tensor, rng: np.random.Generator) -> Tensor:
@@ -181,15 +172,10 @@ def info(
     latitude: NDArray[np.float64], longitude: NDArray[np.float64],
 ) -> Tensor:  # fmt: skip
     """What the tokens of a field know of their place and time, ``token, INFO``."""
-    height, days = heights(spec, setup), float(statistics.days)
+    ground = 137 if setup.level_kind == "model" else 1000
+    height = np.array(spec.levels or (ground,), dtype=float) / ground  # 0 at the top
+    days = float(statistics.days)
     return token_info(times, height, latitude, longitude, spec.patch, days)
-
-
-def heights(spec: FieldSpec, setup: Setup) -> np.ndarray:
-    """(level) 0 at the top, 1 at the ground; surface fields are at the ground."""
-    if not spec.levels:
-        return np.ones(1)
-    return np.array(spec.levels, dtype=float) / (137 if setup.level_kind == "model" else 1000)
 
 
 class Consecutive(DistributedSampler[Any]):
@@ -204,9 +190,8 @@ class Consecutive(DistributedSampler[Any]):
 
     def __iter__(self) -> Iterator[int]:
         """Numbers of this process in this epoch."""
-        together = torch.distributed.is_available() and torch.distributed.is_initialized()
         world, rank = 1, 0
-        if together:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
             world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
         first = self.epoch * self.steps * self.batch * world
         return iter(range(first + rank, first + self.steps * self.batch * world, world))

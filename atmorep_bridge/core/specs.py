@@ -7,41 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from atmorep_bridge.quantities import QUANTITIES, Quantity
+from atmorep_bridge.fields.quantities import ON_LEVELS
 from sifnet.errors import SifnetError
 
-FIELDS: dict[str, Quantity] = {
-    name: QUANTITIES[name]
-    for name in (
-        "temperature", "specific_humidity", "surface_pressure", "water_vapour", "aot_550",
-    )
-} | {
-    "eastward_wind": Quantity(
-        ("u", "U", "u_component_of_wind", "velocity_u"), "m s-1", {"m s-1": 1.0}, (-150.0, 150.0),
-        "ERA5 hourly data: u_component_of_wind",
-    ),
-    "northward_wind": Quantity(
-        ("v", "V", "v_component_of_wind", "velocity_v"), "m s-1", {"m s-1": 1.0}, (-150.0, 150.0),
-        "ERA5 hourly data: v_component_of_wind",
-    ),
-    "vertical_velocity": Quantity(
-        ("w", "OMEGA", "vertical_velocity", "velocity_z"), "Pa s-1", {"Pa s-1": 1.0}, (-30.0, 30.0),
-        "ERA5 hourly data: vertical_velocity",
-    ),
-    "temperature_2m": Quantity(
-        ("t2m", "2t", "T2M", "2m_temperature"), "K", {"K": 1.0}, (180.0, 340.0),
-        "ERA5 hourly data on single levels: 2m_temperature",
-    ),
-}  # fmt: skip
-"""Fields a model may hold, by our name; units inside as everywhere in the bridge."""
 SHORT = {
     "u": "eastward_wind", "v": "northward_wind", "w": "vertical_velocity", "t": "temperature",
     "q": "specific_humidity", "ps": "surface_pressure", "tcwv": "water_vapour",
     "t2m": "temperature_2m", "aod550": "aot_550",
 }  # fmt: skip
-"""Short names of weather services, as the command line takes them."""
-ON_LEVELS = ("eastward_wind", "northward_wind", "vertical_velocity", "temperature",
-             "specific_humidity")  # fmt: skip
+"""Fields a model may hold, by their short names of weather services and by ours."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +23,7 @@ class FieldSpec:
     """A field of a model.
 
     Attributes:
-        name: one of ``FIELDS``.
+        name: one of the values of ``SHORT``.
         levels: numbers of model levels or hPa, from the top; none for a field of the surface.
         patch: hours, rows and columns of a token.
         coupled: names of the fields it looks at in every encoder layer.
@@ -64,7 +38,7 @@ class FieldSpec:
     normaliser: Literal["hour", "mean"] = "hour"
 
     def __post_init__(self) -> None:
-        if self.name not in FIELDS:
+        if self.name not in SHORT.values():
             raise SifnetError(
                 "a model cannot hold this field",
                 found=self.name,
@@ -166,9 +140,10 @@ class Setup:
         """Names of the fields, in their order."""
         return tuple(spec.name for spec in self.fields)
 
-    def spec(self, name: str) -> FieldSpec:
-        """The field of a name."""
-        return self.fields[self.names.index(name)]
+    @property
+    def longest(self) -> int:
+        """Steps in time of the longest token."""
+        return max(spec.patch[0] for spec in self.fields)
 
     def grid(self, spec: FieldSpec) -> tuple[int, int, int, int]:
         """Levels, and tokens in time, latitude and longitude of a field's window."""

@@ -6,7 +6,9 @@ standard deviation of its level.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +17,10 @@ from torch import Tensor
 
 from atmorep_bridge.core.base import coarsened, sharpened
 from atmorep_bridge.core.specs import Setup
-from atmorep_bridge.core.windows import HOUR, Region
+from atmorep_bridge.core.windows import HOUR, Fields, Region
 from sifnet.errors import SifnetError
 
 CHUNK = 240  # times read at once
-PLACE = ("latitude", "longitude", "months", "days")
-PARTS = ("mean", "sd", "memory", "detail", "pattern")
 LEAST_PATTERN = 0.1
 SAME_PLACE = 0.01  # of a grid step
 
@@ -65,7 +65,11 @@ class Statistics:
     ) -> Tensor:  # fmt: skip
         """Normalised anomalies ``level, time, latitude, longitude`` of values there and then."""
         mean = self.mean(name, times, rows, columns)
-        return (torch.from_numpy(values) - mean) / self.fields[name].sd.view(-1, 1, 1, 1)
+        return self.normalised(name, torch.from_numpy(values) - mean)
+
+    def normalised(self, name: str, difference: Tensor) -> Tensor:
+        """``level, time, latitude, longitude`` from the field's unit to standard deviations."""
+        return difference / self.fields[name].sd.view(-1, 1, 1, 1)
 
     def value(
         self, name: str, anomaly: Tensor, times: NDArray[np.datetime64], rows: slice,
@@ -82,7 +86,7 @@ class Statistics:
         month, hour = _month(times), _hour(times)
         mean = self.fields[name].mean
         apart = np.abs(self.months.numpy()[None] - month[:, None])
-        which = np.minimum(apart, 12 - apart).argmin(1)  # the nearest month that is known
+        which = np.minimum(apart, 12 - apart).argmin(1)  # the nearest month of the training
         at = torch.from_numpy(which), torch.from_numpy(hour % mean.shape[1])
         here = mean[:, :, :, rows]
         if columns[-1] - columns[0] == columns.size - 1:  # a view, which is quick
@@ -114,24 +118,15 @@ class Statistics:
                 found=_corners(region.latitude, region.longitude),
                 expected=f"points of the grid {_corners(north, east)}",
                 remedy="Cut the fields to that area, or train a model on this one.",
-                file=", ".join(region.data.attrs.get("files", [])) or None,
+                file=region.files,
             )
         return slice(int(rows[0]), int(rows[-1]) + 1), columns
 
-    def state(self) -> dict[str, Tensor]:
-        """All tensors by name, as a checkpoint keeps them."""
-        kept = {n: getattr(self, n) for n in PLACE}
-        for name, usual in self.fields.items():
-            kept |= {f"{name}.{part}": getattr(usual, part) for part in PARTS}
-        return kept
-
     @classmethod
-    def from_state(cls, state: dict[str, Tensor]) -> Statistics:
-        """The inverse of ``state``."""
-        names = [key.removesuffix(".mean") for key in state if key.endswith(".mean")]
-        fields = {n: Usual(*(state[f"{n}.{part}"] for part in PARTS))
-                  for n in names}  # fmt: skip
-        return cls(fields, *(state[n] for n in PLACE))
+    def from_dict(cls, content: dict[str, Any]) -> Statistics:
+        """The inverse of ``dataclasses.asdict``."""
+        fields = {name: Usual(**parts) for name, parts in content["fields"].items()}
+        return cls(**content | {"fields": fields})
 
 
 def fit(region: Region, setup: Setup) -> Statistics:
@@ -139,7 +134,7 @@ def fit(region: Region, setup: Setup) -> Statistics:
     months = np.unique(_month(region.times))
     means = _means(region, setup, months)
     fields = {
-        name: Usual(torch.from_numpy(m), one := torch.ones(m.shape[2]), one[:, None], one, one)
+        name: Usual(torch.from_numpy(m), unit := torch.ones(m.shape[2]), unit[:, None], unit, unit)
         for name, m in means.items()
     }
     span = (region.times[-1] - region.times[0]) / np.timedelta64(1, "D")
@@ -156,24 +151,21 @@ def fit(region: Region, setup: Setup) -> Statistics:
 
 def _means(region: Region, setup: Setup, months: NDArray[np.int64]) -> dict[str, NDArray]:
     """Mean of every month, hour of the day, level and point; hours never seen get the day's."""
-    sums: dict[str, NDArray] = {}
-    counts: dict[str, NDArray] = {}
+    sums: dict[str, tuple[NDArray, NDArray]] = {}
     for first, values in _chunks(region, 0):
         for spec in setup.fields:
-            part = values[spec.name]
-            times = region.times[first : first + part.shape[1]]
+            part = values[spec.name].swapaxes(0, 1)
+            times = region.times[first : first + part.shape[0]]
             hours = 24 if spec.normaliser == "hour" else 1
-            month, hour = np.searchsorted(months, _month(times)), _hour(times) % hours
-            shape = (months.size, hours, part.shape[0], *part.shape[2:])
-            total = sums.setdefault(spec.name, np.zeros(shape))
-            count = counts.setdefault(spec.name, np.zeros(shape))
-            moved = part.transpose(1, 0, 2, 3)
-            np.add.at(total, (month, hour), np.nan_to_num(moved))
-            np.add.at(count, (month, hour), np.isfinite(moved))
+            when = np.searchsorted(months, _month(times)), _hour(times) % hours
+            shape = (months.size, hours, *part.shape[1:])
+            total, count = sums.setdefault(spec.name, (np.zeros(shape), np.zeros(shape)))
+            np.add.at(total, when, np.nan_to_num(part))
+            np.add.at(count, when, np.isfinite(part))
     means = {}
-    for name, total in sums.items():
-        day = total.sum(1, keepdims=True) / counts[name].sum(1, keepdims=True).clip(min=1)
-        mean = np.where(counts[name] > 0, total / counts[name].clip(min=1), day)
+    for name, (total, count) in sums.items():
+        day = total.sum(1, keepdims=True) / count.sum(1, keepdims=True).clip(min=1)
+        mean = np.where(count > 0, total / count.clip(min=1), day)
         means[name] = mean.astype(np.float32)
     return means
 
@@ -193,7 +185,7 @@ def _products(
         for name, part in values.items():
             times = region.times[first : first + part.shape[1]]
             anomaly = plain.anomaly(name, part, times, *where).numpy()
-            known = np.isfinite(anomaly)
+            valid = np.isfinite(anomaly)
             anomaly = np.nan_to_num(anomaly)
             details[name].append(_detail(anomaly[:, :CHUNK]))
             local[name].append((anomaly[:, :CHUNK] ** 2).mean(1))
@@ -201,7 +193,7 @@ def _products(
                 end = min(CHUNK, part.shape[1] - lag)
                 # Of a series with a hole, only hours that are as far apart as they stand.
                 apart = times[lag : lag + end] - times[:end] == lag * region.hours * HOUR
-                pair = known[:, :end] & known[:, lag : lag + end] & apart[:, None, None]
+                pair = valid[:, :end] & valid[:, lag : lag + end] & apart[:, None, None]
                 product = anomaly[:, :end] * anomaly[:, lag : lag + end] * pair
                 sums[name][:, lag] += product.sum((1, 2, 3))
                 counts[name][:, lag] += pair.sum((1, 2, 3))
@@ -218,7 +210,7 @@ def _detail(anomaly: NDArray) -> NDArray:
     return ((fine - smooth) ** 2).mean((1, 2, 3)).numpy().astype(float)
 
 
-def _chunks(region: Region, more: int):  # type: ignore[no-untyped-def]
+def _chunks(region: Region, more: int) -> Iterator[tuple[int, Fields]]:
     """(first time, fields) of all times, CHUNK at once and ``more`` that follow."""
     size = region.latitude.size, region.longitude.size
     for first in range(0, region.times.size, CHUNK):

@@ -6,6 +6,7 @@ Each returns an ensemble (member, time, level, latitude, longitude) in our names
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,10 +17,9 @@ from torch import Tensor
 from atmorep_bridge.core import masks
 from atmorep_bridge.core.base import FACTOR, coarsened, detailed
 from atmorep_bridge.core.masks import Kind
-from atmorep_bridge.core.predict import Place, as_dataset, predict, suits
-from atmorep_bridge.core.samples import refuse_small
+from atmorep_bridge.core.predict import as_dataset, predict, suits
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import HOUR, Region
+from atmorep_bridge.core.windows import HOUR, Fields, Region
 from sifnet.errors import SifnetError
 
 Change = Mapping[str, Callable[[xr.DataArray], xr.DataArray]]
@@ -27,8 +27,8 @@ Change = Mapping[str, Callable[[xr.DataArray], xr.DataArray]]
 
 def longest_lead(core: Core) -> int:
     """Steps that a model forecasts at once: two of its longest tokens, as it was trained."""
-    longest = max(spec.patch[0] for spec in core.made_for.fields)
-    return longest * min(2, core.made_for.neighbourhood[0] // longest - 1)
+    longest = core.setup.longest
+    return longest * min(2, core.setup.neighbourhood[0] // longest - 1)
 
 
 def nowcast(core: Core, region: Region, last: np.datetime64, hours: int) -> xr.Dataset:
@@ -40,27 +40,26 @@ def nowcast(core: Core, region: Region, last: np.datetime64, hours: int) -> xr.D
         SifnetError: the region does not suit the model, or the time is not in it with enough
             others before.
     """
-    place = suits(core, region)
-    lead, window = longest_lead(core), core.made_for.neighbourhood[0]
+    lead, window = longest_lead(core), core.setup.neighbourhood[0]
     steps = -(-hours // region.hours)
-    first = _position(region, last) - (window - lead) + 1
-    known = _known(core, region, first, window - lead, place)
-    start = region.times[first]
+    past, times = _window(
+        core, region, _position(region, last) - (window - lead) + 1, window - lead
+    )
+    kinds = masks.from_time(core.setup, window - lead)
     forecasts: list[dict[str, Tensor]] = []
     for turn in range(-(-steps // lead)):
-        times = start + (turn * lead + np.arange(window)) * region.hours * HOUR
-        ahead = {n: torch.full((*k.shape[:2], lead, *k.shape[3:]), torch.nan)
-                 for n, k in known.items()}  # fmt: skip
-        given = {n: torch.cat([k, ahead[n]], 2) for n, k in known.items()}
-        windows = np.broadcast_to(times, (next(iter(known.values())).shape[0], window))
-        found = predict(core, region, given, windows, masks.from_time(core.made_for, window - lead))
+        hour = times[0] + (turn * lead + np.arange(window)) * region.hours * HOUR
+        padded = {n: torch.nn.functional.pad(v, (0, 0) * 2 + (0, lead), value=torch.nan)
+                  for n, v in past.items()}  # fmt: skip
+        windows = np.broadcast_to(hour, (next(iter(past.values())).shape[0], window))
+        members = predict(core, region, padded, windows, kinds)
         own = {n: v[:, 0] if v.shape[1] == 1 else v[*[torch.arange(v.shape[0])] * 2]
-               for n, v in found.items()}  # fmt: skip
+               for n, v in members.items()}  # fmt: skip
         forecasts.append({n: v[:, :, -lead:] for n, v in own.items()})
-        known = {n: v[:, :, lead:] for n, v in own.items()}
-    whole = {n: torch.cat([f[n] for f in forecasts], 2)[:, :, :steps] for n in forecasts[0]}
-    times = region.times[first + window - lead - 1] + np.arange(1, steps + 1) * region.hours * HOUR
-    return as_dataset(core, region, whole, times, place, f"Forecast from {last}")
+        past = {n: v[:, :, lead:] for n, v in own.items()}
+    ahead = {n: torch.cat([f[n] for f in forecasts], 2)[:, :, :steps] for n in forecasts[0]}
+    times = times[-1] + np.arange(1, steps + 1) * region.hours * HOUR
+    return as_dataset(core, region, ahead, times, f"Forecast from {last}")
 
 
 def interpolate(
@@ -71,25 +70,24 @@ def interpolate(
     Raises:
         SifnetError: the region does not suit the model, or a window around the gap is not in it.
     """
-    place = suits(core, region)
-    window = core.made_for.neighbourhood[0]
-    a, b = _position(region, first), _position(region, last)
-    longest = max(spec.patch[0] for spec in core.made_for.fields)
-    tokens = -(-(b - a + 1) // longest)
+    suits(core, region)
+    window, longest = core.setup.neighbourhood[0], core.setup.longest
+    start = _position(region, first)
+    steps = _position(region, last) - start + 1
+    tokens = -(-steps // longest)
     before = (window // longest - tokens + 1) // 2 * longest  # the gap begins with a token
     if tokens + 2 > window // longest:
         raise SifnetError(
             "the gap is too long for the model",
-            found=f"{b - a + 1} steps", expected=f"at most {(window // longest - 2) * longest}",
+            found=f"{steps} steps", expected=f"at most {(window // longest - 2) * longest}",
             remedy="Forecast from before the gap instead (nowcast).",
         )  # fmt: skip
-    given = _known(core, region, a - before, window, place)
-    times = region.times[a - before : a - before + window]
-    kinds = masks.from_time(core.made_for, before, before + b - a + 1)
-    found = predict(core, region, given, times[None], kinds)
-    gap = {n: v[:, 0, :, before : before + b - a + 1] for n, v in found.items()}
-    return as_dataset(core, region, gap, region.times[a : b + 1], place,
-                      f"Interpolated from {first} to {last}")  # fmt: skip
+    around, times = _window(core, region, start - before, window)
+    gap = slice(before, before + steps)
+    kinds = masks.from_time(core.setup, gap.start, gap.stop)
+    members = predict(core, region, around, times[None], kinds)
+    filled = {name: values[:, 0, :, gap] for name, values in members.items()}
+    return as_dataset(core, region, filled, times[gap], f"Interpolated from {first} to {last}")
 
 
 def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:
@@ -103,31 +101,25 @@ def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:
     """
     fine = _finer(core, coarse)
     place = suits(core, fine)
-    window = core.made_for.neighbourhood[0]
-    a = _position(coarse, first)
-    _enough(coarse, a, window, core)
-    times = coarse.times[a : a + window]
-    values = coarse.window((a, 0, 0), (window, coarse.latitude.size, coarse.longitude.size))
-    given = {}
-    for name in core.made_for.names:
+    values, times = _values(coarse, _position(coarse, first), core.setup.neighbourhood[0])
+    smooth = {}
+    for name in core.setup.names:
         # Less the mean made coarse: where it is added again, its detail comes with it.
-        mean = core.statistics.mean(name, times, *place)
-        sd = core.statistics.fields[name].sd.view(-1, 1, 1, 1)
-        anomaly = (torch.from_numpy(values[name]) - coarsened(mean)) / sd
-        pattern = core.statistics.pattern(name, *place)
-        given[name] = detailed(anomaly, pattern)[None]
-    kinds = masks.everything(core.made_for, Kind.COARSE)
-    found = predict(core, fine, given, times[None], kinds, FACTOR)
-    return as_dataset(core, fine, {n: v[:, 0] for n, v in found.items()}, times, place,
-                      "Downscaled")  # fmt: skip
+        mean = coarsened(core.statistics.mean(name, times, *place))
+        anomaly = core.statistics.normalised(name, torch.from_numpy(values[name]) - mean)
+        smooth[name] = detailed(anomaly, core.statistics.pattern(name, *place))[None]
+    kinds = masks.everything(core.setup, Kind.COARSE)
+    members = predict(core, fine, smooth, times[None], kinds, FACTOR)
+    sharp = {name: values[:, 0] for name, values in members.items()}
+    return as_dataset(core, fine, sharp, times, "Downscaled")
 
 
 def _finer(core: Core, coarse: Region) -> Region:
     """The part of the model's grid of which a coarse grid holds the means; without values."""
     statistics = core.statistics
     axes = {}
-    for name, known in (("latitude", statistics.latitude), ("longitude", statistics.longitude)):
-        points, wide = known.numpy(), getattr(coarse, name)
+    for name in ("latitude", "longitude"):
+        points, wide = getattr(statistics, name).numpy(), getattr(coarse, name)
         step = points[1] - points[0]
         west = wide[0] - (FACTOR - 1) / 2 * step
         if name == "longitude":
@@ -143,12 +135,11 @@ def _finer(core: Core, coarse: Region) -> Region:
                 expected=f"means of {FACTOR} x {FACTOR} points between {points[0]:g} and "
                 f"{points[-1]:g}, step {step:g}",
                 remedy="Average the coarse fields onto that grid.",
-                file=", ".join(coarse.data.attrs.get("files", [])) or None,
+                file=coarse.files,
             )
-    empty = xr.Dataset(dict.fromkeys(core.made_for.names, 0.0), coords=axes)
+    empty = xr.Dataset(dict.fromkeys(core.setup.names, 0.0), coords=axes)
     data = empty.assign_coords(time=coarse.times).assign_attrs(coarse.data.attrs)
-    step = coarse.step[0] / FACTOR, coarse.step[1] / FACTOR
-    return Region(data, step, coarse.hours, coarse.wraps, coarse.level_kind)
+    return replace(coarse, data=data, step=(coarse.step[0] / FACTOR, coarse.step[1] / FACTOR))
 
 
 def correct(core: Core, analysis: Region, first: np.datetime64) -> xr.Dataset:
@@ -157,15 +148,12 @@ def correct(core: Core, analysis: Region, first: np.datetime64) -> xr.Dataset:
     Raises:
         SifnetError: the region does not suit the model, or the window is not in it.
     """
-    place = suits(core, analysis)
-    window = core.made_for.neighbourhood[0]
-    a = _position(analysis, first)
-    given = _known(core, analysis, a, window, place)
-    times = analysis.times[a : a + window]
-    kinds = masks.everything(core.made_for, Kind.NOISY)
-    found = predict(core, analysis, given, times[None], kinds)
-    return as_dataset(core, analysis, {n: v[:, 0] for n, v in found.items()}, times, place,
-                      "Corrected")  # fmt: skip
+    start = _position(analysis, first)
+    noisy, times = _window(core, analysis, start, core.setup.neighbourhood[0])
+    kinds = masks.everything(core.setup, Kind.NOISY)
+    members = predict(core, analysis, noisy, times[None], kinds)
+    corrected = {name: values[:, 0] for name, values in members.items()}
+    return as_dataset(core, analysis, corrected, times, "Corrected")
 
 
 def counterfactual(
@@ -180,46 +168,49 @@ def counterfactual(
         The forecast, and with the suffix ``_change`` how each member differs from the forecast
         of the unchanged past.
     """
-    unknown = [name for name in change if name not in core.made_for.names]
+    unknown = [name for name in change if name not in core.setup.names]
     if unknown:
         raise SifnetError(
             "a field to change is not in the model", found=", ".join(unknown),
-            expected=", ".join(core.made_for.names),
+            expected=", ".join(core.setup.names),
         )  # fmt: skip
-    other = Region(
-        region.data.assign({name: rule(region.data[name]) for name, rule in change.items()}),
-        region.step, region.hours, region.wraps, region.level_kind,
-    )  # fmt: skip
-    usual, changed = (nowcast(core, r, last, hours) for r in (region, other))
+    other = region.data.assign({name: rule(region.data[name]) for name, rule in change.items()})
+    usual, changed = (
+        nowcast(core, past, last, hours) for past in (region, replace(region, data=other))
+    )
     differences = {f"{n}_change": (changed[n] - usual[n]).assign_attrs(changed[n].attrs)
-                   for n in core.made_for.names}  # fmt: skip
+                   for n in core.setup.names}  # fmt: skip
     return changed.assign(differences).assign_attrs(title=f"Counterfactual from {last}")
 
 
-def _known(core: Core, region: Region, first: int, steps: int, place: Place) -> dict[str, Tensor]:
-    """Anomalies ``1, level, time, latitude, longitude`` of steps of a region."""
-    _enough(region, first, steps, core)
+def _window(
+    core: Core, region: Region, first: int, steps: int
+) -> tuple[dict[str, Tensor], NDArray[np.datetime64]]:
+    """Anomalies ``1, level, time, latitude, longitude`` of steps of a region, and their times.
+
+    Raises:
+        SifnetError: the region does not suit the model, or the steps are not in it.
+    """
+    place = suits(core, region)
+    values, times = _values(region, first, steps)
+    anomaly = core.statistics.anomaly
+    return {n: anomaly(n, values[n], times, *place)[None] for n in core.setup.names}, times
+
+
+def _values(region: Region, first: int, steps: int) -> tuple[Fields, NDArray[np.datetime64]]:
+    """Steps of a whole region, refused if they are not in it or have a hole."""
+    at = region.times
+    if first not in region.starts(steps):
+        raise SifnetError(
+            "too few time steps around this time",
+            found=f"{at.size} steps from {at[0]} to {at[-1]}",
+            expected=f"{steps} steps of {region.hours} h without a gap, {max(-first, 0)} earlier "
+            "ones",
+            remedy="Give a longer series.",
+            file=region.files,
+        )
     shape = steps, region.latitude.size, region.longitude.size
-    times = region.times[first : first + steps]
-    values = region.window((first, 0, 0), shape)
-    return {n: core.statistics.anomaly(n, values[n], times, *place)[None]
-            for n in core.made_for.names}  # fmt: skip
-
-
-def _enough(region: Region, first: int, steps: int, core: Core) -> None:
-    """Refuse a window that is not in the region, or has a hole."""
-    if first >= 0 and first in region.starts(steps):
-        return
-    if region.times.size < steps:
-        refuse_small(region, core.made_for)
-    at: NDArray[np.datetime64] = region.times
-    raise SifnetError(
-        "too few time steps around this time",
-        found=f"{at.size} steps from {at[0]} to {at[-1]}",
-        expected=f"{steps} steps of {region.hours} h without a gap, {max(-first, 0)} earlier ones",
-        remedy="Give a longer series.",
-        file=", ".join(region.data.attrs.get("files", [])) or None,
-    )
+    return region.window((first, 0, 0), shape), at[first : first + steps]
 
 
 def _position(region: Region, time: np.datetime64) -> int:

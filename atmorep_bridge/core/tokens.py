@@ -69,21 +69,20 @@ def token_info(
     days = _middle(times.astype("datetime64[s]").astype(float) / 86400, patch[0])
     year = 1970 + days / 365.2425
     hour, season = 2 * math.pi * (days % 1), 2 * math.pi * (year % 1)
-    known = trained_days >= 365, trained_days >= 3 * 365
-    year, season = np.where(known[1], year, 2000.0), np.where(known[0], season, 0.0)
+    year = np.where(trained_days >= 3 * 365, year, 2000.0)
+    season = np.where(trained_days >= 365, season, 0.0)
     time = [(year - 2000) / 50, np.sin(hour), np.cos(hour), np.sin(season), np.cos(season)]
     north = np.deg2rad(_middle(latitude.astype(float), patch[1]))
     east = np.deg2rad(_middle(longitude.astype(float), patch[2]))
     high = np.asarray(level, dtype=float)
     parts = [[high, high**2], time, _phases(north), _phases(east)]  # along level, time, row, column
-    found = np.empty((high.size, days.size, north.size, east.size, INFO), dtype=np.float32)
-    first = 0
+    sizes = [part[0].size for part in parts]
+    features = []
     for axis, part in enumerate(parts):
-        shape = [1, 1, 1, 1, len(part)]
-        shape[axis] = -1
-        found[..., first : first + len(part)] = np.stack(part, -1).reshape(shape)
-        first += len(part)
-    return torch.from_numpy(found.reshape(-1, INFO))
+        along = np.stack(part, -1).reshape(*(-1 if i == axis else 1 for i in range(4)), len(part))
+        features.append(np.broadcast_to(along, (*sizes, len(part))))
+    info = np.concatenate(features, -1).astype(np.float32)
+    return torch.from_numpy(info.reshape(-1, INFO))
 
 
 def _phases(angle: NDArray[np.floating]) -> list[NDArray[np.floating]]:

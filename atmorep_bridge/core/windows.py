@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import dask
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from atmorep_bridge.axes import with_level, with_place, with_time
-from atmorep_bridge.core.specs import FIELDS, FieldSpec
-from atmorep_bridge.fields import plain_units
-from atmorep_bridge.opening import damaged, open_raw
+from atmorep_bridge.core.specs import FieldSpec
+from atmorep_bridge.fields.axes import goes_around, spacing
+from atmorep_bridge.fields.formats import damaged
+from atmorep_bridge.fields.opening import open_series
 from sifnet.errors import SifnetError
 
 IN_MEMORY = 2**30  # bytes; a region below this is read once
 HOUR = np.timedelta64(1, "h")
+UNEVEN = 1e-3  # share by which distances between points may differ
 SPACE_TIME = ("time", "latitude", "longitude")
 Fields = dict[str, NDArray[np.float32]]
 """``level, time, latitude, longitude`` of each field, in its unit."""
@@ -41,6 +41,11 @@ class Region:
     hours: int
     wraps: bool
     level_kind: str
+
+    @property
+    def files(self) -> str | None:
+        """They are named in errors."""
+        return ", ".join(self.data.attrs.get("files", [])) or None
 
     @cached_property
     def times(self) -> NDArray[np.datetime64]:
@@ -105,7 +110,7 @@ class Region:
             part = np.asarray(whole[shape].data if whole.chunks is None else
                               whole[shape].data.compute(scheduler="synchronous"))  # fmt: skip
         except Exception as error:  # each library has its own for a broken chunk
-            raise damaged(", ".join(self.data.attrs["files"]), error) from error
+            raise damaged(self.files or "", error) from error
         order = [whole.dims.index(d) for d in ("level", *SPACE_TIME) if d in whole.dims]
         part = part.transpose(order).astype(np.float32, copy=False)
         return part if "level" in whole.dims else part[None]
@@ -128,109 +133,45 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
         SifnetError: a field or level is in no file, the grid or the times are irregular, or files
             are on different grids.
     """
-    parts: dict[str, list[xr.DataArray]] = {spec.name: [] for spec in fields}
-    kinds = set()
-    for source in map(str, sources):
-        for raw in open_raw(source):
-            for spec in fields:
-                found, kind = _field(raw, spec, source)
-                if found is not None:
-                    parts[spec.name].append(found)
-                    kinds |= {kind} - {""}
-    files = ", ".join(map(str, sources))
-    missing = [name for name, found in parts.items() if not found]
-    if missing:
+    data = open_series(sources, [spec.name for spec in fields])
+    files = ", ".join(data.attrs["files"])
+    if "member" in data.dims:
         raise SifnetError(
-            "a field of the model is missing",
-            found=", ".join(n for n in parts if n not in missing) or "none of its fields",
-            expected="also " + ", ".join(missing),
-            remedy="Download " + "; ".join(f"{FIELDS[name].download}" for name in missing),
+            "the fields are an ensemble",
+            found=f"{data.sizes['member']} members",
+            expected="the analysis, of one member",
+            remedy="Download the analysis, or select a member.",
             file=files,
         )
-    series = [_series(name, found, files) for name, found in parts.items()]
-    try:
-        with dask.config.set({"array.slicing.split_large_chunks": False}):
-            aligned = xr.align(*series, join="inner", exclude=("latitude", "longitude", "level"))
-            data = xr.merge([a.to_dataset() for a in aligned], join="exact", compat="override")
-    except ValueError as error:
+    levels = {spec.levels for spec in fields if spec.levels}
+    if len(levels) > 1:
         raise SifnetError(
-            "the fields are on different grids", found=str(error).split("\n")[0],
-            expected="one grid of latitudes and longitudes",
-            remedy="Download them on the same grid and area.", file=files,
-        ) from error  # fmt: skip
-    data = _contiguous(data.assign_attrs(files=[str(source) for source in sources]))
-    step = _regular(data, files)
-    wraps = abs(data.sizes["longitude"] * step[1] - 360) < step[1] / 2
-    return Region(data, step, _hours(data, files), wraps, next(iter(kinds), ""))
+            "fields of one model are on different levels",
+            found="; ".join(", ".join(map(str, some)) for some in levels),
+            expected="the same levels for all that have any",
+        )
+    if levels:
+        data = _on_levels(data, levels.pop(), files)
+    kind = data.attrs["level_kind"]
+    data = _contiguous(data.astype(np.float32))
+    down, across = (spacing(data, name, tolerance=UNEVEN) for name in ("latitude", "longitude"))
+    wraps = goes_around(across, data.sizes["longitude"])
+    return Region(data, (down, across), _hours(data, files), wraps, kind)
 
 
-def _field(raw: xr.Dataset, spec: FieldSpec, source: str) -> tuple[xr.DataArray | None, str]:
-    """One field of a raw dataset with our axes, unit and levels; None if it is not there."""
-    quantity = FIELDS[spec.name]
-    name = next((n for n in quantity.names if n in raw.data_vars), None)
-    if name is None:
-        return None, ""
-    data, kind = raw[[name]], ""
-    if spec.levels:
-        data, kind = with_level(data, source)
-    data = with_time(with_place(data, source), source)
-    values = data[name]
-    unit = plain_units(str(values.attrs.get("units", next(iter(quantity.units)))))
-    if unit not in quantity.units:
+def _on_levels(data: xr.Dataset, levels: tuple[int, ...], files: str) -> xr.Dataset:
+    present = data["level"].values if "level" in data.coords else np.empty(0)
+    apart = np.abs(present[:, None] - np.array(levels))
+    if missing := [level for level in levels if not np.isclose(present, level).any()]:
+        names = (str(name) for name, values in data.data_vars.items() if "level" in values.dims)
         raise SifnetError(
-            f"the unit of {name} ({spec.name}) is not understood", found=unit,
-            expected=" or ".join(unit for unit in quantity.units if unit),
-            remedy="Correct the attribute `units`.", file=source,
-        )  # fmt: skip
-    if spec.levels:
-        values = _levels(values, spec, source)
-    elif "level" in values.dims:
-        values = values.isel(level=0, drop=True)
-    if "time" not in values.dims or "member" in values.dims:
-        raise SifnetError(
-            f"{name} ({spec.name}) is no series in time", found=f"dimensions {values.dims}",
-            expected="time, latitude, longitude, of one member",
-            remedy="Download an analysis with its times.", file=source,
-        )  # fmt: skip
-    values = values.drop_vars([c for c in values.coords if c not in values.dims])
-    values = values.astype(np.float32) * np.float32(quantity.units[unit])
-    return values.rename(spec.name).drop_attrs(), kind
-
-
-def _levels(values: xr.DataArray, spec: FieldSpec, source: str) -> xr.DataArray:
-    there = values["level"].values if "level" in values.coords else np.empty(0)
-    missing = [level for level in spec.levels if not np.isclose(there, level).any()]
-    if missing:
-        raise SifnetError(
-            f"levels of {spec.name} are missing",
-            found="levels " + (", ".join(f"{level:g}" for level in there) or "none"),
+            f"levels of {', '.join(names)} are missing",
+            found="levels " + (", ".join(f"{level:g}" for level in present) or "none"),
             expected="also " + ", ".join(map(str, missing)),
             remedy="Download them, or train a model on the levels that are there.",
-            file=source,
+            file=files,
         )
-    where = [int(np.argmin(np.abs(there - level))) for level in spec.levels]
-    return values.isel(level=where)
-
-
-def _series(name: str, found: list[xr.DataArray], files: str) -> xr.DataArray:
-    """The same field of several files as one series."""
-    if len(found) > 1:
-        found = sorted(found, key=lambda part: part["time"].values[0])
-        try:
-            whole = xr.concat(found, "time", join="exact")
-        except ValueError as error:
-            raise SifnetError(
-                f"{name} is on different grids", found=str(error).split("\n")[0],
-                expected="files of one grid", remedy="Give files of one download.", file=files,
-            ) from error  # fmt: skip
-    else:
-        whole = found[0]
-    if whole["time"].size > 1 and not (np.diff(whole["time"].values) > np.timedelta64(0)).all():
-        raise SifnetError(
-            f"files hold {name} twice", found="equal times", expected="each time once",
-            remedy="Leave out the file that repeats another.", file=files,
-        )  # fmt: skip
-    return whole
+    return data.isel(level=apart.argmin(0))
 
 
 def _contiguous(data: xr.Dataset) -> xr.Dataset:
@@ -243,24 +184,6 @@ def _contiguous(data: xr.Dataset) -> xr.Dataset:
     turned = data.roll(longitude=-first, roll_coords=True)
     east = turned["longitude"].values
     return turned.assign_coords(longitude=np.where(east < east[0], east + 360, east))
-
-
-def _regular(data: xr.Dataset, files: str) -> tuple[float, float]:
-    """Degrees between points, the same all along latitude and all along longitude."""
-    found = []
-    for name in ("latitude", "longitude"):
-        steps = np.diff(data[name].values)
-        if steps.size < 1 or np.ptp(steps) > 1e-3 * steps.max() + 1e-4:
-            raise SifnetError(
-                "the grid is irregular",
-                found=f"steps of {name} {steps.min():.4g} to {steps.max():.4g}"
-                if steps.size else f"one {name}",
-                expected="the same step everywhere",
-                remedy="Download the fields on a regular grid, such as 0.25 degrees.",
-                file=files,
-            )  # fmt: skip
-        found.append(float(np.median(steps).round(6)))
-    return found[0], found[1]
 
 
 def _hours(data: xr.Dataset, files: str) -> int:

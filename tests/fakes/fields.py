@@ -65,6 +65,15 @@ def temperature_at(pressure: Any, latitude: Any, longitude: Any, hour: Any) -> A
     return virtual / (1 + 0.609 * humidity_at(pressure))
 
 
+def water_above(column: Any, ground: float) -> float:
+    """Water vapour, g cm-2, of a column of the bridge above a height, km: integral of q dp / g."""
+    above = column.height > ground
+    q = np.interp(ground, column.height[::-1], column.humidity[::-1])
+    p = np.append(column.pressure[above], column.pressure_at(ground))
+    # hPa -> 100 Pa; kg m-2 -> 0.1 g cm-2
+    return float(np.trapezoid(np.append(column.humidity[above], q), p)) * 10 / GRAVITY
+
+
 def orography(latitude: Any, longitude: Any) -> Any:
     """km, of the model's ground: hundreds of metres from one grid point to the next."""
     return 0.25 + 0.2 * np.sin(9 * latitude) * np.cos(7 * longitude)

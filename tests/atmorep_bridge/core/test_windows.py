@@ -122,10 +122,10 @@ def test_split_leaves_a_gap(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (lambda d: d.rename(t2m="cloud"), "field of the model is missing"),
-        (lambda d: d.isel(longitude=[0, 1, 3]), "irregular"),
+        (lambda d: d.isel(longitude=[0, 1, 3]), "grid is not even: longitude"),
         (lambda d: d.isel(time=[0]), "times cannot be used"),
         (lambda d: d.assign(t2m=d["t2m"].assign_attrs(units="F")), "unit of t2m"),
-        (lambda d: d.isel(time=0, drop=True), "no series in time"),
+        (lambda d: d.isel(time=0, drop=True), r"t2m \(temperature_2m\) has no time"),
         (lambda d: d.rename(latitude="y"), "not on a grid"),
     ],
 )
@@ -154,3 +154,33 @@ def test_regions_below_a_window_are_refused(tmp_path: Path) -> None:
         refuse_small(region, Setup(T2M, (4, 8, 8)))
     with pytest.raises(SifnetError, match="too few time steps"):
         refuse_small(region, Setup((FieldSpec("temperature_2m", patch=(2, 1, 1)),), (6, 3, 4)))
+
+
+def test_ensembles_and_levels_of_several_kinds_are_refused(tmp_path: Path) -> None:
+    data = small(np.arange(5.0, 6.0, 0.25))
+    members = data.expand_dims(number=[0, 1])
+    with pytest.raises(SifnetError, match="the fields are an ensemble: found 2 members"):
+        open_region([stored(members, tmp_path, "members.nc")], T2M)
+    levels = xr.DataArray([500.0, 850.0], dims="level", name="level")
+    upper = xr.Dataset(
+        {
+            "q": (data["t2m"] * 0 + levels / 1e5).assign_attrs(units="kg kg**-1"),
+            "t": (data["t2m"] + 0 * levels).assign_attrs(units="K"),
+        }
+    ).assign_coords(level=levels.assign_attrs(units="hPa"))
+    specs = [FieldSpec("specific_humidity", (500,)), FieldSpec("temperature", (850,))]
+    with pytest.raises(SifnetError, match="fields of one model are on different levels"):
+        open_region([stored(upper, tmp_path, "upper.nc")], specs)
+
+
+def test_files_of_single_levels_are_one_region(tmp_path: Path) -> None:
+    data = small(np.arange(5.0, 6.0, 0.25), name="q")
+    paths = [
+        stored((data * 0 + level / 1e5).assign(q=lambda d: d["q"].assign_attrs(units="1"))
+               .expand_dims(pressure_level=[level]), tmp_path, f"{level}.nc")
+        for level in (850.0, 500.0)
+    ]  # fmt: skip
+    region = open_region(paths, (FieldSpec("specific_humidity", (500, 850), (2, 1, 1)),))
+    assert region.level_kind == "pressure"
+    values = region.everything()["specific_humidity"]
+    np.testing.assert_allclose(values[:, 0, 0, 0], [500e-5, 850e-5], rtol=1e-6)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from atmorep_bridge.fields.axes import goes_around, spacing
 from sifnet.errors import SifnetError
 
 AEROSOL = "aot_550"
@@ -55,13 +56,12 @@ class Scaling:
         """
         fields = checked(fields, (AEROSOL, *weather))
         root = np.sqrt(np.maximum(finite(fields, AEROSOL), 0.0))
-        root_sd = float(root.std())
         maps = {name: finite(fields, name) for name in weather}
-        for name, sd in ((AEROSOL, root_sd), *((n, float(m.std())) for n, m in maps.items())):
-            if not sd > 0:
+        for name, values in {AEROSOL: root, **maps}.items():
+            if not values.std() > 0:
                 raise SifnetError(
                     f"{name} is the same everywhere and at all times",
-                    found=f"standard deviation {sd:g}",
+                    found=f"standard deviation {values.std():g}",
                     expected="a field that varies",
                     remedy="Leave it out, or give another training series.",
                 )
@@ -70,8 +70,8 @@ class Scaling:
             weather_mean=tuple(float(m.mean()) for m in maps.values()),
             weather_sd=tuple(float(m.std()) for m in maps.values()),
             root_mean=float(root.mean()),
-            root_sd=root_sd,
-            change=max(float(np.sqrt((np.diff(root, axis=0) ** 2).mean())) / root_sd, 1e-3),
+            root_sd=float(root.std()),
+            change=max(float(np.sqrt((np.diff(root, axis=0) ** 2).mean()) / root.std()), 1e-3),
             step=step_of(fields),
             latitude=tuple(fields["latitude"].values.tolist()),
             longitude=tuple(fields["longitude"].values.tolist()),
@@ -80,8 +80,8 @@ class Scaling:
     @property
     def periodic(self) -> bool:
         """Whether the grid goes around the Earth."""
-        spacing = (self.longitude[-1] - self.longitude[0]) / (len(self.longitude) - 1)
-        return abs(spacing * len(self.longitude) - 360) < 0.5 * spacing
+        points = len(self.longitude)
+        return goes_around((self.longitude[-1] - self.longitude[0]) / (points - 1), points)
 
     def aerosol(self, fields: xr.Dataset) -> Tensor:
         """``time, row, column``: the network's unit from AOT."""
@@ -187,14 +187,7 @@ def checked(fields: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
             )
     fields = fields[list(names)].transpose(*DIMENSIONS)
     for name in ("latitude", "longitude"):
-        spacing = np.diff(fields[name].values.astype(float))
-        if spacing.size < LEAST - 1 or np.ptp(spacing) > UNEVEN * abs(spacing.mean()):
-            raise SifnetError(
-                f"the grid is not even: {name}",
-                found=_axis(fields[name].values),
-                expected=f"at least {LEAST} values, equally far apart",
-                remedy="Interpolate the fields to a regular grid.",
-            )
+        spacing(fields, name, tolerance=UNEVEN, least=LEAST)
     step_of(fields)
     return fields
 

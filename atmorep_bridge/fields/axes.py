@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from atmorep_bridge.quantities import PRESSURE
+from atmorep_bridge.fields.quantities import PRESSURE
 from sifnet.errors import SifnetError
 
 DIMENSIONS = ("member", "time", "level", "latitude", "longitude")
@@ -19,6 +22,41 @@ RENAME = {
 PRESSURE_LEVELS = ("pressure_level", "isobaricInhPa", "isobaricInPa", "plev", "pressure")
 MODEL_LEVELS = ("model_level", "hybrid", "ml", "modelLevel")
 LEVELS = (*PRESSURE_LEVELS, *MODEL_LEVELS, "level", "lev")
+
+
+Degrees = TypeVar("Degrees", float, NDArray[np.float64], xr.DataArray)
+
+
+def turned(longitude: Degrees, about: float = 0.0) -> Degrees:
+    """Degrees east of a meridian, from -180 to 180."""
+    return (longitude - about + 180) % 360 - 180
+
+
+def spacing(data: xr.Dataset, name: str, *, tolerance: float, least: int = 2) -> float:
+    """Degrees between the points of an axis.
+
+    Args:
+        tolerance: share by which they may differ. least: number of points.
+
+    Raises:
+        SifnetError: too few points, or they are not equally far apart.
+    """
+    axis = data[name].values.astype(float)
+    steps = np.diff(axis)
+    if axis.size < least or np.ptp(steps) > tolerance * abs(steps.mean()) + 1e-4:
+        raise SifnetError(
+            f"the grid is not even: {name}",
+            found=f"{axis.size} values from {axis[0]:g} to {axis[-1]:g}",
+            expected=f"at least {least} values, equally far apart",
+            remedy="Download the fields on a regular grid, such as 0.25 degrees, or interpolate.",
+            file=", ".join(data.attrs.get("files", [])) or None,
+        )
+    return float(np.median(steps).round(6))
+
+
+def goes_around(step: float, points: int) -> bool:
+    """Whether longitudes reach around the Earth."""
+    return abs(step * points - 360) < 0.5 * step
 
 
 def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
@@ -37,9 +75,9 @@ def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
                 remedy="Download them on a regular grid.",
                 file=source,
             )
-    longitude = (data["longitude"].astype(float) + 180) % 360 - 180
     data = data.assign_coords(
-        latitude=data["latitude"].astype(float).round(5), longitude=longitude.round(5)
+        latitude=data["latitude"].astype(float).round(5),
+        longitude=turned(data["longitude"].astype(float)).round(5),
     )
     if not (np.abs(data["latitude"]) <= 90).all():
         raise SifnetError(
@@ -79,10 +117,9 @@ def with_level(data: xr.Dataset, source: str) -> tuple[xr.Dataset, str]:
     Raises:
         SifnetError: levels are only counted, not labelled.
     """
-    found = [str(name) for name in (*data.dims, *data.coords) if name in LEVELS]
-    if not found:
+    name = next((str(name) for name in (*data.dims, *data.coords) if name in LEVELS), None)
+    if name is None:
         return data, ""
-    name = found[0]
     if name not in data.coords:
         raise SifnetError(
             "levels carry no numbers",

@@ -1,7 +1,7 @@
 """Files of weather services to raw datasets: NetCDF, zarr, GRIB and AtmoRep output, all lazy.
 
-What comes out still has the names, units and orders of its file; :mod:`atmorep_bridge.fields`
-gives it ours.
+What comes out still has the names, units and orders of its file; :mod:`opening` gives
+it ours.
 """
 
 from __future__ import annotations

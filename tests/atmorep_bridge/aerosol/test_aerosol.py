@@ -6,12 +6,12 @@ import pytest
 import torch
 import xarray as xr
 
-from atmorep_bridge.aerosol import AerosolModel, AerosolTraining, fit, load
-from atmorep_bridge.aerosol_forecast import calibrate, forecast, scene_prior
-from atmorep_bridge.aerosol_net import AerosolNet, Pool, normalised, padded
-from atmorep_bridge.aerosol_series import Scaling, Windows
-from atmorep_bridge.fields import open_fields
-from atmorep_bridge.state import write
+from atmorep_bridge.aerosol.forecast import calibrate, forecast, scene_prior
+from atmorep_bridge.aerosol.model import AerosolModel, AerosolTraining, fit, load
+from atmorep_bridge.aerosol.net import AerosolNet, Pool, normalised, padded
+from atmorep_bridge.aerosol.series import Scaling, Windows
+from atmorep_bridge.air.state import write
+from atmorep_bridge.fields.opening import open_fields
 from fakes import advection
 from fakes.advection import COLUMNS, PIXEL, ROWS, STEP, labelled, moved, plume, uniform_wind
 from sifnet.errors import SifnetError
@@ -234,6 +234,13 @@ def test_the_prior_of_a_scene_is_the_forecast_at_its_place_and_time(tmp_path: Pa
         assert back.attrs["acquisition_time"] == "2023-05-01T09:00:00"
 
 
+def test_the_prior_of_a_scene_can_be_merged_into_its_atmosphere(tmp_path: Path) -> None:
+    place = {"latitude": 47.0, "longitude": 8.0, "time": np.datetime64("2023-05-01T09", "ns")}
+    air = xr.Dataset({"surface_pressure": 950.0}, place)
+    both = air.merge(scene_prior(coming(False), 47.3, 7.9, "2023-05-01T09:00"))
+    assert {"surface_pressure", "aot_550", "aot_550_uncertainty"} <= set(both.data_vars)
+
+
 @pytest.mark.parametrize("longitude", [175.0, -185.0, 180.0, -180.0])
 def test_a_grid_around_the_earth_has_no_edge(longitude: float) -> None:
     prior = scene_prior(coming(True), 50.0, longitude, "2023-05-01T06:00")
@@ -245,13 +252,16 @@ def test_a_grid_around_the_earth_has_no_edge(longitude: float) -> None:
 @pytest.mark.parametrize(
     ("place", "what"),
     [
-        ((30.0, 10.0, "2023-05-01T09"), "latitude: found 30.0; expected 40.0 to 60.0"),
-        ((50.0, 41.0, "2023-05-01T09"), "longitude: found 41.0"),
-        ((50.0, 10.0, "2023-05-02T09"), "time: found 2023-05-02T09"),
+        (
+            (30.0, 10.0, "2023-05-01T09"),
+            "outside the fields: found fields of latitude 40 to 60, .*scene at latitude 30,",
+        ),
+        ((50.0, 41.0, "2023-05-01T09"), "outside the fields: .* scene at .*, longitude 41;"),
+        ((50.0, 10.0, "2023-05-01T18:30"), "another time than the scene: .* of 2023-05-01 18:30"),
     ],
 )
 def test_a_scene_out_of_reach_is_refused(place: tuple[float, float, str], what: str) -> None:
-    with pytest.raises(SifnetError, match=f"does not reach the scene: {what}"):
+    with pytest.raises(SifnetError, match=what):
         scene_prior(coming(False), *place)
 
 
@@ -273,10 +283,10 @@ def test_the_same_seed_gives_the_same_model_and_a_checkpoint_the_same_forecast(
 
 
 def test_other_files_are_no_aerosol_model(tiny: AerosolModel, tmp_path: Path) -> None:
-    with pytest.raises(SifnetError, match="not a readable aerosol model"):
+    with pytest.raises(SifnetError, match="not a readable model"):
         load(tmp_path / "absent.ckpt")
     torch.save({"format": 1, "kind": "retrieval"}, tmp_path / "other.ckpt")
-    with pytest.raises(SifnetError, match="found ValueError: retrieval of format 1"):
+    with pytest.raises(SifnetError, match="found ValueError: a checkpoint of retrieval, format 1"):
         load(tmp_path / "other.ckpt")
     torch.save(Path, tmp_path / "code.ckpt")
     with pytest.raises(SifnetError, match="Weights only load failed"):

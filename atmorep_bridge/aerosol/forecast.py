@@ -14,14 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from torch.utils.data import DataLoader
 
-from atmorep_bridge.aerosol import AerosolModel
-from atmorep_bridge.aerosol_series import AEROSOL, DIMENSIONS, Windows
-from atmorep_bridge.state import AOT_SD, SCALARS
+from atmorep_bridge.aerosol.model import AerosolModel
+from atmorep_bridge.aerosol.series import AEROSOL, DIMENSIONS, Windows
+from atmorep_bridge.air.box import at_points, load_box
+from atmorep_bridge.air.footprint import Footprint
+from atmorep_bridge.air.state import SCALARS, aot_sd, atmosphere
 from sifnet.errors import SifnetError
 
 HOUR = np.timedelta64(3_600_000_000_000, "ns")
@@ -68,7 +69,7 @@ def forecast(
             expected=f"1 to {len(model.errors)}" if model.errors else "a calibrated model",
             remedy="Call calibrate with a held-out series and as many steps.",
         )
-    now, step = _instant(start), scaling.step * HOUR
+    now, step = np.datetime64(str(start), "ns"), scaling.step * HOUR
     fields = scaling.refuse_other(fields)
     past = scaling.aerosol(_at(fields, [now - step, now]))
     times = [now + i * step for i in range(steps + 1)]
@@ -98,51 +99,23 @@ def scene_prior(
     """A forecast at a place and time, as ``sifnet fit --atmosphere`` reads it.
 
     Bilinear in space, linear in time. To the uncertainty of the forecast that of the analysis it
-    starts from is added in quadrature (``state.AOT_SD``). Merge it into the file of
+    starts from is added in quadrature (``state.aot_sd``). Merge it into the file of
     ``state.state``, or write it alone with ``state.write``.
 
     Raises:
         SifnetError: the forecast does not reach the place or the time.
     """
-    when = _instant(time)
-    wide = _closed(coming)
-    west = float(wide["longitude"][0])
-    place = {"latitude": latitude, "longitude": (longitude - west) % 360 + west, "time": when}
-    for name, value in place.items():
-        low, high = wide[name].values.min(), wide[name].values.max()
-        if not low <= value <= high:
-            raise SifnetError(
-                f"the aerosol forecast does not reach the scene: {name}",
-                found=value,
-                expected=f"{low} to {high}",
-                remedy="Forecast further, or on a grid around the scene.",
-            )
-    here = wide.interp(place)
-    aot, known = float(here[AEROSOL]), float(here[f"{AEROSOL}_uncertainty"])
-    analysis = AOT_SD[0] + AOT_SD[1] * aot
-    data = xr.Dataset({AEROSOL: aot, f"{AEROSOL}_uncertainty": float(np.hypot(known, analysis))})
-    data[AEROSOL].attrs = SCALARS[AEROSOL] | {"ancillary_variables": f"{AEROSOL}_uncertainty"}
-    data[f"{AEROSOL}_uncertainty"].attrs = {
-        "long_name": f"uncertainty of {AEROSOL}, one standard deviation",
-        "units": "1",
-        "comment": f"forecast {known:.3g}, analysis {analysis:.3g}",
-    }
-    stamp = str(when.astype("datetime64[s]"))
-    return data.assign_attrs(source=coming.attrs["source"], acquisition_time=stamp)
-
-
-def _instant(time: str | np.datetime64) -> np.datetime64:
-    return pd.Timestamp(time).to_datetime64().astype("datetime64[ns]")
-
-
-def _closed(coming: xr.Dataset) -> xr.Dataset:
-    """With the first longitude again at the end, where the grid goes around the Earth."""
-    first, longitude = coming.isel(longitude=[0]), coming["longitude"].values
-    gap = longitude[0] + 360 - longitude[-1]
-    if gap > 1.5 * (longitude[1] - longitude[0]):
-        return coming
-    first = first.assign_coords(longitude=first["longitude"] + 360)
-    return xr.concat([coming, first], "longitude", data_vars="minimal")
+    footprint = Footprint.at(latitude, longitude, time)
+    here = at_points(load_box(coming, footprint, beyond=0 * HOUR), footprint).isel(point=0)
+    aot, ahead = float(here[AEROSOL]), float(here[f"{AEROSOL}_uncertainty"])
+    comment = f"forecast {ahead:.3g}, analysis {aot_sd(aot):.3g}"
+    return atmosphere(
+        {AEROSOL: (aot, float(np.hypot(ahead, aot_sd(aot))), comment)},
+        footprint,
+        title=f"Aerosol at {latitude:g} N, {longitude:g} E",
+        source=coming.attrs["source"],
+        acquisition_time=str(footprint.time[0].astype("datetime64[s]")),
+    ).drop_vars(list(footprint.middle))
 
 
 def _at(fields: xr.Dataset, times: Sequence[np.datetime64]) -> xr.Dataset:

@@ -1,4 +1,4 @@
-"""A column of air: heights from hydrostatic balance, pressure at any elevation, water, profile.
+"""A column of air: heights from hydrostatic balance, pressure and temperature at any elevation.
 
     d ln p / dz = -g / (R_d T_v),   T_v = T (1 + 0.609 q)
 
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import cumulative_trapezoid, trapezoid
 from scipy.interpolate import CubicHermiteSpline
 
-from atmorep_bridge.standard import standard_temperature
+from atmorep_bridge.air.standard import standard_temperature
 from sifnet.errors import SifnetError
 from sifnet.units import AVOGADRO, BOLTZMANN, GRAVITY, MOLAR_MASS_AIR
 
@@ -49,7 +49,7 @@ def half_levels(levels: int) -> tuple[Array, Array]:
     Raises:
         SifnetError: no such set of levels.
     """
-    table = pd.read_csv(str(files("atmorep_bridge") / "model_levels.csv"), comment="#")
+    table = pd.read_csv(str(files("atmorep_bridge.air") / "model_levels.csv"), comment="#")
     table = table[table["levels"] == levels]
     if table.empty:
         raise SifnetError(
@@ -116,27 +116,26 @@ class Column:
         Raises:
             SifnetError: values are missing above the ground.
         """
-        p, t, q = (np.asarray(x, dtype=float) for x in (pressure, temperature, humidity))
-        z = None if height is None else np.asarray(height, dtype=float)
+        z = np.full(np.shape(pressure), np.nan) if height is None else height
+        nodes = np.array([pressure, z, temperature, humidity], dtype=float)
+        p, _, t, _ = nodes
         if ground is not None:
-            above = p < ground[0] - (0.0 if z is None else NEAR_GROUND)
+            above = p < ground[0] - (0.0 if height is None else NEAR_GROUND)
         else:
             above = np.cumsum(np.isfinite(t)[::-1])[::-1] > 0  # NaN below the last value is ground
-        p, t, q, z = p[above], t[above], q[above], None if z is None else z[above]
-        known = np.isfinite(p) & np.isfinite(t) & np.isfinite(q)
-        if z is not None:
-            known &= np.isfinite(z)
-        if not known.all() or p.size < 2:
-            raise _missing_air(p, known)
+        nodes = nodes[:, above]
+        needed = nodes if height is not None else nodes[[0, 2, 3]]
+        complete = np.isfinite(needed).all(0)
+        if not complete.all() or complete.size < 2:
+            raise _missing_air(nodes[0], complete)
         if ground is not None:
-            p, t, q, z = _grounded(p, t, q, z, *ground)
-        assert z is not None
-        return cls(*_with_depth(*_with_top(p, z, t, q)))
+            nodes = _grounded(nodes, *ground)
+        return cls(*_with_depth(np.append(_top_of(nodes), nodes, axis=1)))
 
     @property
     def virtual_temperature(self) -> Array:
         """(node) K: of dry air as light as the humid one."""
-        return self.temperature * (1 + 0.609 * self.humidity)
+        return _virtual(self.temperature, self.humidity)
 
     def pressure_at(self, height: ArrayLike) -> Array:
         """Pressure, hPa, at heights, km: ln p between nodes with its slope from hydrostatics."""
@@ -149,16 +148,10 @@ class Column:
         """Temperature, K, at heights, km."""
         return np.interp(np.asarray(height), self.height[::-1], self.temperature[::-1])
 
-    def humidity_at(self, height: ArrayLike) -> Array:
-        """Specific humidity, kg/kg, at heights, km."""
-        return np.interp(np.asarray(height), self.height[::-1], self.humidity[::-1])
 
-    def water(self, ground: float) -> float:
-        """Water vapour, g cm-2, above a height, km: the integral of q dp / g."""
-        above = self.height > ground
-        p = np.append(self.pressure[above], self.pressure_at(ground))
-        q = np.append(self.humidity[above], self.humidity_at(ground))
-        return float(trapezoid(q, p)) * 10 / GRAVITY  # hPa -> 100 Pa; kg m-2 -> 0.1 g cm-2
+def moved(pressure: Any, rise: float, temperature: Any) -> Any:
+    """Pressure, hPa, ``rise`` km higher, through air of a mean virtual temperature, K."""
+    return pressure * np.exp(-rise / (HYPSOMETRIC * temperature))
 
 
 def temperature_offset(pressure: Any, temperature: Any, axis: int = -1) -> tuple[Array, Array]:
@@ -185,8 +178,8 @@ def temperature_offset(pressure: Any, temperature: Any, axis: int = -1) -> tuple
     return strong + WEAK_SHARE * (weak - strong), SHAPE_SHARE * np.abs(weak - strong)
 
 
-def _missing_air(pressure: Array, known: NDArray[np.bool_]) -> SifnetError:
-    gap = f"no number at {pressure[~known][-1]:.1f} hPa" if not known.all() else (
+def _missing_air(pressure: Array, complete: NDArray[np.bool_]) -> SifnetError:
+    gap = f"no number at {pressure[~complete][-1]:.1f} hPa" if not complete.all() else (
         f"{pressure.size} levels")  # fmt: skip
     return SifnetError(
         "the profile has gaps above the ground",
@@ -196,43 +189,43 @@ def _missing_air(pressure: Array, known: NDArray[np.bool_]) -> SifnetError:
     )
 
 
-def _grounded(
-    p: Array, t: Array, q: Array, z: Array | None, ground_pressure: float, ground_height: float
-) -> tuple[Array, Array, Array, Array]:
+# Nodes are ``quantity, node``: pressure, height, temperature, humidity, from top to bottom.
+
+
+def _virtual(temperature: Array, humidity: Array) -> Array:
+    return temperature * (1 + 0.609 * humidity)
+
+
+def _grounded(nodes: Array, pressure: float, height: float) -> Array:
     """Add the ground as a node, and heights where the levels have none."""
-    thickness = HYPSOMETRIC * t[-1] * np.log(ground_pressure / p[-1])
-    p = np.append(p, ground_pressure)
-    t = np.append(t, t[-1] + LAPSE_RATE * thickness)
-    q = np.append(q, q[-1])
-    if z is None:
-        steps = cumulative_trapezoid(t[::-1] * (1 + 0.609 * q[::-1]), np.log(p[::-1]), initial=0)
-        return p, t, q, (ground_height - HYPSOMETRIC * steps)[::-1]
-    return p, t, q, np.append(z, ground_height)
+    p, _, t, q = nodes[:, -1]
+    thickness = HYPSOMETRIC * t * np.log(pressure / p)
+    ground = [pressure, height, t + LAPSE_RATE * thickness, q]
+    nodes = np.append(nodes, np.array(ground)[:, None], axis=1)
+    if np.isnan(nodes[1, :-1]).all():
+        p, _, t, q = nodes[:, ::-1]
+        steps = cumulative_trapezoid(_virtual(t, q), np.log(p), initial=0)
+        nodes[1] = (height - HYPSOMETRIC * steps)[::-1]
+    return nodes
 
 
-def _with_top(p: Array, z: Array, t: Array, q: Array) -> tuple[Array, Array, Array, Array]:
-    """Add nodes from the highest level to TOP, fading into the standard atmosphere."""
-    above = np.geomspace(p[0], min(TOP, p[0] / 10), 41)[1:]
-    fading = above / p[0]
-    warm = standard_temperature(above) + fading * (t[0] - standard_temperature(p[0]))
-    dry = STRATOSPHERE_HUMIDITY * (max(q[0], 1e-8) / STRATOSPHERE_HUMIDITY) ** fading
-    new_p, new_t, new_q = (np.append(a, b)[: above.size + 1] for a, b in
-                           ((p[0], above), (t[0], warm), (q[0], dry)))  # fmt: skip
-    virtual = new_t * (1 + 0.609 * new_q)
-    steps = -HYPSOMETRIC * cumulative_trapezoid(virtual, np.log(new_p), initial=0)
-    down = slice(None, 0, -1)
-    return (np.append(new_p[down], p), np.append((z[0] + steps)[down], z),
-            np.append(new_t[down], t), np.append(new_q[down], q))  # fmt: skip
+def _top_of(nodes: Array) -> Array:
+    """Nodes from TOP to above the highest level, fading into the standard atmosphere."""
+    top, z, t, q = nodes[:, 0]
+    p = np.geomspace(top, min(TOP, top / 10), 41)
+    fading = p / top
+    warm = standard_temperature(p) + fading * (t - standard_temperature(top))
+    dry = STRATOSPHERE_HUMIDITY * (max(q, 1e-8) / STRATOSPHERE_HUMIDITY) ** fading
+    steps = -HYPSOMETRIC * cumulative_trapezoid(_virtual(warm, dry), np.log(p), initial=0)
+    return np.array([p, z + steps, warm, dry])[:, :0:-1]
 
 
-def _with_depth(p: Array, z: Array, t: Array, q: Array) -> tuple[Array, Array, Array, Array]:
+def _with_depth(nodes: Array) -> Array:
     """Add nodes below the ground to LOWEST: T_v rises by LAPSE_RATE, p = p0 (T_v / T_v0)^(1/ΓH)."""
-    if z[-1] <= LOWEST:
-        return p, z, t, q
-    depth = (z[-1] - LOWEST) * np.linspace(0, 1, 13)[1:]
-    virtual = t[-1] * (1 + 0.609 * q[-1])
-    ratio = 1 + LAPSE_RATE * depth / virtual
-    below = p[-1] * ratio ** (1 / (HYPSOMETRIC * LAPSE_RATE))
-    warm = virtual * ratio / (1 + 0.609 * q[-1])
-    return (np.append(p, below), np.append(z, z[-1] - depth), np.append(t, warm),
-            np.append(q, np.full(depth.shape, q[-1])))  # fmt: skip
+    p, z, t, q = nodes[:, -1]
+    if z <= LOWEST:
+        return nodes
+    depth = (z - LOWEST) * np.linspace(0, 1, 13)[1:]
+    ratio = 1 + LAPSE_RATE * depth / _virtual(t, q)
+    below = [p * ratio ** (1 / (HYPSOMETRIC * LAPSE_RATE)), z - depth, t * ratio, 0 * depth + q]
+    return np.append(nodes, below, axis=1)

@@ -6,7 +6,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from atmorep_bridge.columns import (
+from atmorep_bridge.air.columns import (
     PROFILE_HEIGHTS,
     TOP,
     Column,
@@ -14,7 +14,7 @@ from atmorep_bridge.columns import (
     model_level_pressure,
     temperature_offset,
 )
-from atmorep_bridge.standard import standard_height, standard_temperature
+from atmorep_bridge.air.standard import standard_height, standard_temperature
 from fakes.fields import (
     KM_PER_K,
     LEVELS,
@@ -22,6 +22,7 @@ from fakes.fields import (
     humidity_at,
     pressure_at,
     temperature_at,
+    water_above,
 )
 from sifnet.errors import SifnetError
 from sifnet.physics.full.atmosphere import BOUNDARIES_KM
@@ -93,7 +94,7 @@ def test_water_is_the_integral_of_humidity() -> None:
     dry = 3e-6  # what the known humidity does not fall below
     edge = 1013.25 * (dry / 8e-3) ** (1 / 3)
     exact = 8e-3 / 1013.25**3 * (p**4 - edge**4) / 4 + dry * edge  # hPa
-    assert column(ground).water(ground) == pytest.approx(exact * 10 / GRAVITY, rel=2e-3)
+    assert water_above(column(ground), ground) == pytest.approx(exact * 10 / GRAVITY, rel=2e-3)
 
 
 @pytest.mark.parametrize("highest", [1.0, 10.0, 500.0])

@@ -12,48 +12,87 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
+import dask
 import numpy as np
 import xarray as xr
 
-from atmorep_bridge.axes import DIMENSIONS, with_level, with_place, with_time
-from atmorep_bridge.opening import open_raw
-from atmorep_bridge.quantities import QUANTITIES
+from atmorep_bridge.fields.axes import DIMENSIONS, with_level, with_place, with_time
+from atmorep_bridge.fields.formats import open_raw
+from atmorep_bridge.fields.quantities import AIR, ON_LEVELS, QUANTITIES
 from sifnet.errors import SifnetError
 
 log = logging.getLogger(__name__)
 
 
-def open_fields(sources: Sequence[str | Path]) -> list[xr.Dataset]:
+def open_fields(sources: Sequence[str | Path], names: Sequence[str] = AIR) -> list[xr.Dataset]:
     """Open files, folders and addresses, lazily: one labelled dataset for each grid they are on.
 
     Files of one grid become one dataset, whether they hold different quantities or other times.
 
+    Args:
+        names: of quantities; all others are left out.
+
     Raises:
-        SifnetError: a file cannot be read, or what it holds cannot be understood.
+        SifnetError: a file cannot be read, what it holds cannot be understood, or none of the
+            quantities is in any.
     """
     labelled, useless = [], []
     for source in map(str, sources):
-        parts = [_labelled(raw, source) for raw in open_raw(source)]
-        known = [part for part in parts if part.data_vars]
-        if not known:
+        parts = _labelled(source, names)
+        if not parts:
             log.warning("%s holds nothing of use and is left out", source)
             useless.append(source)
-        labelled += known
+        labelled += parts
     if not labelled:
         raise SifnetError(
             "nothing in these files is of use",
             found=", ".join(useless) or "no file",
-            expected="some of " + ", ".join(q.names[0] for q in QUANTITIES.values()),
+            expected="some of " + ", ".join(QUANTITIES[name].names[0] for name in names),
             remedy="Give files of temperature, humidity, geopotential, pressure or aerosol.",
         )
     return by_grid(labelled)
 
 
-def by_grid(datasets: Iterable[xr.Dataset]) -> list[xr.Dataset]:
+def open_series(sources: Sequence[str | Path], names: Sequence[str]) -> xr.Dataset:
+    """As ``open_fields``: all of the quantities on one grid, at the times that all of them have.
+
+    Raises:
+        SifnetError: as there; or a quantity is in no file, or they are on different grids.
+    """
+    parts = [part for source in sources for part in _labelled(str(source), names)]
+    files = ", ".join(map(str, sources))
+    present = {name for part in parts for name in part.data_vars}
+    if missing := [name for name in names if name not in present]:
+        raise SifnetError(
+            "a field of the model is missing",
+            found=", ".join(name for name in names if name in present) or "none of its fields",
+            expected="also " + ", ".join(missing),
+            remedy="Download " + "; ".join(QUANTITIES[name].download for name in missing),
+            file=files,
+        )
+    grids = by_grid(parts, join="inner")
+    if len(grids) > 1:
+        raise SifnetError(
+            "the fields are on different grids",
+            found="; ".join(", ".join(map(str, grid.data_vars)) for grid in grids),
+            expected="one grid of latitudes, longitudes and levels",
+            remedy="Download them on the same grid and area.",
+            file=files,
+        )
+    return grids[0]
+
+
+def by_grid(
+    datasets: Iterable[xr.Dataset], join: Literal["outer", "inner"] = "outer"
+) -> list[xr.Dataset]:
     """Datasets of the same latitudes, longitudes and kind of levels as one, in their order.
 
     What has no levels joins every profile of its grid.
+
+    Args:
+        join: keep all times, or only those of all quantities.
 
     Raises:
         SifnetError: two files hold the same quantity at the same time.
@@ -62,27 +101,26 @@ def by_grid(datasets: Iterable[xr.Dataset]) -> list[xr.Dataset]:
     for dataset in datasets:
         place = dataset["latitude"].values.tobytes() + b"|" + dataset["longitude"].values.tobytes()
         grids.setdefault(place, []).append(dataset)
-    joined = []
-    for members in grids.values():
-        kinds = dict.fromkeys(d.attrs["level_kind"] for d in members if d.attrs["level_kind"])
-        for kind in kinds or {"": None}:
-            joined.append(_join([d for d in members if d.attrs["level_kind"] in ("", kind)]))
-    return joined
+    return [
+        _joined([part for part in parts if part.attrs["level_kind"] in ("", kind)], join)
+        for parts in grids.values()
+        for kind in dict.fromkeys(p.attrs["level_kind"] for p in parts if p.attrs["level_kind"])
+        or {"": None}
+    ]
 
 
-def _join(datasets: list[xr.Dataset]) -> xr.Dataset:
-    files = list(dict.fromkeys(file for d in datasets for file in d.attrs["files"]))
-    products = list(dict.fromkeys(d.attrs["product"] for d in datasets))
-    kind = max(d.attrs["level_kind"] for d in datasets)  # "" where there are no levels
+def _joined(parts: list[xr.Dataset], join: Literal["outer", "inner"]) -> xr.Dataset:
+    files = list(dict.fromkeys(file for part in parts for file in part.attrs["files"]))
     try:
-        whole = xr.combine_by_coords(
-            datasets,
-            join="outer",
-            compat="override",
-            coords="minimal",
-            data_vars="minimal",
-            combine_attrs="drop",
-        )
+        with dask.config.set({"array.slicing.split_large_chunks": False}):
+            whole = xr.combine_by_coords(
+                parts,
+                join=join,
+                compat="override",
+                coords="minimal",
+                data_vars="minimal",
+                combine_attrs="drop",
+            )
     except ValueError as error:
         raise SifnetError(
             "files hold the same fields twice",
@@ -90,31 +128,40 @@ def _join(datasets: list[xr.Dataset]) -> xr.Dataset:
             expected="each quantity and time once",
             remedy="Leave out the file that repeats another.",
         ) from error
-    attributes = {"files": files, "product": " and ".join(products), "level_kind": kind}
     assert isinstance(whole, xr.Dataset)
-    return whole.assign_attrs(attributes)
+    return whole.assign_attrs(
+        files=files,
+        product=" and ".join(dict.fromkeys(part.attrs["product"] for part in parts)),
+        level_kind=max(part.attrs["level_kind"] for part in parts),  # "" where there are no levels
+    )
 
 
-def _labelled(raw: xr.Dataset, source: str) -> xr.Dataset:
-    """What we use of a raw dataset, with our names, dimensions, orders and units."""
-    wanted = {name for q in QUANTITIES.values() for name in q.names} | {"lnsp"}
-    data = raw.drop_vars([name for name in raw.data_vars if name not in wanted])
-    kind = ""
-    if data.data_vars:
+def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
+    """What a file holds of the quantities, with our names, dimensions, orders and units."""
+    theirs = {name for ours in names for name in QUANTITIES[ours].names}
+    theirs |= {"lnsp"} if "surface_pressure" in names else set()
+    datasets = []
+    for raw in open_raw(source):
+        data = raw.drop_vars([name for name in raw.data_vars if name not in theirs])
+        if not data.data_vars:
+            continue
         data, kind = with_level(data, source)
         data = with_time(with_place(data, source), source)
-    arrays: dict[str, xr.DataArray] = {}
-    for name, values in data.data_vars.items():
-        ours, values = _named(str(name), values, kind)
-        arrays[ours] = _converted(ours, values, source)
-    if "level" not in {d for array in arrays.values() for d in array.dims}:
-        kind = ""
-    labelled = xr.Dataset(arrays).drop_vars(
-        [name for name in data.coords if name not in DIMENSIONS], errors="ignore"
-    )
-    order = [name for name in DIMENSIONS if name in labelled.dims]
-    attributes = {"files": [source], "product": product(raw, source), "level_kind": kind}
-    return labelled.transpose(*order).assign_attrs(attributes)
+        labelled = xr.Dataset({
+            ours: _converted(ours, values, source)
+            for name, array in data.data_vars.items()
+            for ours, values in [_named(str(name), array, kind)]
+        })  # fmt: skip
+        datasets.append(
+            labelled.drop_vars([name for name in labelled.coords if name not in DIMENSIONS])
+            .transpose(*DIMENSIONS, missing_dims="ignore")
+            .assign_attrs(
+                files=[source],
+                product=product(raw, source),
+                level_kind=kind if "level" in labelled.dims else "",
+            )
+        )
+    return datasets
 
 
 def product(raw: xr.Dataset, source: str) -> str:
@@ -142,12 +189,11 @@ def _named(name: str, values: xr.DataArray, kind: str) -> tuple[str, xr.DataArra
     """Our name of a variable. Surface fields lose time or level that they only carry along."""
     if name == "lnsp":  # natural logarithm of Pa, stored at level 1
         values = xr.apply_ufunc(np.exp, values, dask="allowed").assign_attrs(units="Pa")
-    ours = "surface_pressure" if name == "lnsp" else next(
-        key for key, quantity in QUANTITIES.items() if name in quantity.names
-    )  # fmt: skip
+        name = "surface_pressure"
+    ours = next(key for key, quantity in QUANTITIES.items() if name in quantity.names)
     if ours == "height" and (kind != "pressure" or "level" not in values.dims):
         ours = "surface_height"
-    if ours.startswith("surface") and "level" in values.dims:
+    if ours not in ON_LEVELS and "level" in values.dims:
         values = values.isel(level=0, drop=True)
     if ours == "surface_height" and values.sizes.get("time") == 1:
         values = values.isel(time=0, drop=True)  # downloaded once, good for ever

@@ -1,12 +1,11 @@
 """The aerosol model: fitted on a series of maps, driven by weather from outside.
 
-A small network (``aerosol_net``) learns the change in one step from two past states and the weather
-now and then; ``aerosol_forecast`` repeats it.
+A small network (``net``) learns the change in one step from two past states and the weather
+now and then; ``forecast`` repeats it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,17 +15,16 @@ import lightning
 import torch
 import xarray as xr
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
-from atmorep_bridge.aerosol_net import AerosolNet, Pooling
-from atmorep_bridge.aerosol_series import Scaling, Windows
-from sifnet.errors import SifnetError
+from atmorep_bridge.aerosol.net import AerosolNet, Pooling
+from atmorep_bridge.aerosol.series import Scaling, Windows
+from sifnet.files import checkpoint, save_checkpoint
 from sifnet.training.trainer import make_trainer, run
 
-FORMAT = 1
+KIND = "an aerosol model"
 DRIVERS = ("u", "v", "q")
 ROBUST = 0.1  # of the typical change, from which an error counts by its size, not its square
 
@@ -36,7 +34,7 @@ class AerosolTraining:
     """How an aerosol model is fitted.
 
     Attributes:
-        pooling: how aerosol and weather meet, see ``aerosol_net.Pool``.
+        pooling: how aerosol and weather meet, see ``net.Pool``.
         width, rank: features of the network and of its pooling.
         steps: of the optimiser, each on ``batch`` stretches of the series.
         unroll: steps of a stretch that are forecast, one from the other.
@@ -58,7 +56,7 @@ class AerosolModel(lightning.LightningModule):
 
     Attributes:
         errors: standard deviation of the forecast at each lead time, in the network's unit; empty
-            before ``aerosol_forecast.calibrate``.
+            before ``forecast.calibrate``.
     """
 
     def __init__(self, scaling: Scaling, config: AerosolTraining) -> None:
@@ -101,55 +99,25 @@ class AerosolModel(lightning.LightningModule):
         Raises:
             SifnetError: the path cannot be written.
         """
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        about = {"scaling": asdict(self.scaling), "config": asdict(self.config)}
         content = {
-            "format": FORMAT,
-            "kind": "aerosol",
-            "about": json.dumps(about),
+            "scaling": asdict(self.scaling),
+            "config": asdict(self.config),
             "errors": list(self.errors),
             "net": self.net.state_dict(),
         }
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(content, partial)
-            partial.replace(path)
-        except (OSError, RuntimeError) as error:
-            raise SifnetError(
-                "the aerosol model cannot be written",
-                found=str(error),
-                expected="a folder with write permission and space",
-                remedy="Choose another file.",
-                file=path,
-            ) from error
+        save_checkpoint(path, KIND, content)
 
 
 def load(path: str | Path) -> AerosolModel:
     """Read a checkpoint; only tensors and plain values are read, no code runs.
 
     Raises:
-        SifnetError: missing, no checkpoint of an aerosol model, or of a later format.
+        SifnetError: missing, no checkpoint of an aerosol model, or of another format.
     """
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-        if content["kind"] != "aerosol" or content["format"] > FORMAT:
-            raise ValueError(f"{content['kind']} of format {content['format']}")
-        about = json.loads(content["about"])
-        model = AerosolModel(
-            TypeAdapter(Scaling).validate_python(about["scaling"]),
-            TypeAdapter(AerosolTraining).validate_python(about["config"]),
-        )
+    with checkpoint(path, KIND, "AerosolModel.save") as content:
+        model = AerosolModel(Scaling(**content["scaling"]), AerosolTraining(**content["config"]))
         model.net.load_state_dict(content["net"])
         model.errors = tuple(content["errors"])
-    except Exception as error:
-        raise SifnetError(
-            "this is not a readable aerosol model",
-            found=f"{type(error).__name__}: {error}".split("\n")[0],
-            expected=f"a checkpoint of format {FORMAT} that AerosolModel.save wrote",
-            remedy="Fit it again.",
-            file=path,
-        ) from error
     return model.eval()
 
 
@@ -162,7 +130,7 @@ def fit(
 ) -> AerosolModel:
     """Fit on a series of ``aot_550`` and weather, (time, latitude, longitude).
 
-    Keep a later part of it, a gap of some steps away, for ``aerosol_forecast.calibrate``. The same
+    Keep a later part of it, a gap of some steps away, for ``forecast.calibrate``. The same
     seed gives the same model.
 
     Args:

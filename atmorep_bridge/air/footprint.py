@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import rasterio
 import xarray as xr
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from scipy.ndimage import map_coordinates
 
+from atmorep_bridge.fields.axes import turned
 from sifnet.errors import SifnetError
 from sifnet.scenes.scene import Scene
 
@@ -32,7 +35,7 @@ class Footprint:
     Attributes:
         latitude, longitude: (point) degrees, longitude -180 to 180.
         time: (point) UTC.
-        elevation: mean of the ground, km above sea level.
+        elevation: mean of the ground, km above sea level; NaN where it is not known.
         relief: (line, sample), (line) or scalar, km, where it was given; else None.
         source: of the elevation, in words.
     """
@@ -52,29 +55,43 @@ class Footprint:
             SifnetError: place or elevation of the scene are not known, or the DEM does not suit.
         """
         latitude, longitude = places(scene)
-        relief = None
-        source = "the scene"
         if elevation is None:
-            ground = scene.dataset["ground_elevation"]
             _refuse_assumed(scene)
+            relief, source = None, "the scene"
         else:
-            ground = relief = _elevation(elevation, latitude, longitude)
-            source = f"{elevation} m, given" if relief.ndim == 0 and _is_number(elevation) else (
-                f"DEM {Path(str(elevation)).name}")  # fmt: skip
-        time = scene.dataset.get("time")
-        if time is None:
-            stamp = np.datetime64(str(scene.dataset.attrs["acquisition_time"]), "ns")
-            time = xr.DataArray(stamp)
+            relief, source = _elevation(elevation, latitude, longitude)
+        ground = scene.dataset["ground_elevation"] if relief is None else relief
+        stamp = np.datetime64(str(scene.dataset.attrs["acquisition_time"]), "ns")
+        time = scene.dataset.get("time", xr.DataArray(stamp))
         points = xr.broadcast(*(_thinned(values) for values in (latitude, longitude, time)))
         north, east, when = (values.values.ravel() for values in points)
         return cls(
             north.astype(float),
-            (east.astype(float) + 180) % 360 - 180,
+            turned(east.astype(float)),
             when.astype("datetime64[ns]"),
             float(ground.mean()),
             relief,
             source,
         )
+
+    @classmethod
+    def at(
+        cls, latitude: float, longitude: float, time: str | np.datetime64, elevation: float = np.nan
+    ) -> Footprint:
+        """A single place and time."""
+        when = np.array([np.datetime64(str(time), "ns")])
+        return cls(np.array([latitude]), turned(np.array([longitude])), when, elevation, None, "")
+
+    @property
+    def middle(self) -> dict[str, Any]:
+        """Latitude, longitude and time in the middle, to the second."""
+        first, last = pd.Timestamp(self.time.min()), pd.Timestamp(self.time.max())
+        west = self.longitude[0]
+        return {
+            "latitude": float(self.latitude.mean()),
+            "longitude": float(west + turned(self.longitude, west).mean()),
+            "time": (first + (last - first) / 2).floor("s").to_datetime64(),
+        }
 
 
 def places(scene: Scene) -> tuple[xr.DataArray, xr.DataArray]:
@@ -132,29 +149,24 @@ def _thinned(values: xr.DataArray) -> xr.DataArray:
     })  # fmt: skip
 
 
-def _is_number(value: object) -> bool:
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return True
-
-
 def _elevation(
-    given: float | str | Path, latitude: xr.DataArray, longitude: xr.DataArray
-) -> xr.DataArray:
-    """Elevation, km, where latitude and longitude are; metres as text, or a DEM."""
-    if not _is_number(given):
-        return dem_elevation(Path(str(given)), latitude, longitude)
-    kilometres = float(str(given)) / 1e3
-    if not ELEVATIONS[0] <= kilometres <= ELEVATIONS[1]:
+    stated: float | str | Path, latitude: xr.DataArray, longitude: xr.DataArray
+) -> tuple[xr.DataArray, str]:
+    """Elevation, km, where latitude and longitude are, and its source: metres as text, or a DEM."""
+    try:
+        elevation = float(str(stated)) / 1e3
+    except ValueError:
+        path = Path(str(stated))
+        return dem_elevation(path, latitude, longitude), f"DEM {path.name}"
+    low, high = ELEVATIONS
+    if not low <= elevation <= high:
         raise SifnetError(
             "the elevation is impossible",
-            found=f"{given} m",
-            expected=f"{ELEVATIONS[0] * 1e3:g} to {ELEVATIONS[1] * 1e3:g} m above sea level",
+            found=f"{stated} m",
+            expected=f"{low * 1e3:g} to {high * 1e3:g} m above sea level",
             remedy="Correct --elevation.",
         )
-    return xr.DataArray(kilometres)
+    return xr.DataArray(elevation), f"{stated} m, given"
 
 
 def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -> xr.DataArray:
@@ -173,7 +185,10 @@ def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -
             column, row = _moved(~source.transform, x, y)
             inside = (column >= 0) & (column <= source.width) & (row >= 0) & (row <= source.height)
             if not np.all(inside):
-                raise _not_covered(path, source, latitude, longitude)
+                west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
+                covered = _span((south, north), (west, east))
+                expected = f"the scene inside: {_span(latitude, longitude)}"
+                raise _unsuited(path, covered, expected)
             left, top = (max(int(v.min()) - 2, 0) for v in (column, row))
             right, bottom = int(column.max()) + 3, int(row.max()) + 3
             window = Window.from_slices((top, min(bottom, source.height)),
@@ -182,32 +197,29 @@ def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -
     except RasterioIOError as error:
         raise _unsuited(path, str(error), "a GeoTIFF of elevations") from error
     centres = [np.atleast_1d(row - top - 0.5), np.atleast_1d(column - left - 0.5)]
-    found = map_coordinates(metres, centres, order=1, mode="nearest", prefilter=False)
+    ground = map_coordinates(metres, centres, order=1, mode="nearest", prefilter=False)
     low, high = (1e3 * limit for limit in ELEVATIONS)
-    if not ((found >= low) & (found <= high)).all():
-        known = found[np.isfinite(found)]
-        missing = f"{np.isnan(found).sum()} of {found.size} without a number"
-        span = f"{known.min():.5g} to {known.max():.5g}" if known.size else "none"
-        raise _unsuited(path, f"{span} m, {missing}", f"{low:g} to {high:g} m everywhere")
-    return latitude.copy(data=found.reshape(latitude.shape) / 1e3)
+    if not ((ground >= low) & (ground <= high)).all():
+        finite = ground[np.isfinite(ground)]
+        gaps = f"{ground.size - finite.size} of {ground.size} without a number"
+        span = f"{finite.min():.5g} to {finite.max():.5g}" if finite.size else "none"
+        raise _unsuited(path, f"{span} m, {gaps}", f"{low:g} to {high:g} m everywhere")
+    return latitude.copy(data=ground.reshape(latitude.shape) / 1e3)
 
 
-def _unsuited(path: Path, found: str, expected: str) -> SifnetError:
+def _unsuited(path: Path, reason: str, expected: str) -> SifnetError:
     return SifnetError(
         "the elevation model cannot be used",
-        found=found,
+        found=reason,
         expected=expected,
         remedy="Give another DEM, or metres: --elevation 120",
         file=path,
     )
 
 
-def _not_covered(path: Path, source: rasterio.DatasetReader, latitude: xr.DataArray,
-                 longitude: xr.DataArray) -> SifnetError:  # fmt: skip
-    west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
-    return _unsuited(
-        path,
-        f"latitude {south:.4f} to {north:.4f}, longitude {west:.4f} to {east:.4f}",
-        f"the scene inside: latitude {float(latitude.min()):.4f} to {float(latitude.max()):.4f}, "
-        f"longitude {float(longitude.min()):.4f} to {float(longitude.max()):.4f}",
+def _span(latitude: Any, longitude: Any) -> str:
+    """The ranges of places, as an error states them."""
+    return ", ".join(
+        f"{name} {float(np.min(values)):.4f} to {float(np.max(values)):.4f}"
+        for name, values in (("latitude", latitude), ("longitude", longitude))
     )

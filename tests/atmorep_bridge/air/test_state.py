@@ -8,8 +8,8 @@ import xarray as xr
 from typer.testing import CliRunner, Result
 
 from atmorep_bridge import cli
-from atmorep_bridge.columns import temperature_offset
-from atmorep_bridge.state import checksum, state, write
+from atmorep_bridge.air.columns import PROFILE_HEIGHTS, temperature_offset
+from atmorep_bridge.air.state import checksum, state, write
 from fakes.fields import (
     AOT,
     cams,
@@ -47,16 +47,18 @@ def test_values_are_those_of_the_known_air(files: list[Path]) -> None:
     assert float(found["surface_pressure"]) == pytest.approx(truth, abs=0.02)
     assert float(found["aot_550"]) == pytest.approx(AOT)
     assert float(found["surface_altitude"]) == pytest.approx(0.1)
-    height = found["height"].values
-    p = found["profile_pressure"].values
-    t = found["profile_temperature"].values
-    low = height <= 10
-    np.testing.assert_allclose(p[low], pressure_at(0.1 + height[low], 51.1, 6.4, HOUR), rtol=2e-4)
-    np.testing.assert_allclose(t[low], temperature_at(p[low], 51.1, 6.4, HOUR), atol=0.2)
-    offset, _ = temperature_offset(p, t)
+    p = pressure_at(0.1 + PROFILE_HEIGHTS, 51.1, 6.4, HOUR)
+    offset, _ = temperature_offset(p, temperature_at(p, 51.1, 6.4, HOUR))
     assert float(found["temperature_offset"]) == pytest.approx(float(offset), abs=0.02)
     table = found["air_pressure"].sel(altitude=[0.0, 1.0])
     np.testing.assert_allclose(table, pressure_at([0.0, 1.0], 51.1, 6.4, HOUR), atol=0.02)
+
+
+def test_the_file_holds_what_is_read_and_no_more(files: list[Path]) -> None:
+    scalars = {"surface_pressure", "temperature_offset", "aot_550"}
+    uncertain = {f"{name}_uncertainty" for name in scalars}
+    held = set(state(scene_at(), files, elevation=100.0).data_vars)
+    assert held == scalars | uncertain | {"air_pressure", "surface_altitude", "ground_elevation"}
 
 
 def test_uncertainty_is_stated_with_its_parts(files: list[Path]) -> None:
@@ -79,9 +81,11 @@ def test_members_replace_the_default(tmp_path: Path) -> None:
 def test_the_spread_over_a_long_line_counts(files: list[Path]) -> None:
     track = np.linspace(50.1, 51.9, 6)
     found = state(scene_at(("line", track), ("line", np.full(6, 6.4))), files)
-    spread = float(found["surface_pressure_spread"])
-    assert spread == pytest.approx(float(pressure_at(0.1, track, 6.4, HOUR).std()), rel=0.01)
-    assert float(found["surface_pressure_uncertainty"]) > spread
+    spread = float(pressure_at(0.1, track, 6.4, HOUR).std())
+    sd = found["surface_pressure_uncertainty"]
+    assert float(sd) > spread
+    stated = sd.attrs["comment"].rpartition("spread over the footprint ")[2]
+    assert float(stated) == pytest.approx(spread, rel=0.01)
 
 
 def test_far_from_the_model_s_ground_the_uncertainty_grows(files: list[Path]) -> None:
@@ -110,7 +114,7 @@ def test_the_file_is_cf_and_says_where_it_came_from(files: list[Path], tmp_path:
         assert "units" in variable.attrs, name
         assert {"long_name", "standard_name"} & set(variable.attrs), name
     assert stored["time"].values == np.datetime64("2020-06-25T09:20:00")
-    for name in ("surface_pressure", "temperature_offset", "aot_550", "water_vapour"):
+    for name in ("surface_pressure", "temperature_offset", "aot_550"):
         assert stored[name].attrs["ancillary_variables"] == f"{name}_uncertainty"
 
 

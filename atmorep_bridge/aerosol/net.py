@@ -94,7 +94,7 @@ def normalised(z: Tensor) -> Tensor:
 
 
 class AerosolNet(nn.Module):
-    """One step of aerosol, in the units of ``aerosol_series.Scaling``.
+    """One step of aerosol, in the units of ``series.Scaling``.
 
     Args:
         fields: number of weather fields.
@@ -156,8 +156,3 @@ class AerosolNet(nn.Module):
             before, now = now, self(before, now, weather[:, step : step + 2])
             states.append(now)
         return torch.stack(states, dim=1)
-
-
-def parameters(net: nn.Module) -> int:
-    """Trained numbers of a network."""
-    return sum(p.numel() for p in net.parameters() if p.requires_grad)

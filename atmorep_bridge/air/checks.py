@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
-import numpy as np
 import xarray as xr
 
-from atmorep_bridge.quantities import QUANTITIES
-from atmorep_bridge.standard import standard_height
+from atmorep_bridge.air.standard import standard_height
+from atmorep_bridge.fields.quantities import QUANTITIES
 from sifnet.errors import SifnetError
 
 
@@ -23,14 +20,12 @@ def check_values(fields: xr.Dataset) -> None:
         if name not in fields:
             continue
         low, high = quantity.bounds
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # nothing but NaN is told by others
-            least, most = np.nanmin(fields[name]), np.nanmax(fields[name])
+        least, most = float(fields[name].min()), float(fields[name].max())  # without gaps
         if least < low or most > high:
             raise SifnetError(
                 f"{name} is impossible",
                 found=f"{least:.4g} to {most:.4g}",
-                expected=f"{low:g} to {high:g} {quantity.ours}",
+                expected=f"{low:g} to {high:g} {quantity.unit}",
                 remedy="The attribute `units` of the file does not fit its values"
                 " (hPa or Pa, geopotential or height?), or the file is damaged.",
                 file=files,
@@ -41,10 +36,9 @@ def check_values(fields: xr.Dataset) -> None:
 def _check_levels(fields: xr.Dataset, files: str) -> None:
     """Heights must be those of the pressures, roughly, and air near the ground more humid."""
     reversed_levels = False
-    if "specific_humidity" in fields and fields.sizes.get("level", 0) > 1:
+    if "specific_humidity" in fields and "level" in fields.dims:
         humidity = fields["specific_humidity"]
-        humid = humidity.mean([d for d in humidity.dims if d != "level"]).values
-        humid = humid[np.isfinite(humid)]
+        humid = humidity.mean([d for d in humidity.dims if d != "level"]).dropna("level")
         reversed_levels = bool(humid.size > 1 and humid[0] > humid[-1])
     if fields.attrs["level_kind"] == "pressure" and "height" in fields:
         expected = _standard(fields["level"])

@@ -14,21 +14,22 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from atmorep_bridge.box import at_points, load_box, time_distance
-from atmorep_bridge.columns import (
+from atmorep_bridge.air.box import at_points, load_box, time_distance
+from atmorep_bridge.air.checks import check_values
+from atmorep_bridge.air.columns import (
     PROFILE_HEIGHTS,
     Column,
     model_level_pressure,
     temperature_offset,
 )
-from atmorep_bridge.field_checks import check_values
-from atmorep_bridge.fields import by_grid, open_fields
-from atmorep_bridge.footprint import Footprint
-from atmorep_bridge.quantities import QUANTITIES
+from atmorep_bridge.air.footprint import Footprint
+from atmorep_bridge.fields.opening import by_grid, open_fields
+from atmorep_bridge.fields.quantities import QUANTITIES
 from sifnet.errors import SifnetError
 
 ALTITUDES = np.round(np.arange(-0.5, 9.01, 0.1), 1)
 """km above sea level, of the pressure table; ln p between them is linear to 3e-6."""
+STATE = ("pressure", "surface_pressure", "temperature", "temperature_offset", "shape")
 COLUMN = {"temperature", "specific_humidity", "height", "surface_pressure", "surface_height"}
 
 
@@ -37,9 +38,9 @@ class Colocated:
     """Fields at the points of a scene, dimensions (point) and (member) where there are any.
 
     Attributes:
-        values: pressure (point, altitude), surface_pressure, temperature_offset, shape, water
-            (point), profile_pressure, profile_temperature, profile_humidity (point, level), and
-            aot_550 (point) if a file has it.
+        values: pressure (point, altitude); surface_pressure, temperature of the air at the
+            ground, temperature_offset and shape (see ``columns``), and aot_550 if a file has it
+            (point).
         model_height: km, of the model's ground over the scene; NaN where no file says it.
         gap: hours between the analyses that were used, 0 for a hit.
         beyond: hours from the scene to the nearest analysis, outside the files' time.
@@ -134,24 +135,28 @@ def column_state(fields: xr.Dataset, elevation: float) -> xr.Dataset:
         SifnetError: a profile has gaps.
     """
     fields = fields.dropna("time", how="all", subset=["temperature"])
-    if fields.attrs["level_kind"] == "model" and "pressure" not in fields:
-        pressure = model_level_pressure(fields["level"], fields["surface_pressure"])
-    else:
+    on_pressure = fields.attrs["level_kind"] == "pressure"
+    if on_pressure or "pressure" in fields:
         pressure = fields.get("pressure", fields["level"])
-    names = ("temperature", "specific_humidity", "height", "surface_pressure", "surface_height")
-    parts = [pressure] + [fields.get(n, xr.DataArray(np.nan)) for n in names]
-    if fields.attrs["level_kind"] != "pressure":
-        parts[3] = xr.DataArray(np.nan)
-    levels = [["level"] if "level" in part.dims else [] for part in parts]
-    outputs = [["altitude"], [], [], [], [], ["level_out"], ["level_out"], ["level_out"]]
-    found = xr.apply_ufunc(
-        _state_of, *parts, input_core_dims=levels, output_core_dims=outputs, vectorize=True,
-        kwargs={"elevation": elevation}, output_dtypes=[float] * len(outputs),
+    else:
+        pressure = model_level_pressure(fields["level"], fields["surface_pressure"])
+    absent = xr.DataArray(np.nan)
+    parts = [
+        pressure,
+        fields["temperature"],
+        fields["specific_humidity"],
+        fields.get("height", absent) if on_pressure else absent,
+        fields.get("surface_pressure", absent),
+        fields.get("surface_height", absent),
+    ]
+    columns = xr.apply_ufunc(
+        _state_of, *parts,
+        input_core_dims=[["level"] if "level" in part.dims else [] for part in parts],
+        output_core_dims=[["altitude"], [], [], [], []],
+        vectorize=True, kwargs={"elevation": elevation}, output_dtypes=[float] * len(STATE),
     )  # fmt: skip
-    labels = ("pressure", "surface_pressure", "temperature_offset", "shape", "water",
-              "profile_pressure", "profile_temperature", "profile_humidity")  # fmt: skip
-    state = xr.Dataset(dict(zip(labels, found, strict=True))).rename({"level_out": "level"})
-    return state.assign_coords(altitude=ALTITUDES, level=np.arange(PROFILE_HEIGHTS.size))
+    state = xr.Dataset(dict(zip(STATE, columns, strict=True)))
+    return state.assign_coords(altitude=ALTITUDES)
 
 
 def _state_of(
@@ -166,16 +171,5 @@ def _state_of(
         ground=(float(surface_pressure), float(surface_height)) if grounded else None,
         height=height if np.ndim(height) else None,
     )
-    heights = elevation + PROFILE_HEIGHTS
-    p, t = column.pressure_at(heights), column.temperature_at(heights)
-    offset, shape = temperature_offset(p, t)
-    return (
-        column.pressure_at(ALTITUDES),
-        p[0],
-        offset,
-        shape,
-        column.water(elevation),
-        p,
-        t,
-        column.humidity_at(heights),
-    )
+    p, t = (of(elevation + PROFILE_HEIGHTS) for of in (column.pressure_at, column.temperature_at))
+    return column.pressure_at(ALTITUDES), p[0], t[0], *temperature_offset(p, t)

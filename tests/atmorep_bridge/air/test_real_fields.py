@@ -10,12 +10,12 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from atmorep_bridge.colocate import column_state
-from atmorep_bridge.columns import Column, half_levels, model_level_pressure
-from atmorep_bridge.field_checks import check_values
-from atmorep_bridge.fields import open_fields
-from atmorep_bridge.state import GAP_SD, state
-from fakes.fields import GRAVITY, scene_at
+from atmorep_bridge.air.checks import check_values
+from atmorep_bridge.air.colocate import column_state
+from atmorep_bridge.air.columns import Column, half_levels, model_level_pressure
+from atmorep_bridge.air.state import GAP_SD, state
+from atmorep_bridge.fields.opening import open_fields
+from fakes.fields import GRAVITY, scene_at, water_above
 from sifnet.errors import SifnetError
 
 JAPAN = ("pyaps/ERA5_N30_N40_E120_E140_20101017_14.grb",
@@ -97,7 +97,7 @@ def test_water_is_the_file_s_own(era5: Path) -> None:
     pressure = model_level_pressure(fields["level"], fields["surface_pressure"])
 
     def water(p: NDArray[np.float64], t: object, q: object, ps: float) -> float:
-        return Column.from_levels(p, t, q, ground=(ps, 0.2)).water(0.2)  # type: ignore[arg-type]
+        return water_above(Column.from_levels(p, t, q, ground=(ps, 0.2)), 0.2)  # type: ignore[arg-type]
 
     found = xr.apply_ufunc(
         water, pressure, fields["temperature"], fields["specific_humidity"],
@@ -156,7 +156,6 @@ def test_the_globe_of_1959_and_its_seam(era5: Path) -> None:
     found = state(scene_at(10.1, -2.0, "1959-01-02T00:10:00"), [file])
     assert 995 < float(found["surface_pressure"]) < 1002
     assert 9 < float(found["temperature_offset"]) < 14  # the tropics
-    assert 1 < float(found["water_vapour"]) < 5
 
 
 def test_aerosol_of_merra2(era5: Path) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from atmorep_bridge.columns import half_levels
-from atmorep_bridge.field_checks import check_values
-from atmorep_bridge.fields import open_fields, plain_units
-from atmorep_bridge.opening import open_raw
+from atmorep_bridge.air.checks import check_values
+from atmorep_bridge.air.columns import half_levels
+from atmorep_bridge.fields.formats import open_raw
+from atmorep_bridge.fields.opening import open_fields, plain_units
 from fakes.fields import (
     AOT,
     LATITUDES,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from atmorep_bridge.colocate import ALTITUDES, Colocated, colocate
-from atmorep_bridge.columns import half_levels
-from atmorep_bridge.footprint import Footprint, dem_elevation, places
+from atmorep_bridge.air.colocate import ALTITUDES, Colocated, colocate
+from atmorep_bridge.air.columns import half_levels
+from atmorep_bridge.air.footprint import Footprint, dem_elevation, places
 from fakes.fields import (
     AOT,
     cams,
@@ -355,8 +355,8 @@ def test_a_dem_that_does_not_suit_is_refused(tmp_path: Path) -> None:
 
 def test_fields_over_the_whole_globe_are_read_around_the_scene_only(tmp_path: Path) -> None:
     """Two degrees apart: what is loaded is the box of four corners."""
-    from atmorep_bridge.box import load_box
-    from atmorep_bridge.fields import open_fields
+    from atmorep_bridge.air.box import load_box
+    from atmorep_bridge.fields.opening import open_fields
 
     data = pressure_levels(latitudes=np.arange(-90, 91, 10.0), longitudes=np.arange(0, 360, 10.0))
     fields = open_fields([write(data, tmp_path / "globe.nc")])[0]

@@ -6,42 +6,47 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from atmorep_bridge.footprint import Footprint
-from atmorep_bridge.opening import damaged
+from atmorep_bridge.air.footprint import Footprint
+from atmorep_bridge.fields.axes import turned
+from atmorep_bridge.fields.formats import damaged
 from sifnet.errors import SifnetError
 
 BEYOND = np.timedelta64(1, "h")  # the nearest analysis serves this far outside the files' time
 LONGEST_GAP = np.timedelta64(6, "h")  # between two analyses of ECMWF and NASA
 
 
-def load_box(fields: xr.Dataset, footprint: Footprint) -> xr.Dataset:
+def load_box(
+    fields: xr.Dataset, footprint: Footprint, beyond: np.timedelta64 = BEYOND
+) -> xr.Dataset:
     """The grid points around a footprint, of the analyses around its time, in memory.
 
     Longitudes are counted from the footprint, so that no box is cut at 180 degrees.
+
+    Args:
+        beyond: how far outside the times of the fields the nearest of them serves.
 
     Raises:
         SifnetError: the footprint is not inside, in space or in time; both ranges are stated. Or
             a file is damaged where it is read.
     """
     east = footprint.longitude[0]
-    turned = (fields["longitude"] - east + 180) % 360 - 180
-    points = (footprint.longitude - east + 180) % 360 - 180
+    eastward = turned(fields["longitude"], east)
     rows = _around(fields["latitude"].values, footprint.latitude)
-    order = np.argsort(turned.values, kind="stable")
-    columns = _around(turned.values[order], points)
+    order = np.argsort(eastward.values, kind="stable")
+    columns = _around(eastward.values[order], turned(footprint.longitude, east))
     if rows is None or columns is None:
         raise _elsewhere(fields, footprint)
     chosen = {"latitude": rows, "longitude": np.sort(order[columns])}
     if "time" in fields.dims:
-        chosen["time"] = _times(fields["time"].values, footprint, fields.attrs["files"])
+        chosen["time"] = _times(fields, footprint, beyond)
     try:
         box = fields.isel({name: _slice(index) for name, index in chosen.items()})
         box = box.load(scheduler="synchronous")  # one chunk at a time: a global one is 150 MB
     except Exception as error:  # each library has its own for a broken chunk or message
-        raise damaged(", ".join(fields.attrs["files"]), error) from error
+        raise damaged(_files(fields) or "", error) from error
     if "time" in box.get("surface_height", xr.DataArray(0)).dims:
         box["surface_height"] = box["surface_height"].isel(time=0, drop=True)
-    box = box.assign_coords(longitude=(turned[chosen["longitude"]] + east).round(5))
+    box = box.assign_coords(longitude=(eastward[chosen["longitude"]] + east).round(5))
     return box.sortby("longitude")
 
 
@@ -64,15 +69,16 @@ def _around(axis: np.ndarray, points: np.ndarray) -> np.ndarray | None:
     return np.arange(first, last + 1)
 
 
-def _times(times: np.ndarray, footprint: Footprint, files: list[str]) -> np.ndarray:
+def _times(fields: xr.Dataset, footprint: Footprint, beyond: np.timedelta64) -> np.ndarray:
+    times = fields["time"].values
     first, last = footprint.time.min(), footprint.time.max()
-    if times[0] - BEYOND > first or times[-1] + BEYOND < last:
-        raise _another_time(times, footprint, files, "hours before and after the scene")
+    if times[0] - beyond > first or times[-1] + beyond < last:
+        raise _another_time(fields, footprint, "hours before and after the scene")
     before = max(int(np.searchsorted(times, first, side="right")) - 1, 0)
     after = min(int(np.searchsorted(times, last, side="left")), times.size - 1)
     chosen = np.arange(min(before, after), after + 1)
     if chosen.size > 1 and np.diff(times[chosen]).max() > LONGEST_GAP:
-        raise _another_time(times, footprint, files, "analyses at most 6 hours apart")
+        raise _another_time(fields, footprint, "analyses at most 6 hours apart")
     return chosen
 
 
@@ -84,16 +90,18 @@ def _span(values: np.ndarray) -> str:
     return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
-def _another_time(
-    times: np.ndarray, footprint: Footprint, files: list[str], expected: str
-) -> SifnetError:
+def _files(fields: xr.Dataset) -> str | None:
+    return ", ".join(fields.attrs.get("files", [])) or None
+
+
+def _another_time(fields: xr.Dataset, footprint: Footprint, expected: str) -> SifnetError:
     day = pd.Timestamp(footprint.time.min())
     return SifnetError(
         "the fields are of another time than the scene",
-        found=f"fields of {_span(times)}; scene of {_span(footprint.time)}",
+        found=f"fields of {_span(fields['time'].values)}; scene of {_span(footprint.time)}",
         expected=expected,
         remedy=f"Download {day:%Y-%m-%d}, {day.floor('h'):%H:%M} and the next analysis.",
-        file=", ".join(files),
+        file=_files(fields),
     )
 
 
@@ -105,53 +113,49 @@ def _elsewhere(fields: xr.Dataset, footprint: Footprint) -> SifnetError:
         f"scene at latitude {_span(footprint.latitude)}, longitude {_span(footprint.longitude)}",
         expected="grid points on all sides of the scene",
         remedy="Download an area that holds the scene, with a margin of one grid length.",
-        file=", ".join(fields.attrs["files"]),
+        file=_files(fields),
     )
 
 
 def at_points(fields: xr.Dataset, footprint: Footprint) -> xr.Dataset:
     """Bilinear in space, linear in time, at the points of a footprint: adds dimension (point).
 
+    Args:
+        fields: a box around the footprint, see ``load_box``.
+
     Raises:
         SifnetError: a corner has no number.
     """
+    middle = float(fields["longitude"].mean())
     where = {
-        "latitude": xr.DataArray(footprint.latitude, dims="point"),
-        "longitude": xr.DataArray(_near(footprint.longitude, fields["longitude"]), dims="point"),
+        "latitude": footprint.latitude,
+        "longitude": turned(footprint.longitude, middle) + middle,
+        "time": footprint.time,
     }
-    if "time" in fields.dims:
-        times = fields["time"].values
-        if times.size == 1:
-            fields = fields.isel(time=0, drop=True)
-        else:
-            where["time"] = xr.DataArray(np.clip(footprint.time, times[0], times[-1]), dims="point")
-    limits = {n: (fields[n].min(), fields[n].max()) for n in ("latitude", "longitude")}
-    for name, (low, high) in limits.items():
-        where[name] = where[name].clip(float(low), float(high))  # rounded coordinates
-    found = fields.interp(where, method="linear")
-    empty = [str(name) for name, values in found.data_vars.items() if values.isnull().any()]
+    if fields.sizes.get("time", 1) == 1:
+        fields = fields.isel(time=0, missing_dims="ignore")
+        del where["time"]
+    points = {
+        name: xr.DataArray(np.clip(at, *fields[name].values[[0, -1]]), dims="point")
+        for name, at in where.items()
+    }
+    values = fields.interp(points, method="linear")
+    empty = [str(name) for name, array in values.data_vars.items() if array.isnull().any()]
     if empty:
         raise SifnetError(
             f"{', '.join(empty)} has no number over the scene",
             found="missing values at a corner of the grid",
             expected="numbers all around the scene",
             remedy="Download the fields again, or from another service.",
-            file=", ".join(fields.attrs.get("files", [])) or None,
+            file=_files(fields),
         )
-    return found.drop_vars(["latitude", "longitude", "time"], errors="ignore")
-
-
-def _near(longitude: np.ndarray, axis: xr.DataArray) -> np.ndarray:
-    """Longitudes in the turn of the axis."""
-    middle = float(axis.mean())
-    return (longitude - middle + 180) % 360 - 180 + middle
+    return values.drop_vars(["latitude", "longitude", "time"], errors="ignore")
 
 
 def time_distance(values: xr.DataArray, footprint: Footprint) -> tuple[float, float]:
     """Hours between the analyses used, and from the scene to the nearest outside their time."""
     times = values["time"].values
     hour = np.timedelta64(1, "h")
-    gap = float(np.diff(times).max() / hour) if times.size > 1 else 0.0
-    early = float((times[0] - footprint.time.min()) / hour)
-    late = float((footprint.time.max() - times[-1]) / hour)
-    return gap, max(early, late, 0.0)
+    gap = max([*np.diff(times), 0 * hour]) / hour
+    beyond = max(times[0] - footprint.time.min(), footprint.time.max() - times[-1], 0 * hour) / hour
+    return float(gap), float(beyond)

@@ -1,0 +1,1 @@
+"""Aerosol driven by weather from outside, which meets it by bilinear pooling."""
