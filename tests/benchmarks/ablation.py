@@ -15,11 +15,11 @@ import xarray as xr
 from harness import UNIT, Score, page, run, table
 from lines import LINES, line
 
+from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval
-from sifnet.retrieval.prior import PRESSURE_SD
+from sifnet.retrieval.prior import USUAL
 from sifnet.retrieval.shipped import model_for
-from sifnet.retrieval.strips import retrieve
 from sifnet.scenes.scene import Scene
 from sifnet.training.fit import Training, fit
 from sifnet.units import standard_pressure
@@ -79,7 +79,7 @@ def models() -> dict[str, Make]:
 
 def knowledge() -> dict[str, tuple[Make, Tell | None]]:
     """What the retrieval is told of the air, and how it shares what it finds."""
-    usual = f"pressure of the standard atmosphere ± {PRESSURE_SD:g} hPa, patches of 32 x 32"
+    usual = f"pressure of the standard atmosphere ± {USUAL['surface_pressure'][1]:g} hPa, patches of 32 x 32"
     return {
         f"as usual ({usual})": (model_for, None),
         "pressure known to ± 2 hPa": (model_for, pressure(2.0)),

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from aerosol_case import Case
 from aerosol_coupled import coupled
-from harness import ERA5, Array, page, rms, run, save, table, within
+from harness import ERA5, Array, page, parameters, rms, run, save, table, within
 
-from atmorep_bridge.aerosol import AerosolModel, AerosolTraining, fit
-from atmorep_bridge.aerosol_forecast import calibrate
-from atmorep_bridge.aerosol_net import Pooling, parameters
-from atmorep_bridge.fields import open_fields
+from atmorep_bridge.aerosol.forecast import calibrate
+from atmorep_bridge.aerosol.model import AerosolModel, AerosolTraining, fit
+from atmorep_bridge.aerosol.net import Pooling
+from atmorep_bridge.fields.opening import open_fields
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from fakes import advection

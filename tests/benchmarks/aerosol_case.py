@@ -10,8 +10,8 @@ import torch
 import xarray as xr
 from harness import Array, rms
 
-from atmorep_bridge.aerosol import AerosolModel
-from atmorep_bridge.aerosol_series import AEROSOL
+from atmorep_bridge.aerosol.model import AerosolModel
+from atmorep_bridge.aerosol.series import AEROSOL
 
 Starts = list[int]
 

@@ -8,14 +8,14 @@ import lightning
 import torch
 import xarray as xr
 from aerosol_case import Case
-from harness import Array
+from harness import Array, parameters
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
-from atmorep_bridge.aerosol import ROBUST, AerosolTraining
-from atmorep_bridge.aerosol_net import Convolution, encoder, parameters
-from atmorep_bridge.aerosol_series import Scaling
+from atmorep_bridge.aerosol.model import ROBUST, AerosolTraining
+from atmorep_bridge.aerosol.net import Convolution, encoder
+from atmorep_bridge.aerosol.series import Scaling
 from sifnet.training.trainer import make_trainer, run
 
 

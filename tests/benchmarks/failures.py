@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.forward import transfer_on_bands
+from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorState, State
@@ -27,7 +27,7 @@ from sifnet.physics.surface import Surface
 from sifnet.physics.transfer import at_sensor_radiance
 from sifnet.retrieval.losses import LossWeights, total_sd
 from sifnet.retrieval.pixels import Pixels
-from sifnet.retrieval.prior import ATMOSPHERE_PRIOR, PRESSURE_SD
+from sifnet.retrieval.prior import USUAL
 from sifnet.retrieval.refinement import refine_shared, refine_surface
 from sifnet.scenes.hyplant import SENSOR as HYPLANT
 
@@ -51,7 +51,7 @@ class Patch:
         rng = torch.Generator().manual_seed(0)
         random = torch.rand(3, *SHAPE, generator=rng)
         soil = random[0] < 0.25
-        surface = Surface(
+        surface = Surface.sloped(
             torch.where(soil, 0.15 + 0.1 * random[1], 0.3 + 0.2 * random[1]),
             torch.where(soil, 5e-4 * torch.ones(SHAPE), 3e-3 * torch.ones(SHAPE)),
             torch.full(SHAPE, 0.5),
@@ -61,11 +61,10 @@ class Patch:
                   "relative_azimuth_angle": 90.0, "sun_earth_distance": 1.0}  # fmt: skip
         geometry = Geometry(**{n: torch.full((1, 1, 16), v) for n, v in angles.items()})
         patch = torch.ones(1, 1, 1)
-        mean = {n: patch * v for n, (v, _) in ATMOSPHERE_PRIOR.items()}
-        sd = {n: patch * s for n, (_, s) in ATMOSPHERE_PRIOR.items()}
+        usual = USUAL | {"surface_pressure": (PRESSURE, USUAL["surface_pressure"][1])}
         prior = AtmospherePrior(
-            Atmosphere(surface_pressure=patch * PRESSURE, **mean),
-            Atmosphere(surface_pressure=patch * PRESSURE_SD, **sd),
+            Atmosphere(**{n: patch * mean for n, (mean, _) in usual.items()}),
+            Atmosphere(**{n: patch * sd for n, (_, sd) in usual.items()}),
         )
         return cls(emulator, instrument, geometry, surface, prior)
 
@@ -84,7 +83,8 @@ class Patch:
     ) -> Tensor:
         """At the sensor, by another shape of emission or another instrument if given."""
         sensor = instrument or self.instrument
-        t = transfer_on_bands(state.atmosphere, state.sensor, self.geometry, self.emulator, sensor)
+        simulator = Simulator(self.emulator, sensor)
+        t = simulator.transfer(state.atmosphere, state.sensor, self.geometry)
         reflectance, sif = state.surface.spectra(sensor.wavelength)
         if shape is not None:
             sif = state.surface.sif_760[..., None] * shape
@@ -93,25 +93,20 @@ class Patch:
     def error(self, radiance: Tensor) -> tuple[float, float]:
         """Mean error of sif_760 over vegetation and over soil."""
         noise = noise_sd(radiance, HYPLANT.shot_noise)
-        pixels = Pixels(
+        pixels = replace(
+            Pixels.unseen(SHAPE, self.geometry, self.prior),
             radiance=radiance,
             noise=noise,
-            irradiance=None,
-            geometry=self.geometry,
-            prior=self.prior,
-            usable=torch.ones(SHAPE, dtype=torch.bool),
-            flags=torch.zeros(SHAPE, dtype=torch.int32),
             ndvi=torch.where(self.soil, 0.1, 0.8),
-            column=torch.arange(16)[None],
-            line_id=torch.zeros(1, dtype=torch.long),
         )
         weights = LossWeights()
-        sigma, through = total_sd(pixels, weights.model_error), (self.emulator, self.instrument)
-        start = refine_surface(pixels, sigma, self.state(), *through).state
-        state = refine_shared(pixels, sigma, start, *through, steps=4,
+        sigma = total_sd(pixels, weights.model_error)
+        simulator = Simulator(self.emulator, self.instrument)
+        start = refine_surface(pixels, sigma, self.state(), simulator).state
+        state = refine_shared(pixels, sigma, start, simulator, steps=4,
                               independent_pixels=weights.independent_pixels,
                               bare_ndvi=weights.bare_ndvi).state  # fmt: skip
-        sif = refine_surface(pixels, sigma, state, *through, steps=3).state.surface.sif_760
+        sif = refine_surface(pixels, sigma, state, simulator, steps=3).state.surface.sif_760
         error = sif - self.surface.sif_760
         return float(error[~self.soil].mean()), float(error[self.soil].mean())
 
@@ -158,15 +153,14 @@ def emission_shape(patch: Patch, width: float) -> Tensor:
 def red_edge(patch: Patch, centre: float) -> Tensor:
     """Canopies with a logistic red edge 12 nm wide, whose tail a parabola does not follow."""
     state, x = patch.state(), patch.instrument.wavelength
-    t = transfer_on_bands(
-        state.atmosphere, state.sensor, patch.geometry, patch.emulator, patch.instrument
-    )
+    simulator = Simulator(patch.emulator, patch.instrument)
+    t = simulator.transfer(state.atmosphere, state.sensor, patch.geometry)
     plain, sif = patch.surface.spectra(x)
 
     def edge(wavelength: Tensor) -> Tensor:
         return torch.sigmoid((wavelength - centre) / 12.0)
 
-    level = (patch.surface.reflectance_740 - 0.04) / edge(torch.tensor(740.0))
+    level = (patch.surface.at_740()[0] - 0.04) / edge(torch.tensor(740.0))
     canopy = 0.04 + level[..., None] * edge(x)
     return at_sensor_radiance(torch.where(patch.soil[..., None], plain, canopy), sif, t)
 

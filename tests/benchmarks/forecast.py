@@ -18,16 +18,18 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from harness import ERA5, needed, page, run, save, table
+from harness import ERA5, Array, needed, page, parameters, run, save, table
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from atmorep_bridge.core import skill
 from atmorep_bridge.core.masks import Kind
-from atmorep_bridge.core.model import MaskedTokenModel, parameters
+from atmorep_bridge.core.model import MaskedTokenModel
+from atmorep_bridge.core.samples import Samples
 from atmorep_bridge.core.specs import SIZES, FieldSpec, Setup, all_coupled
 from atmorep_bridge.core.tasks import interpolate, nowcast
-from atmorep_bridge.core.tokens import INFO
+from atmorep_bridge.core.tokens import INFO, to_tokens
 from atmorep_bridge.core.training import Core, Training, load, train
 from atmorep_bridge.core.windows import Region, open_region
 
@@ -115,7 +117,7 @@ def model(name: str, folder: Path) -> Path:
     config = Training(steps=steps, batch=16 if file == UK else 8)
     if path.exists():
         core = load(path)
-        if (core.made_for, core.how) == (setup, config):
+        if (core.setup, core.how) == (setup, config):
             return path
     torch.set_num_threads(1)
     begun = time.time()
@@ -201,7 +203,7 @@ CRPS is the almost fair one, α = {MONTH.alpha:g} unless it says otherwise.
 
 def _rhine(cores: dict[str, Core]) -> str:
     _, test = regions(RHINE)
-    errors = {n: skill.masked_errors(cores[n], test) for n in ("coupled", "alone")}
+    errors = {n: masked_errors(cores[n], test) for n in ("coupled", "alone")}
     rng = np.random.default_rng(0)
     rows = []
     whole: dict[str, list[np.ndarray]] = {}
@@ -302,6 +304,38 @@ def _figure(core: Core, test: Region) -> None:
             figure.colorbar(drawn, ax=axis, label="K", shrink=0.8)
             axis.set_title(f"{title}, {label}", fontsize=9)
     save(figure, "forecast")
+
+
+def masked_errors(
+    core: Core, region: Region, samples: int = 96, seed: int = 1
+) -> dict[str, dict[str, Array]]:
+    """Mean squared error of randomly masked tokens, of each sample, for every field.
+
+    Anomalies, in standard deviations: of the model ("model") and what it fills in itself, and of
+    lines in time and damped values ("informed base").
+
+    Returns:
+        field → method → (sample).
+    """
+    setup = replace(core.setup, plans={"random": 1.0})
+    data = Samples(region, setup, core.statistics, seed)
+    errors: dict[str, dict[str, list[float]]] = {n: {} for n in setup.names}
+    for index in range(samples):
+        batch = default_collate([data[index]])
+        with torch.inference_mode():
+            predicted = core(*(batch[k] for k in ("input", "pattern", "kinds", "info")))
+            lines, _ = core.filled(batch["input"], batch["kinds"], "informed")
+            own, _ = core.filled(batch["input"], batch["kinds"])
+        for spec in setup.fields:
+            where = batch["kinds"][spec.name] != Kind.SEEN
+            truth = to_tokens(batch["truth"][spec.name], spec.patch)[where]
+            methods = {"model": predicted[spec.name][0].mean(0),
+                       "informed base": lines[spec.name][where],
+                       "own base": own[spec.name][where]}  # fmt: skip
+            for method, values in methods.items():
+                error = float(((values - truth) ** 2).nanmean())
+                errors[spec.name].setdefault(method, []).append(error)
+    return {n: {m: np.array(v) for m, v in methods.items()} for n, methods in errors.items()}
 
 
 if __name__ == "__main__":

@@ -172,3 +172,8 @@ class Score:
     def cells(self, over: Callable[[Array], float] = np.mean) -> list[str]:
         """RMSE, and the mean or the largest |bias| and |mean over soil|."""
         return [f"{v:.3f}" for v in (self.rmse, over(self.biases), over(self.soil_means))]
+
+
+def parameters(network: torch.nn.Module) -> int:
+    """Numbers that a network learns."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -20,8 +20,8 @@ from sifnet.evaluation.methods.all import evenly
 from sifnet.evaluation.methods.fld import fld_scene
 from sifnet.evaluation.methods.optimal_estimation import optimal_estimation_scene
 from sifnet.evaluation.methods.spectral_fitting import spectral_fitting_scene
+from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.shipped import model_for
-from sifnet.retrieval.strips import retrieve
 from sifnet.scenes import open_scene
 from sifnet.scenes.scene import Scene
 from sifnet.simulation.ground import Ground

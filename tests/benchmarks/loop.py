@@ -23,14 +23,13 @@ from lines import SHAPE, SLOW, line, methods
 from matplotlib.axes import Axes
 from pvlib.location import lookup_altitude
 
-from atmorep_bridge.core.outputs import atmosphere_at
+from atmorep_bridge.air.state import BEYOND_SD, TEMPERATURE_SD, atmosphere_at, write
 from atmorep_bridge.core.specs import SIZES, FieldSpec, Setup
 from atmorep_bridge.core.tasks import nowcast
 from atmorep_bridge.core.training import Training, train
 from atmorep_bridge.core.windows import HOUR, Region, open_region
-from atmorep_bridge.state import BEYOND_SD, TEMPERATURE_SD, write
 from sifnet.product.netcdf import read_netcdf
-from sifnet.retrieval.prior import ATMOSPHERE_PRIOR, PRESSURE_SD
+from sifnet.retrieval.prior import USUAL
 from sifnet.scenes.scene import Scene
 from sifnet.scenes.sun import sun_angles
 from sifnet.units import standard_pressure
@@ -45,7 +44,7 @@ PRIORS = {
     "forecast": "forecast from 6 UTC",
     "off": "that forecast, pressure one σ off",
     "persistence": "analysis of 6 UTC as it is",
-    "climatology": f"standard atmosphere ± {PRESSURE_SD:g} hPa",
+    "climatology": f"standard atmosphere ± {USUAL['surface_pressure'][1]:g} hPa",
     "nothing": "no file: temperature standard, too",
 }
 COLOURS = ("k", "tab:blue", "tab:cyan", "tab:green", "tab:orange", "tab:red")
@@ -191,7 +190,7 @@ def _fly(
     for file in [files[name] for name in PRIORS if name in files]:
         off = float(file["surface_pressure"]) - true
         row.append(f"{off:+.1f} ± {float(file['surface_pressure_uncertainty']):.1f}")
-    row.append(f"{standard_pressure(height) - true:+.1f} ± {PRESSURE_SD:.1f}")
+    row.append(f"{standard_pressure(height) - true:+.1f} ± {USUAL['surface_pressure'][1]:.1f}")
     row += [f"{warm:+.1f}", f"{float(flown.truth.aot_550.mean()):.2f}"]
     print(row, flush=True)
     return row
@@ -211,7 +210,7 @@ RMSE says little of what they are told: the shift from what the analysis gives, 
 def _told(rows: list[list[str]]) -> str:
     head = ["place", "sensor", "sun", "ground, m", "pressure at noon, hPa", "since 6 UTC",
             *list(PRIORS.values())[:-1], "temperature, K", "AOT"]  # fmt: skip
-    usual = {n: f"{mean:g} ± {sd:g}" for n, (mean, sd) in ATMOSPHERE_PRIOR.items()}
+    usual = {n: f"{mean:g} ± {sd:g}" for n, (mean, sd) in USUAL.items() if n != "surface_pressure"}
     return f"""## What was told
 
 Pressure that is told less the true one, ± the σ that is told with it, hPa; temperature in K from

@@ -15,7 +15,7 @@ from harness import ERA5, Array
 from numpy.typing import ArrayLike
 from pyproj import Transformer
 
-from atmorep_bridge.columns import temperature_offset
+from atmorep_bridge.air.columns import temperature_offset
 from sifnet.simulation.scenery import NOON, PLACE
 from sifnet.units import GRAVITY, standard_pressure
 
