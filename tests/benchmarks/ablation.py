@@ -24,6 +24,7 @@ from sifnet.scenes.scene import Scene
 from sifnet.training.fit import Training, fit
 from sifnet.units import standard_pressure
 
+PRESSURE_SD = USUAL["surface_pressure"][1]
 TERMS = ("ndvi", "prior", "perturbation")
 Make = Callable[[Scene], Retrieval]
 Tell = Callable[[xr.Dataset], xr.Dataset]
@@ -79,7 +80,7 @@ def models() -> dict[str, Make]:
 
 def knowledge() -> dict[str, tuple[Make, Tell | None]]:
     """What the retrieval is told of the air, and how it shares what it finds."""
-    usual = f"pressure of the standard atmosphere ± {USUAL['surface_pressure'][1]:g} hPa, patches of 32 x 32"
+    usual = f"pressure of the standard atmosphere ± {PRESSURE_SD:g} hPa, patches of 32 x 32"
     return {
         f"as usual ({usual})": (model_for, None),
         "pressure known to ± 2 hPa": (model_for, pressure(2.0)),

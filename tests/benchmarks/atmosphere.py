@@ -33,9 +33,10 @@ from sifnet.simulation.scenery import PLACE, Settings
 from sifnet.simulation.simulate import Relief
 from sifnet.units import standard_pressure
 
+PRESSURE_SD = USUAL["surface_pressure"][1]
 PRIORS = {
     "±50": "standard atmosphere ± 50 hPa",
-    "usual": f"standard atmosphere ± {USUAL['surface_pressure'][1]:g} hPa",
+    "usual": f"standard atmosphere ± {PRESSURE_SD:g} hPa",
     "bridge": "atmorep-bridge",
     "off": "atmorep-bridge, pressure one σ off",
 }
@@ -130,7 +131,7 @@ def _lines_section(told: list[list[str]], scores: Scores) -> str:
         "method",
         "± 50 hPa: RMSE",
         "bias",
-        f"± {USUAL['surface_pressure'][1]:g} hPa: RMSE",
+        f"± {PRESSURE_SD:g} hPa: RMSE",
         "bias",
     ]
     return f"""## Pressure, from nobody, from a table, from a reanalysis

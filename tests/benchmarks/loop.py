@@ -34,6 +34,7 @@ from sifnet.scenes.scene import Scene
 from sifnet.scenes.sun import sun_angles
 from sifnet.units import standard_pressure
 
+PRESSURE_SD = USUAL["surface_pressure"][1]
 LAST = np.datetime64("2022-08-31T06", "ns")  # the last analysis that is there
 AHEAD = 6
 FLOWN = LAST + AHEAD * HOUR
@@ -44,7 +45,7 @@ PRIORS = {
     "forecast": "forecast from 6 UTC",
     "off": "that forecast, pressure one σ off",
     "persistence": "analysis of 6 UTC as it is",
-    "climatology": f"standard atmosphere ± {USUAL['surface_pressure'][1]:g} hPa",
+    "climatology": f"standard atmosphere ± {PRESSURE_SD:g} hPa",
     "nothing": "no file: temperature standard, too",
 }
 COLOURS = ("k", "tab:blue", "tab:cyan", "tab:green", "tab:orange", "tab:red")
@@ -190,7 +191,7 @@ def _fly(
     for file in [files[name] for name in PRIORS if name in files]:
         off = float(file["surface_pressure"]) - true
         row.append(f"{off:+.1f} ± {float(file['surface_pressure_uncertainty']):.1f}")
-    row.append(f"{standard_pressure(height) - true:+.1f} ± {USUAL['surface_pressure'][1]:.1f}")
+    row.append(f"{standard_pressure(height) - true:+.1f} ± {PRESSURE_SD:.1f}")
     row += [f"{warm:+.1f}", f"{float(flown.truth.aot_550.mean()):.2f}"]
     print(row, flush=True)
     return row
