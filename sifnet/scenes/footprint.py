@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.warp import transform
 
 from sifnet.scenes.formats.geotiff import Raster
 
@@ -30,12 +30,9 @@ def place(
     On a map the middle of the image; in sensor geometry every pixel, bilinear between corners.
     """
     if raster.crs:
-        a, b, c, d, e, f = raster.transform
-        x = a * raster.samples / 2 + b * raster.lines / 2 + c
-        y = d * raster.samples / 2 + e * raster.lines / 2 + f
-        longitude, latitude = transform(raster.crs, "EPSG:4326", [x], [y])
+        latitude, longitude = middle(raster.crs, raster.transform, raster.lines, raster.samples)
         grid = {"crs": raster.crs, "transform": list(raster.transform)}
-        return {"latitude": float(latitude[0]), "longitude": float(longitude[0])}, grid
+        return {"latitude": latitude, "longitude": longitude}, grid
     if corners is None:
         return {}, {}
     down = ((np.arange(raster.lines) + 0.5) / raster.lines)[:, None, None]
@@ -47,6 +44,17 @@ def place(
     points = upper + (lower - upper) * down
     dims = ("line", "sample")
     return {"latitude": (dims, points[..., 0]), "longitude": (dims, _turn(points[..., 1]))}, {}
+
+
+def middle(crs: str, affine: Sequence[float], lines: int, samples: int) -> tuple[float, float]:
+    """Latitude and longitude of the middle of an image on a map."""
+    from rasterio.warp import transform
+
+    a, b, c, d, e, f = affine
+    x = a * samples / 2 + b * lines / 2 + c
+    y = d * samples / 2 + e * lines / 2 + f
+    longitude, latitude = transform(crs, "EPSG:4326", [x], [y])
+    return float(latitude[0]), float(longitude[0])
 
 
 def _turn(degrees: Any) -> Any:

@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
-from rasterio.warp import transform
 
 from sifnet.errors import SifnetError
 
@@ -23,24 +20,18 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 _COMPASS = (
-    "N",
-    "NNE",
-    "NE",
-    "ENE",
-    "E",
-    "ESE",
-    "SE",
-    "SSE",
-    "S",
-    "SSW",
-    "SW",
-    "WSW",
-    "W",
-    "WNW",
-    "NW",
-    "NNW",
+    *("N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE"),
+    *("S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW"),
 )
 _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
+HEADER_KEYS = {
+    "solar_zenith_angle": "solar zenith angle",
+    "solar_azimuth_angle": "solar azimuth angle",
+    "relative_azimuth_angle": "relative azimuth angle",
+    "ground_elevation": "ground elevation km",
+    "sensor_height": "sensor height km",
+}
+"""Facts of a flight line by the header keys that state them: degrees, km."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +39,6 @@ class Name:
     """The parts of a file name; ``local_time`` on the clock of the campaign."""
 
     local_time: datetime
-    site: str
     height_km: float  # of the flight above ground
     heading: float | None  # degrees clockwise from north
 
@@ -81,16 +71,14 @@ class Navigation:
 
 def parse_name(stem: str) -> Name | None:
     """The parts of a FLUO file name, or None when it does not follow the convention."""
-    found = _NAME.search(stem)
-    if found is None:
+    parts = _NAME.search(stem)
+    if parts is None:
         return None
     try:
-        local = datetime.strptime(found["date"] + found["hhmm"], "%Y%m%d%H%M")
+        local = datetime.strptime(parts["date"] + parts["hhmm"], "%Y%m%d%H%M")
     except ValueError:
         return None
-    return Name(
-        local, found["site"], float(found["altitude"]) / 1e3, heading_of(found["direction"])
-    )
+    return Name(local, float(parts["altitude"]) / 1e3, heading_of(parts["direction"]))
 
 
 def heading_of(direction: str) -> float | None:
@@ -143,6 +131,9 @@ def header_number(header: Mapping[str, Any], key: str, file: Path) -> float | No
 
 def map_grid(data_file: Path, header: Mapping[str, Any]) -> tuple[str, list[float]] | None:
     """CRS (WKT) and affine transform of a rectified product; None for sensor geometry."""
+    import rasterio
+    from rasterio.errors import RasterioError
+
     if "map info" not in header:
         return None
     try:
@@ -151,15 +142,6 @@ def map_grid(data_file: Path, header: Mapping[str, Any]) -> tuple[str, list[floa
             return (crs.to_wkt(), [float(v) for v in source.transform[:6]]) if crs else None
     except RasterioError:
         return None
-
-
-def map_place(grid: tuple[str, list[float]], lines: int, samples: int) -> tuple[float, float]:
-    """Latitude and longitude of the middle of a rectified product."""
-    a, b, c, d, e, f = grid[1]
-    x = a * samples / 2 + b * lines / 2 + c
-    y = d * samples / 2 + e * lines / 2 + f
-    longitude, latitude = transform(grid[0], "EPSG:4326", [x], [y])
-    return float(latitude[0]), float(longitude[0])
 
 
 def find_navigation(header_file: Path, lines: int) -> Navigation | None:

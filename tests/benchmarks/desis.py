@@ -33,8 +33,8 @@ from sifnet.product.aggregate import aggregate
 from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.model import load
 from sifnet.retrieval.shape import GRID, Reading
-from sifnet.scenes import open_scene
-from sifnet.simulation.desis import drawn
+from sifnet.scenes import open_scene, record_of
+from sifnet.simulation.scenery import Settings
 from sifnet.simulation.simulate import simulate
 from sifnet.training.shape import Lesson, Skies, lesson
 
@@ -109,7 +109,7 @@ def scene_of(folder: Path, seed: int, size: int, given: dict[str, float]) -> Pat
     """The image of a scene, simulated if it is not in ``folder`` yet."""
     place = folder / f"{seed}_{size}"
     if not (place / "truth.nc").exists():
-        settings = drawn(np.random.default_rng(seed), **given)
+        settings = Settings.drawn(np.random.default_rng(seed), record_of("desis"), **given)
         simulate("desis", place, lines=size, samples=size, seed=seed, settings=settings)
     return next(place.glob("*SPECTRAL_IMAGE.tif"))
 
