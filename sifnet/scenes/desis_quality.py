@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
+from sifnet.scenes.formats.archive import damaged
 from sifnet.scenes.formats.geotiff import Raster, open_raster
 from sifnet.scenes.formats.hsi_doc import Product, find_products
 from sifnet.scenes.scene import Flag
@@ -136,13 +137,8 @@ def _layer(path: Path) -> tuple[Product, Raster]:
     product = products[0]
     layer = open_raster(product.files, product.image)
     if layer.bands != len(BANDS):
-        raise SifnetError(
-            "the quality layer has other bands",
-            found=layer.bands,
-            expected=f"{len(BANDS)}: {', '.join(BANDS)}",
-            remedy="Download the L2A product again.",
-            file=product.path,
-        )
+        expected = f"{len(BANDS)}: {', '.join(BANDS)}"
+        raise damaged(product.path, "the quality layer has other bands", layer.bands, expected)
     return product, layer
 
 

@@ -77,18 +77,11 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
     zenith, _ = sun_angles(series.times, place.latitude, place.longitude, elevation)
     if place.solar_zenith_angle is not None:
         zenith = np.full_like(zenith, place.solar_zenith_angle)
-    irradiance = np.pi * series.incoming
-    if series.incoming_after is not None:
-        irradiance = np.pi * (series.incoming + series.incoming_after) / 2
-        notes.append("irradiance: mean of before and after each measurement")
-    unsteady = _unsteady(series, zenith)
-    if unsteady.any():
-        notes.append(f"irradiance unsteady in {unsteady.sum()} of {unsteady.size} measurements")
+    irradiance, flags = _light(series, zenith, notes)
     if (place.wavelength_medium or sensor.medium) == "air":
         notes.append("wavelengths stored in air, converted to vacuum")
     height = _assumed(place.sensor_height, DEFAULT_HEIGHT, "sensor height above ground", notes)
     pixel, spectrum = ("line", "sample"), ("line", "sample", "band")
-    flags = np.where(unsteady, np.uint16(Flag.UNSTABLE_LIGHT), np.uint16(0))
     return Scene.from_arrays(
         series.reflected.astype(np.float32)[:, None],
         place.in_vacuum(series.wavelength, sensor.medium),
@@ -121,6 +114,20 @@ def _assumed(stated: float | None, default: float, what: str, notes: list[str]) 
         notes.append(f"{what} {default:g} km: assumed; state it in site.json")
         return default
     return stated
+
+
+def _light(
+    series: Series, zenith: NDArray[np.float64], notes: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.uint16]]:
+    """Irradiance (measurement, band) and flags (measurement)."""
+    irradiance = np.pi * series.incoming
+    if series.incoming_after is not None:
+        irradiance = np.pi * (series.incoming + series.incoming_after) / 2
+        notes.append("irradiance: mean of before and after each measurement")
+    unsteady = _unsteady(series, zenith)
+    if unsteady.any():
+        notes.append(f"irradiance unsteady in {unsteady.sum()} of {unsteady.size} measurements")
+    return irradiance, np.where(unsteady, Flag.UNSTABLE_LIGHT, 0).astype(np.uint16)
 
 
 def _unsteady(series: Series, zenith: NDArray[np.float64]) -> NDArray[np.bool_]:

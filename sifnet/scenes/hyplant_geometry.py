@@ -17,7 +17,6 @@ from sifnet.scenes.hyplant_metadata import (
     Name,
     Navigation,
     find_navigation,
-    header_number,
     header_position,
     map_grid,
     parse_name,
@@ -44,9 +43,7 @@ class _Sources:
     def number(self, fact: str) -> float | None:
         """What the site says, else what the header says, else None."""
         stated: float | None = getattr(self.site, fact, None)
-        if stated is not None:
-            return stated
-        return header_number(self.file.header, HEADER_KEYS[fact], self.file.header_file)
+        return self.file.number(HEADER_KEYS[fact]) if stated is None else stated
 
     def refuse(self, what: str, found: str, expected: str, remedy: str) -> NoReturn:
         raise SifnetError(

@@ -109,33 +109,13 @@ def header_position(header: Mapping[str, Any]) -> tuple[float, float] | None:
     return float(numbers[0]), float(numbers[1])
 
 
-def header_number(header: Mapping[str, Any], key: str, file: Path) -> float | None:
-    """A number of the header, or None when the key is missing.
-
-    Raises:
-        SifnetError: the key is there and not a number.
-    """
-    if key not in header:
-        return None
-    try:
-        return float(header[key])
-    except (TypeError, ValueError) as problem:
-        raise SifnetError(
-            f"`{key}` is not a number",
-            found=header[key],
-            expected="one number",
-            remedy="Correct the header.",
-            file=file,
-        ) from problem
-
-
 def map_grid(data_file: Path, header: Mapping[str, Any]) -> tuple[str, list[float]] | None:
     """CRS (WKT) and affine transform of a rectified product; None for sensor geometry."""
+    if "map info" not in header:
+        return None
     import rasterio
     from rasterio.errors import RasterioError
 
-    if "map info" not in header:
-        return None
     try:
         with rasterio.open(data_file) as source:
             crs = source.crs

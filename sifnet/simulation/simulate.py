@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sifnet.errors import SifnetError
+from sifnet.files import writable
 from sifnet.scenes import record_of, sensors
 from sifnet.scenes.sensor import Sensor
 from sifnet.simulation.ground import Ground
@@ -67,20 +68,9 @@ def simulate(
             expected=f"one of {', '.join(able)}, or a sifnet.Sensor with simulated_as",
             remedy="Choose one of these with --sensor, or state it in the record.",
         )
-    output = Path(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SifnetError(
-            "cannot write the simulated scene",
-            file=output,
-            found=error.strerror,
-            expected="a folder that can be written",
-            remedy="Choose another folder with -o.",
-        ) from error
     rng = np.random.default_rng(seed)
     settings = settings or Settings.drawn(rng, record)
-    order = Order(record, output, (lines, samples), seed, settings, rng)
+    order = Order(record, writable(output), (lines, samples), seed, settings, rng)
     if record.simulated_as == "line":
         return simulate_line(order, ground, relief)
     if record.simulated_as == "series":

@@ -160,5 +160,5 @@ def test_the_light_at_all_nodes_has_weights_that_sum_to_one(shape: tuple[int, in
 def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with pytest.raises(SifnetError, match="cannot write the simulated scene"):
+    with pytest.raises(SifnetError, match="the output cannot be written"):
         simulate("hyplant", blocked)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
 from sifnet.scenes.footprint import place
+from sifnet.scenes.formats.archive import damaged
 from sifnet.scenes.formats.geotiff import Raster, open_raster, radiance
 from sifnet.scenes.formats.hsi_doc import Document, Product, find_products
 from sifnet.scenes.scene import Scene
@@ -165,22 +166,13 @@ def _bands(
     if "_VNIR" in product.image.upper():  # each spectrometer has an image of its own
         table = {field: values[:first] for field, values in table.items()}
     if table["number"].size != raster.bands:
-        raise SifnetError(
-            "metadata and image have different bands",
-            found=f"{table['number'].size} bands in {document.file.name}",
-            expected=f"{raster.bands}, as in the image",
-            remedy="Download the product again.",
-            file=raster.file,
-        )
+        counted = f"{table['number'].size} bands in {document.file.name}"
+        expected = f"{raster.bands}, as in the image"
+        raise damaged(raster.file, "metadata and image have different bands", counted, expected)
     if not (table["gain"] > 0).all():
         worst = int(np.argmin(table["gain"]))
-        raise SifnetError(
-            "a gain is impossible",
-            found=f"{table['gain'][worst]:g} of band {table['number'][worst]:g}",
-            expected="gains above 0",
-            remedy="Download the product again.",
-            file=document.file,
-        )
+        gain = f"{table['gain'][worst]:g} of band {table['number'][worst]:g}"
+        raise damaged(document.file, "a gain is impossible", gain, "gains above 0")
     index = np.argsort(table["wavelength"][:first], kind="stable")
     return {field: values[index] for field, values in table.items()}, index
 

@@ -57,10 +57,16 @@ class EnviFile:
 
     def radiance(self, gain: Any, offset: Any) -> da.Array:
         """gain x number + offset as float32 (line, sample, band); NaN at the data ignore value."""
-        ignore = self.header.get("data ignore value")
-        if ignore is not None:
-            ignore = _numbers(self, "data ignore value")[0]
+        ignore = self.number("data ignore value")
         return self._lazy(_RadianceWindow(self, gain, offset, ignore))
+
+    def number(self, key: str) -> float | None:
+        """A number of the header, None when the key is missing.
+
+        Raises:
+            SifnetError: it is there and no number.
+        """
+        return float(_numbers(self, key)[0]) if key in self.header else None
 
     def _lazy(self, window: _Window) -> da.Array:
         line_bytes = self.samples * self.bands * window.dtype.itemsize
@@ -289,7 +295,8 @@ def _numbers(file: EnviFile, key: str) -> NDArray[np.float64]:
     try:
         return np.array([float(text) for text in texts])
     except ValueError:
-        _refuse(file.header_file, f"`{key}` is not numeric", texts[:3], "numbers")
+        what = "numeric" if isinstance(stated, list) else "a number"
+        _refuse(file.header_file, f"`{key}` is not {what}", ", ".join(texts[:3]), "numbers")
 
 
 def _check_positive(file: EnviFile, key: str, values: NDArray[np.float64]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
-from sifnet.scenes.formats.archive import Files, is_zip, list_files
+from sifnet.scenes.formats.archive import Files, damaged, is_zip, list_files
 
 # Frames of the bounding polygon in the image: first line first sample, first last, last last,
 # last first. DESIS counts round the other way.
@@ -139,13 +139,9 @@ class Document:
         numbers = table["number"][order]
         if (np.diff(numbers) != 1).any():
             after = numbers[:-1][np.diff(numbers) != 1][0]
-            raise SifnetError(
-                "bands of the metadata are missing or repeated",
-                found=f"{len(elements)} bands, and not one band {after + 1:g} after {after:g}",
-                expected="one entry a band",
-                remedy="Download the product again.",
-                file=self.file,
-            )
+            counted = f"{len(elements)} bands, and not one band {after + 1:g} after {after:g}"
+            what = "bands of the metadata are missing or repeated"
+            raise damaged(self.file, what, counted, "one entry a band")
         return {key: values[order] for key, values in table.items()}
 
     def lists(self, tag: str, number: str, field: str) -> list[NDArray[np.float64]] | None:
@@ -219,17 +215,10 @@ def _number(text: str, what: str, file: Path) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise SifnetError(f"{what} is not a number", found=text.strip() or "nothing",
-                          expected="a number", remedy="Download the product again.",
-                          file=file)  # fmt: skip
+        raise damaged(file, f"{what} is not a number", text.strip() or "nothing", "a number")
     return value
 
 
 def _missing(path: str, file: Path) -> SifnetError:
-    return SifnetError(
-        "the metadata are incomplete",
-        found=f"no {path}",
-        expected="the XML of the product, whole",
-        remedy="Download the product again.",
-        file=file,
-    )
+    what = "the metadata are incomplete"
+    return damaged(file, what, f"no {path}", "the XML of the product, whole")
