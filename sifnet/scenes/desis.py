@@ -70,7 +70,7 @@ def _azimuth_to_sensor(download: Download) -> float:
     """Direction from the ground to the station, degrees clockwise from north."""
     stated = download.document.needed("specific/sceneAzimuthAngle")
     corners, level, notes = download.document.corners(), download.product.level, download.notes
-    course = None if corners is None else heading(corners)
+    course = None if corners is None else heading(corners[:2].mean(0), corners[2:].mean(0))
     if course is None:
         along, decided = level == "L1B", f"by the level {level}, as the corners do not tell"
     else:

@@ -97,7 +97,7 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
         sensor=sensor,
         name=path.name if path.is_dir() else re.sub("(Incoming|Reflected)_?", "", path.stem),
         acquisition_time=str(series.times[0].astype("datetime64[s]")),
-        source_files=[str(file) for file in series.files],
+        source_files=series.files,
         notes=notes,
         extra={
             "irradiance": (spectrum, irradiance.astype(np.float32)[:, None]),

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sifnet.scenes.formats.geotiff import Raster
 
 
-def heading(corners: NDArray[np.float64]) -> float | None:
-    """Direction of flight, degrees clockwise from north: from the first line to the last."""
-    first, last = corners[:2].mean(0), corners[2:].mean(0)
+def heading(start: ArrayLike, end: ArrayLike) -> float | None:
+    """Course from one (latitude, longitude) to another, degrees clockwise from north.
+
+    None when they are the same to about a metre.
+    """
+    first, last = np.asarray(start, float), np.asarray(end, float)
     north = last[0] - first[0]
-    east = _turn(last[1] - first[1]) * math.cos(math.radians(corners[:, 0].mean()))
-    if math.hypot(north, east) < 1e-5:  # about a metre
+    east = _turn(last[1] - first[1]) * math.cos(math.radians((first[0] + last[0]) / 2))
+    if math.hypot(north, east) < 1e-5:
         return None
     return math.degrees(math.atan2(east, north)) % 360
 

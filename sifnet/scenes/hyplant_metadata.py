@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
+from sifnet.scenes.footprint import heading
 
 _NAME = re.compile(
     r"(?P<date>\d{8})-(?P<site>[^-]+)-(?P<hhmm>\d{4})-(?P<altitude>\d+)-(?P<line>L[^-]*)"
@@ -62,11 +63,8 @@ class Navigation:
     @property
     def heading(self) -> float | None:
         """Course over ground from the first to the last row; None when it did not move."""
-        north = self.latitude[-1] - self.latitude[0]
-        east = (self.longitude[-1] - self.longitude[0]) * np.cos(np.radians(self.latitude[0]))
-        if np.hypot(north, east) < 1e-5:  # about a metre
-            return None
-        return float(np.degrees(np.arctan2(east, north)) % 360)
+        track = np.stack([self.latitude, self.longitude], axis=1)
+        return heading(track[0], track[-1])
 
 
 def parse_name(stem: str) -> Name | None:
@@ -89,14 +87,12 @@ def heading_of(direction: str) -> float | None:
 
 def start_time(header: Mapping[str, Any]) -> datetime | None:
     """UTC of the first line from ``acquisition date`` and ``GPS Start Time``; None without them."""
-    date = re.search(r"(\d{1,2})-(\d{1,2})-(\d{4})", _text(header, "acquisition date"))
-    time = re.search(r"(\d{1,2}):(\d{2}):(\d{2})", _text(header, "gps start time"))
+    date = re.search(r"\d{1,2}-\d{1,2}-\d{4}", _text(header, "acquisition date"))
+    time = re.search(r"\d{1,2}:\d{2}:\d{2}", _text(header, "gps start time"))
     if date is None or time is None:
         return None
-    day, month, year = (int(part) for part in date.groups())
-    hour, minute, second = (int(part) for part in time.groups())
     try:
-        return datetime(year, month, day, hour, minute, second)
+        return datetime.strptime(f"{date[0]} {time[0]}", "%d-%m-%Y %H:%M:%S")
     except ValueError:
         return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +109,7 @@ class Scene:
         sensor: Sensor | str,
         name: str,
         acquisition_time: str,
-        source_files: Sequence[str] = (),
+        source_files: Sequence[str | Path] = (),
         notes: Sequence[str] = (),
         extra: Mapping[str, Any] | None = None,
         **attributes: Any,

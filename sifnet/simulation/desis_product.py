@@ -27,10 +27,10 @@ from sifnet.errors import SifnetError
 from sifnet.scenes import desis_quality
 from sifnet.scenes.desis import LAYOUT
 from sifnet.scenes.formats.dlr import RADIANCE
+from sifnet.scenes.formats.geotiff import SATURATED
 
 PIXEL = 30.0  # m
 TOP = 32000  # largest number that is not saturated; the smallest is -TOP
-SATURATED = 32767
 LINE_TIME = 4.3e-3  # s
 BANDS_AT_ONCE = 16
 ALTITUDE = 408e3  # m, of the station

@@ -94,14 +94,8 @@ def simulate_line(order: Order, ground: Ground | None, relief: Relief | None) ->
         latitude=PLACE["latitude"],
         longitude=PLACE["longitude"],
     )
-    pixel, column_ = ("line", "sample"), ("sample",)
-    truth = {
-        "aot_550": (pixel, aot, "1"),
-        "ground_elevation": (pixel, elevation, "km"),
-        "wavelength_shift": (column_, shift, "nm"),
-        "fwhm_shift": (column_, fwhm_shift, "nm"),
-    }
-    write_truth(order, ground, truth)
+    drift = {"wavelength_shift": shift, "fwhm_shift": fwhm_shift}
+    write_truth(order, ground, aot_550=aot, ground_elevation=elevation, **drift)
     return scene
 
 

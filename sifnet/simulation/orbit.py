@@ -84,12 +84,7 @@ def simulate_orbit(order: Order, level: str, zipped: bool) -> Path:
         latitude=PLACE["latitude"],
         longitude=PLACE["longitude"],
     )
-    truth = {
-        "aot_550": (("line", "sample"), aot, "1"),
-        "wavelength_shift": (("sample",), shift, "nm"),
-        "fwhm_shift": (("sample",), fwhm_shift, "nm"),
-    }
-    write_truth(order, ground, truth)
+    write_truth(order, ground, aot_550=aot, wavelength_shift=shift, fwhm_shift=fwhm_shift)
     return scene
 
 

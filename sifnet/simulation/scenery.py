@@ -47,6 +47,18 @@ SIGHT = {  # the same of scenes seen from space
 }
 # How much of its own ranges of shift and width a sensor drifts in a scene: shift, smile, width.
 DRIFT = {"line": (0.25, 1 / 3, 1 / 3), "series": (0.12, 0.16, 1 / 3), "orbit": (0.2, 0.24, 1 / 3)}
+_PIXEL = ("line", "sample")
+TRUTH = {  # dimensions and unit
+    "sif_760": (_PIXEL, "mW m-2 nm-1 sr-1"),
+    "sif_740": (_PIXEL, "mW m-2 nm-1 sr-1"),
+    "reflectance_740": (_PIXEL, "1"),
+    "bare_soil": (_PIXEL, "1"),
+    "aot_550": (_PIXEL, "1"),
+    "ground_elevation": (_PIXEL, "km"),
+    "wavelength_shift": (("sample",), "nm"),
+    "fwhm_shift": (("sample",), "nm"),
+    "solar_zenith_angle": (("line",), "degree"),
+}
 
 
 @dataclass(frozen=True)
@@ -206,23 +218,17 @@ def products_of(settings: Settings, solar_zenith_angle: float, observers: list[O
     return computed
 
 
-def write_truth(
-    order: Order,
-    ground: Ground | Mosaic,
-    more: dict[str, tuple[tuple[str, ...], Array, str]],
-) -> None:
-    """Write ``truth.nc`` of a ground and ``more`` (dimensions, values, unit) by name."""
-    dims = ("line", "sample")
-    radiance = "mW m-2 nm-1 sr-1"
+def write_truth(order: Order, ground: Ground | Mosaic, **more: Array) -> None:
+    """Write ``truth.nc`` of a ground and of ``more``, whose dimensions and units TRUTH has."""
     at_740 = np.array([740.0])
-    maps = {
-        "sif_760": (dims, ground.sif_760, radiance),
-        "sif_740": (dims, ground.sif(at_740)[..., 0], radiance),
-        "reflectance_740": (dims, ground.reflectance(at_740)[..., 0], "1"),
-        "bare_soil": (dims, ground.bare_soil.astype(np.int8), "1"),
+    values = {
+        "sif_760": ground.sif_760,
+        "sif_740": ground.sif(at_740)[..., 0],
+        "reflectance_740": ground.reflectance(at_740)[..., 0],
+        "bare_soil": ground.bare_soil.astype(np.int8),
         **more,
     }
-    truth = xr.Dataset({k: (d, v, {"units": u}) for k, (d, v, u) in maps.items()})
+    truth = xr.Dataset({n: (TRUTH[n][0], v, {"units": TRUTH[n][1]}) for n, v in values.items()})
     truth = truth.assign_attrs(
         title="truth of a scene simulated by full radiative transfer",
         seed=order.seed,

@@ -67,5 +67,5 @@ def simulate_series(order: Order) -> Path:
         wavelength_medium="air",
         **PLACE,
     )
-    write_truth(order, ground, {"solar_zenith_angle": (("line",), sza, "degree")})
+    write_truth(order, ground, solar_zenith_angle=sza)
     return scene

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,18 +11,13 @@ if TYPE_CHECKING:
     import dask.array as da
 
 
-class Window(Protocol):
-    """What numpy's indexing is asked of; it travels between processes."""
+def lazy(window: Any, file: Path, lines: int) -> da.Array:
+    """Chunks of whole lines; a name that changes with the file and with what is made of it.
 
-    shape: Any
-    ndim: int
-    dtype: np.dtype[Any]
-
-    def __getitem__(self, key: Any, /) -> Any: ...
-
-
-def lazy(window: Window, file: Path, lines: int) -> da.Array:
-    """Chunks of whole lines; a name that changes with the file and with what is made of it."""
+    Args:
+        window: array-like whose first axis is line, which reads what it is indexed with.
+        lines: of a chunk.
+    """
     import dask.array as da
     from dask.base import tokenize
 
