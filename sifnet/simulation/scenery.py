@@ -118,6 +118,7 @@ class Settings:
         def draw(ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
             return {name: float(rng.uniform(low, high)) for name, (low, high) in ranges.items()}
 
+        # The drift is drawn again with the air, so that the scene of a seed stays what it was.
         sight = draw(SIGHT | drift) | {"sensor_height": np.inf} if form == "orbit" else {}
         return cls(**({"noise": sensor.shot_noise} | draw(SUMMER | drift) | sight | fixed))
 
@@ -144,7 +145,7 @@ class Settings:
 
 def _within(limits: tuple[float, float], share: float) -> tuple[float, float]:
     """A share of a range around 0, as far on one side as on the other."""
-    edge = share * min(-limits[0], limits[1])
+    edge = share * max(0.0, min(-limits[0], limits[1]))
     return -edge, edge
 
 
