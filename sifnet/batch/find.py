@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sifnet.errors import SifnetError
-from sifnet.scenes import READERS, flox
+from sifnet.scenes import flox, readers
 
 # What names of one product have beside its own, in products of DLR.
 LAYERS = re.compile(r"-(SPECTRAL_IMAGE|METADATA|QL_|HISTORY|ABSTRACT)", re.IGNORECASE)
@@ -36,7 +36,7 @@ def find(named: Sequence[Path]) -> tuple[list[Path], dict[Path, SifnetError]]:
             refused[path] = SifnetError(
                 "no scene is here",
                 found="no product in this folder" if path.exists() else "nothing that matches",
-                expected=f"products of {', '.join(READERS)}",
+                expected=f"products of {', '.join(readers())}",
                 remedy="Check the path.",
                 file=path,
             )
@@ -75,7 +75,7 @@ def _scenes(path: Path) -> list[Path]:
 
 def _known(path: Path) -> bool:
     try:
-        return any(reader.matches(path) for reader in READERS.values())
+        return any(reader.matches(path) for reader in readers().values())
     except (SifnetError, OSError):
         return True  # damaged: its reader will say how
 

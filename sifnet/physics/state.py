@@ -8,7 +8,7 @@ state shared over a column ``(patch, 1, sample)``, a surface ``(patch, line, sam
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -61,7 +61,8 @@ class Atmosphere(TensorFields):
     def usual(cls, **values: ArrayLike | Tensor) -> Self:
         """Where nothing is said otherwise, the mean of the prior."""
         means = {name: entry.prior[0] for name, entry in cls.parameters().items() if entry.prior}
-        return cls.of(**means | values)
+        chosen: dict[str, Any] = {**means, **values}
+        return cls.of(**chosen)
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,54 @@
-"""Sensors and their files: one module a sensor, one line in READERS."""
+"""Sensors and their files: one module a sensor, one name in MODULES."""
 
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sifnet.errors import SifnetError
-from sifnet.scenes import desis, enmap, flox, hyplant
-from sifnet.scenes.scene import Scene
 from sifnet.scenes.sensor import Sensor
 
-# Each module has SENSOR, matches(path) -> bool and open_scene(path, **site) -> Scene.
-READERS: dict[str, ModuleType] = {
-    "hyplant": hyplant,
-    "flox": flox,
-    "desis": desis,
-    "enmap": enmap,
-}
+if TYPE_CHECKING:
+    from sifnet.scenes.scene import Scene
+
+MODULES = ("hyplant", "flox", "desis", "enmap")
+"""Each has SENSOR, matches(path) -> bool and open_scene(path, sensor=SENSOR, **site) -> Scene."""
+PLUGINS = "sifnet.sensors"  # group of entry points, each of which names a Sensor
+
+
+@cache
+def readers() -> dict[str, ModuleType]:
+    """What opens the files of each sensor, by the sensor's name."""
+    modules = [import_module(f"{__name__}.{module}") for module in MODULES]
+    return {module.SENSOR.name: module for module in modules}
 
 
 @cache
 def sensors() -> dict[str, Sensor]:
-    """All that are known by name: those with a reader here, and those of installed packages.
+    """All that have a name: those with a reader here, and those of installed packages.
 
     A package offers a sensor as an entry point of the group ``sifnet.sensors``.
+
+    Raises:
+        SifnetError: an entry point names something else.
     """
-    plugged = [point.load() for point in entry_points(group="sifnet.sensors")]
-    return {sensor.name: sensor for sensor in (*(r.SENSOR for r in READERS.values()), *plugged)}
+    from importlib.metadata import entry_points
+
+    named = {name: reader.SENSOR for name, reader in readers().items()}
+    for point in entry_points(group=PLUGINS):
+        sensor = point.load()
+        if not isinstance(sensor, Sensor):
+            raise SifnetError(
+                f"the entry point {point.name!r} of {PLUGINS} names no sensor",
+                found=type(sensor).__name__,
+                expected="a sifnet.Sensor",
+                remedy="Correct or remove the package that has it.",
+            )
+        named[sensor.name] = sensor
+    return named
 
 
 def record_of(sensor: Sensor | str) -> Sensor:
@@ -51,20 +70,21 @@ def record_of(sensor: Sensor | str) -> Sensor:
 
 
 def open_scene(path: str | Path, sensor: Sensor | str | None = None, **site: Any) -> Scene:
-    """Open an acquisition of any known sensor.
+    """Open an acquisition of any sensor.
 
     Args:
         path: file or folder of the product.
         sensor: its record or name; None recognises the product by its name and layout. A sensor
-            without a reader of its own is read as a flight line (ENVI, see ``scenes.hyplant``).
+            without a reader of its own is read as what it is simulated as: as a flight line
+            (ENVI, see ``scenes.hyplant``) where its record does not say.
         site: facts the files do not state, see :class:`sifnet.scenes.site.Site`.
 
     Raises:
         SifnetError: no such path, unknown sensor, unrecognised product, or what the reader finds.
     """
     path = Path(path)
-    offered = ", ".join(READERS)
-    wanted = None if sensor is None else record_of(sensor)
+    record = None if sensor is None else record_of(sensor)
+    offered = ", ".join(readers())
     if not path.exists():
         raise SifnetError(
             "no such file or folder",
@@ -73,15 +93,10 @@ def open_scene(path: str | Path, sensor: Sensor | str | None = None, **site: Any
             remedy="Check the path.",
             file=path,
         )
-    if wanted is not None:
-        reader = READERS.get(wanted.name)
-        scene: Scene = (
-            hyplant.open_scene(path, wanted, **site)
-            if reader is None
-            else reader.open_scene(path, **site)
-        )
+    if record is not None:
+        scene: Scene = _reader(record).open_scene(path, record, **site)
         return scene
-    matching = [name for name, reader in READERS.items() if reader.matches(path)]
+    matching = [name for name, reader in readers().items() if reader.matches(path)]
     if len(matching) != 1:
         raise SifnetError(
             "the sensor cannot be told from the files",
@@ -91,3 +106,9 @@ def open_scene(path: str | Path, sensor: Sensor | str | None = None, **site: Any
             file=path,
         )
     return open_scene(path, matching[0], **site)
+
+
+def _reader(sensor: Sensor) -> ModuleType:
+    form = sensor.simulated_as or "line"
+    alike = next(r for r in readers().values() if r.SENSOR.simulated_as == form)
+    return readers().get(sensor.name, alike)

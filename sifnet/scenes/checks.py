@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from sifnet.errors import SifnetError
 from sifnet.scenes.sensor import FIT_WINDOW, Sensor
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 CONTINUUM = (745.0, 758.5)  # nm, the shoulder free of strong oxygen and water lines
 SUN_755 = 1283.0  # mW m-2 nm-1 at 1 AU, mean over CONTINUUM (Chance & Kurucz 2010)
@@ -250,8 +252,8 @@ def _sun_on_ground(data: xr.Dataset) -> NDArray[np.float64] | float:
 def span(values: ArrayLike) -> str:
     """Lowest to highest value, as text."""
     array = np.asarray(values, dtype=float)
-    known = array[~np.isnan(array)]
-    if known.size == 0:
+    array = array[~np.isnan(array)]
+    if array.size == 0:
         return "nan"
-    low, high = known.min(), known.max()
+    low, high = array.min(), array.max()
     return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"

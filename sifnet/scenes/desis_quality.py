@@ -10,28 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
+from sifnet.scenes.formats.archive import damaged
 from sifnet.scenes.formats.geotiff import Raster, open_raster
 from sifnet.scenes.formats.hsi_doc import Product, find_products
 from sifnet.scenes.scene import Flag
 
-BANDS = (
-    "shadow",
-    "land",
-    "snow",
-    "haze_land",
-    "haze_water",
-    "cloud_land",
-    "cloud_water",
-    "water",
-    "aot_550",
-    "water_vapour",
-)
+if TYPE_CHECKING:
+    import xarray as xr
+
+_SEEN = ("shadow", "land", "snow", "haze_land", "haze_water", "cloud_land", "cloud_water", "water")
+BANDS = (*_SEEN, "aot_550", "water_vapour")
 STORED = {"aot_550": 100.0, "water_vapour": 42.0}  # number for each 1 and each g cm-2
 MASKS = {
     Flag.CLOUD: ("cloud_land", "cloud_water"),
@@ -94,29 +88,9 @@ def labels(path: str | Path) -> xr.Dataset:
     Raises:
         SifnetError: there is no such layer or there are two, it is damaged, or no land is clear.
     """
-    path = Path(path)
-    if not path.exists():
-        raise SifnetError("no such file or folder", found="nothing", expected="a DESIS L2A product",
-                          remedy="Check the path.", file=path)  # fmt: skip
-    products = find_products(path, LAYER)
-    if len(products) != 1:
-        raise SifnetError(
-            "this is not one DESIS quality layer",
-            found=", ".join(product.stem for product in products) or "no QL_QUALITY-2",
-            expected="one -QL_QUALITY-2.tif, which comes with an L2A product",
-            remedy="Name the file itself, or order the L2A product.",
-            file=path,
-        )
-    product = products[0]
-    layer = open_raster(product.files, product.image)
-    if layer.bands != len(BANDS):
-        raise SifnetError(
-            "the quality layer has other bands",
-            found=layer.bands,
-            expected=f"{len(BANDS)}: {', '.join(BANDS)}",
-            remedy="Download the L2A product again.",
-            file=product.path,
-        )
+    import xarray as xr
+
+    product, layer = _layer(Path(path))
     planes = _read(layer)
     hidden = np.any([planes[name] > 0 for names in MASKS.values() for name in names], axis=0)
     clear = (planes["land"] > 0) & ~hidden & (planes["water_vapour"] > 0)
@@ -144,6 +118,28 @@ def labels(path: str | Path) -> xr.Dataset:
             "acquisition_time": _iso(time[1]) if time else "",
         },
     )
+
+
+def _layer(path: Path) -> tuple[Product, Raster]:
+    """The one quality layer that a path names."""
+    if not path.exists():
+        raise SifnetError("no such file or folder", found="nothing", expected="a DESIS L2A product",
+                          remedy="Check the path.", file=path)  # fmt: skip
+    products = find_products(path, LAYER)
+    if len(products) != 1:
+        raise SifnetError(
+            "this is not one DESIS quality layer",
+            found=", ".join(product.stem for product in products) or "no QL_QUALITY-2",
+            expected="one -QL_QUALITY-2.tif, which comes with an L2A product",
+            remedy="Name the file itself, or order the L2A product.",
+            file=path,
+        )
+    product = products[0]
+    layer = open_raster(product.files, product.image)
+    if layer.bands != len(BANDS):
+        expected = f"{len(BANDS)}: {', '.join(BANDS)}"
+        raise damaged(product.path, "the quality layer has other bands", layer.bands, expected)
+    return product, layer
 
 
 def stored(layers: Mapping[str, NDArray[np.floating]], shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
@@ -26,7 +25,6 @@ from sifnet.scenes.scene import CONTINUUM, Flag, Scene
 from sifnet.scenes.sensor import Sensor
 from sifnet.scenes.site import Site
 from sifnet.scenes.sun import sun_angles, sun_earth_distance
-from sifnet.units import air_to_vacuum
 
 # Noise: the ratio of reflected to incoming scatters by 0.14 % from band to band in 748-758 nm at
 # L = 88 in real spectra of 2025-06-15, near the 0.12 % of the continuum that the FLEX L2 prior
@@ -53,65 +51,20 @@ def matches(path: Path) -> bool:
     return bool(incoming_files(path) or npz_files(path))
 
 
-def open_scene(path: Path, **site: Any) -> Scene:
+def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
     """Open a CSV pair by either of its files, a folder of pairs, or an npz.
 
     Args:
+        sensor: that measured; another one whose files look the same.
         site: keywords of :class:`sifnet.scenes.site.Site`.
 
     Raises:
         SifnetError: a partner, a matching time, the place or the layout is missing.
     """
-    given = Site.read(path if path.is_dir() else path.parent, site)
+    place = Site.read(path if path.is_dir() else path.parent, site)
     notes: list[str] = []
-    series = read_series(path, given, notes)
-    latitude, longitude = _place(path, given)
-    elevation = _assumed(given.ground_elevation, 0.0, "ground elevation", notes)
-    zenith, _ = sun_angles(series.times, latitude, longitude, elevation)
-    if given.solar_zenith_angle is not None:
-        zenith = np.full_like(zenith, given.solar_zenith_angle)
-    irradiance = np.pi * series.incoming
-    if series.incoming_after is not None:
-        irradiance = np.pi * (series.incoming + series.incoming_after) / 2
-        notes.append("irradiance: mean of before and after each measurement")
-    unsteady = _unsteady(series, zenith)
-    if unsteady.any():
-        notes.append(f"irradiance unsteady in {unsteady.sum()} of {unsteady.size} measurements")
-    middle = series.times[series.times.size // 2]
-    return Scene.from_arrays(
-        series.reflected.astype(np.float32)[:, None],
-        _vacuum(series.wavelength, given, notes),
-        SENSOR.fwhm if given.fwhm is None else given.fwhm,
-        geometry={
-            "solar_zenith_angle": ("line", zenith),
-            "view_zenith_angle": 0.0,
-            "relative_azimuth_angle": 0.0,  # without meaning at nadir
-            "sensor_height": _assumed(
-                given.sensor_height, DEFAULT_HEIGHT, "sensor height above ground", notes
-            ),
-            "ground_elevation": elevation,
-            "sun_earth_distance": sun_earth_distance(middle),
-        },
-        sensor=SENSOR,
-        name=path.name if path.is_dir() else re.sub("(Incoming|Reflected)_?", "", path.stem),
-        acquisition_time=str(series.times[0].astype("datetime64[s]")),
-        source_files=[str(file) for file in series.files],
-        notes=notes,
-        extra={
-            "irradiance": (("line", "sample", "band"), irradiance.astype(np.float32)[:, None]),
-            "time": ("line", series.times),
-            "latitude": latitude,
-            "longitude": longitude,
-            "reader_flags": (
-                ("line", "sample"),
-                np.where(unsteady, int(Flag.UNSTABLE_LIGHT), 0).astype(np.uint16)[:, None],
-            ),
-        },
-    )
-
-
-def _place(path: Path, site: Site) -> tuple[float, float]:
-    if site.latitude is None or site.longitude is None:
+    series = read_series(path, place, notes)
+    if place.latitude is None or place.longitude is None:
         raise SifnetError(
             "the place of the instrument is not known",
             found="FloX files do not say it",
@@ -120,21 +73,61 @@ def _place(path: Path, site: Site) -> tuple[float, float]:
             '"sensor_height": km} into site.json in the folder, or give them by keyword.',
             file=path,
         )
-    return site.latitude, site.longitude
+    elevation = _assumed(place.ground_elevation, 0.0, "ground elevation", notes)
+    zenith, _ = sun_angles(series.times, place.latitude, place.longitude, elevation)
+    if place.solar_zenith_angle is not None:
+        zenith = np.full_like(zenith, place.solar_zenith_angle)
+    irradiance, flags = _light(series, zenith, notes)
+    if (place.wavelength_medium or sensor.medium) == "air":
+        notes.append("wavelengths stored in air, converted to vacuum")
+    height = _assumed(place.sensor_height, DEFAULT_HEIGHT, "sensor height above ground", notes)
+    pixel, spectrum = ("line", "sample"), ("line", "sample", "band")
+    return Scene.from_arrays(
+        series.reflected.astype(np.float32)[:, None],
+        place.in_vacuum(series.wavelength, sensor.medium),
+        sensor.fwhm if place.fwhm is None else place.fwhm,
+        geometry={
+            "solar_zenith_angle": ("line", zenith),
+            "view_zenith_angle": 0.0,
+            "relative_azimuth_angle": 0.0,  # without meaning at nadir
+            "sensor_height": height,
+            "ground_elevation": elevation,
+            "sun_earth_distance": sun_earth_distance(series.times[series.times.size // 2]),
+        },
+        sensor=sensor,
+        name=path.name if path.is_dir() else re.sub("(Incoming|Reflected)_?", "", path.stem),
+        acquisition_time=str(series.times[0].astype("datetime64[s]")),
+        source_files=series.files,
+        notes=notes,
+        extra={
+            "irradiance": (spectrum, irradiance.astype(np.float32)[:, None]),
+            "time": ("line", series.times),
+            "latitude": place.latitude,
+            "longitude": place.longitude,
+            "reader_flags": (pixel, flags[:, None]),
+        },
+    )
 
 
-def _assumed(given: float | None, default: float, what: str, notes: list[str]) -> float:
-    if given is None:
+def _assumed(stated: float | None, default: float, what: str, notes: list[str]) -> float:
+    if stated is None:
         notes.append(f"{what} {default:g} km: assumed; state it in site.json")
         return default
-    return given
+    return stated
 
 
-def _vacuum(wavelength: NDArray[np.float64], site: Site, notes: list[str]) -> NDArray[np.float64]:
-    if site.wavelength_medium == "vacuum":
-        return wavelength
-    notes.append("wavelengths stored in air, converted to vacuum")
-    return air_to_vacuum(wavelength)
+def _light(
+    series: Series, zenith: NDArray[np.float64], notes: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.uint16]]:
+    """Irradiance (measurement, band) and flags (measurement)."""
+    irradiance = np.pi * series.incoming
+    if series.incoming_after is not None:
+        irradiance = np.pi * (series.incoming + series.incoming_after) / 2
+        notes.append("irradiance: mean of before and after each measurement")
+    unsteady = _unsteady(series, zenith)
+    if unsteady.any():
+        notes.append(f"irradiance unsteady in {unsteady.sum()} of {unsteady.size} measurements")
+    return irradiance, np.where(unsteady, Flag.UNSTABLE_LIGHT, 0).astype(np.uint16)
 
 
 def _unsteady(series: Series, zenith: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -143,6 +136,8 @@ def _unsteady(series: Series, zenith: NDArray[np.float64]) -> NDArray[np.bool_]:
     With ``E2`` the change is over 1 %; without it, irradiance over cos(SZA) differs by more than
     5 % from the median of five measurements: a cloud.
     """
+    import pandas as pd
+
     bands = (series.wavelength > CONTINUUM[0]) & (series.wavelength < CONTINUUM[1])
     before = series.incoming[:, bands].mean(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from rasterio.warp import transform
+from numpy.typing import ArrayLike, NDArray
 
 from sifnet.scenes.formats.geotiff import Raster
 
 
-def heading(corners: NDArray[np.float64]) -> float | None:
-    """Direction of flight, degrees clockwise from north: from the first line to the last."""
-    first, last = corners[:2].mean(0), corners[2:].mean(0)
+def heading(start: ArrayLike, end: ArrayLike) -> float | None:
+    """Course from one (latitude, longitude) to another, degrees clockwise from north.
+
+    None when they are the same to about a metre.
+    """
+    first, last = np.asarray(start, float), np.asarray(end, float)
     north = last[0] - first[0]
-    east = _turn(last[1] - first[1]) * math.cos(math.radians(corners[:, 0].mean()))
-    if math.hypot(north, east) < 1e-5:  # about a metre
+    east = _turn(last[1] - first[1]) * math.cos(math.radians((first[0] + last[0]) / 2))
+    if math.hypot(north, east) < 1e-5:
         return None
     return math.degrees(math.atan2(east, north)) % 360
 
@@ -30,12 +33,9 @@ def place(
     On a map the middle of the image; in sensor geometry every pixel, bilinear between corners.
     """
     if raster.crs:
-        a, b, c, d, e, f = raster.transform
-        x = a * raster.samples / 2 + b * raster.lines / 2 + c
-        y = d * raster.samples / 2 + e * raster.lines / 2 + f
-        longitude, latitude = transform(raster.crs, "EPSG:4326", [x], [y])
+        latitude, longitude = middle(raster.crs, raster.transform, raster.lines, raster.samples)
         grid = {"crs": raster.crs, "transform": list(raster.transform)}
-        return {"latitude": float(latitude[0]), "longitude": float(longitude[0])}, grid
+        return {"latitude": latitude, "longitude": longitude}, grid
     if corners is None:
         return {}, {}
     down = ((np.arange(raster.lines) + 0.5) / raster.lines)[:, None, None]
@@ -47,6 +47,17 @@ def place(
     points = upper + (lower - upper) * down
     dims = ("line", "sample")
     return {"latitude": (dims, points[..., 0]), "longitude": (dims, _turn(points[..., 1]))}, {}
+
+
+def middle(crs: str, affine: Sequence[float], lines: int, samples: int) -> tuple[float, float]:
+    """Latitude and longitude of the middle of an image on a map."""
+    from rasterio.warp import transform
+
+    a, b, c, d, e, f = affine
+    x = a * samples / 2 + b * lines / 2 + c
+    y = d * samples / 2 + e * lines / 2 + f
+    longitude, latitude = transform(crs, "EPSG:4326", [x], [y])
+    return float(latitude[0]), float(longitude[0])
 
 
 def _turn(degrees: Any) -> Any:

@@ -25,7 +25,6 @@ from sifnet.scenes.hyplant_metadata import parse_name
 from sifnet.scenes.scene import Flag, Scene
 from sifnet.scenes.sensor import Sensor
 from sifnet.scenes.site import Site
-from sifnet.units import air_to_vacuum
 
 __all__ = ["HALF_SWATH_DEG", "matches", "open_scene"]
 
@@ -62,24 +61,20 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
             known from header, name, navigation file or keywords.
     """
     file = envi.open_envi(_one_header(path))
-    given = Site.read(file.header_file.parent, site)
+    facts = Site.read(file.header_file.parent, site)
     notes: list[str] = []
-    wavelength, fwhm, order = _bands(file, given, sensor, notes)
+    wavelength, fwhm, order = _bands(file, facts, sensor, notes)
     gain, offset = _scale(file, notes)
     radiance = file.radiance(gain, offset)[:, :, order]
-    flight = acquire(file, given, notes)
+    flight = acquire(file, facts, notes)
     return Scene.from_arrays(
         radiance,
         wavelength,
         fwhm,
-        geometry=flight.geometry,
         sensor=sensor,
         name=file.header_file.stem,
-        acquisition_time=flight.time.isoformat(),
-        source_files=flight.source_files,
         notes=notes,
-        extra={**flight.extra, **_saturation(file)},
-        **flight.grid,
+        **{**flight, "extra": {**flight["extra"], **_saturation(file)}},
     )
 
 
@@ -119,10 +114,10 @@ def _bands(
         notes.append(
             f"FWHM {width} nm for every band: {'given' if site.fwhm else 'none in header'}"
         )
-    medium = site.wavelength_medium or file.header.get("wavelength medium")
-    if medium is None:
-        notes.append("wavelengths taken as vacuum: the header does not say air or vacuum")
-    elif str(medium).lower() not in ("air", "vacuum"):
+    medium = str(file.header.get("wavelength medium", sensor.medium)).lower()
+    if site.wavelength_medium is None and "wavelength medium" not in file.header:
+        notes.append(f"wavelengths taken as {medium}: the header does not say air or vacuum")
+    if site.wavelength_medium is None and medium not in ("air", "vacuum"):
         raise SifnetError(
             "`wavelength medium` not understood",
             found=medium,
@@ -130,8 +125,7 @@ def _bands(
             remedy="Correct the header.",
             file=file.header_file,
         )
-    elif str(medium).lower() == "air":
-        centre = air_to_vacuum(centre)
+    centre = site.in_vacuum(centre, medium)
     order = slice(None)
     if centre.size > 1 and (np.diff(centre) < 0).all():
         order = slice(None, None, -1)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
+from sifnet.scenes.footprint import middle
 from sifnet.scenes.formats.envi import EnviFile
 from sifnet.scenes.hyplant_metadata import (
+    HEADER_KEYS,
     Name,
     Navigation,
     find_navigation,
-    header_number,
     header_position,
     map_grid,
-    map_place,
     parse_name,
     start_time,
 )
@@ -31,19 +30,8 @@ DEFAULT_RELATIVE_AZIMUTH = 90.0  # sun across the line of sight, when no heading
 
 
 @dataclass(frozen=True)
-class Acquisition:
-    """Arguments of ``Scene.from_arrays`` that are not spectra."""
-
-    time: datetime  # UTC
-    geometry: dict[str, Any]
-    extra: dict[str, Any]  # latitude and longitude
-    grid: dict[str, Any]  # crs and transform of a rectified product
-    source_files: list[str]
-
-
-@dataclass(frozen=True)
-class _Known:
-    """All sources of facts about one flight line, and the list that records what was assumed."""
+class _Sources:
+    """All that says something of a flight line, and the list that records what was assumed."""
 
     file: EnviFile
     site: Site
@@ -52,16 +40,19 @@ class _Known:
     grid: tuple[str, list[float]] | None
     notes: list[str]
 
-    def number(self, keyword: str, key: str) -> float | None:
-        """A given keyword, else a header key, else None."""
-        given: float | None = getattr(self.site, keyword)
-        if given is not None:
-            return given
-        return header_number(self.file.header, key, self.file.header_file)
+    def number(self, fact: str) -> float | None:
+        """What the site says, else what the header says, else None."""
+        stated: float | None = getattr(self.site, fact, None)
+        return self.file.number(HEADER_KEYS[fact]) if stated is None else stated
+
+    def refuse(self, what: str, found: str, expected: str, remedy: str) -> NoReturn:
+        raise SifnetError(
+            what, found=found, expected=expected, remedy=remedy, file=self.file.header_file
+        )
 
 
-def acquire(file: EnviFile, site: Site, notes: list[str]) -> Acquisition:
-    """Gather time, place, angles and heights of a flight line.
+def acquire(file: EnviFile, site: Site, notes: list[str]) -> dict[str, Any]:
+    """Time, place, angles and heights of a flight line: keywords of ``Scene.from_arrays``.
 
     Args:
         notes: every assumption is appended to it.
@@ -71,75 +62,78 @@ def acquire(file: EnviFile, site: Site, notes: list[str]) -> Acquisition:
     """
     grid = map_grid(file.data_file, file.header)
     navigation = None if grid else find_navigation(file.header_file, file.lines)
-    known = _Known(file, site, parse_name(file.header_file.stem), navigation, grid, notes)
-    time = _time(known)
-    elevation, height = _heights(known)
-    view_zenith, to_sensor = _view(known)
-    place = _place(known)
-    solar_zenith, to_sun = _sun(known, time, place, elevation)
+    line = _Sources(file, site, parse_name(file.header_file.stem), navigation, grid, notes)
+    time = _time(line)
+    elevation, height = _heights(line)
+    view_zenith, to_sensor = _view(line)
+    place = _place(line)
+    solar_zenith, to_sun = _sun(line, time, place, elevation)
     geometry = {
         "solar_zenith_angle": solar_zenith,
         "view_zenith_angle": view_zenith,
-        "relative_azimuth_angle": _relative_azimuth(known, to_sensor, to_sun),
+        "relative_azimuth_angle": _relative_azimuth(line, to_sensor, to_sun),
         "sensor_height": height,
         "ground_elevation": elevation,
         "sun_earth_distance": sun_earth_distance(time),
     }
-    files: list[Path] = [file.data_file, file.header_file]
-    return Acquisition(
-        time,
-        geometry,
-        _track(navigation, place),
-        {} if grid is None else {"crs": grid[0], "transform": grid[1]},
-        [str(path) for path in files + ([navigation.file] if navigation else [])],
-    )
+    located: dict[str, Any] = {}
+    if navigation is not None:
+        located = {n: ("line", getattr(navigation, n)) for n in ("latitude", "longitude")}
+    elif place is not None:
+        located = {"latitude": place[0], "longitude": place[1]}
+    files = [file.data_file, file.header_file, *([navigation.file] if navigation else [])]
+    return {
+        "acquisition_time": time.isoformat(),
+        "geometry": geometry,
+        "extra": located,
+        "source_files": files,
+        **({} if grid is None else {"crs": grid[0], "transform": grid[1]}),
+    }
 
 
-def _time(known: _Known) -> datetime:
+def _time(line: _Sources) -> datetime:
     """UTC: the header's GPS time, else date and local clock of the name."""
-    if (time := start_time(known.file.header)) is not None:
+    if (time := start_time(line.file.header)) is not None:
         return time
-    if known.name is None:
-        raise SifnetError(
+    if line.name is None:
+        line.refuse(
             "the time of the flight is not known",
-            found="neither `acquisition date` and `GPS Start Time` in the header nor a dated name",
-            expected="a name such as 20200625-OEN-1132-1800-L1-S-FLUO_radiance",
-            remedy="Add `acquisition date` and `GPS Start Time` to the header, or rename the file.",
-            file=known.file.header_file,
+            "neither `acquisition date` and `GPS Start Time` in the header nor a dated name",
+            "a name such as 20200625-OEN-1132-1800-L1-S-FLUO_radiance",
+            "Add `acquisition date` and `GPS Start Time` to the header, or rename the file.",
         )
-    if known.site.utc_offset_hours is not None:
-        return known.name.local_time - timedelta(hours=known.site.utc_offset_hours)
-    known.notes.append("time from the file name, taken as Central European (summer) time")
-    return known.name.utc
+    if line.site.utc_offset_hours is not None:
+        return line.name.local_time - timedelta(hours=line.site.utc_offset_hours)
+    line.notes.append("time from the file name, taken as Central European (summer) time")
+    return line.name.utc
 
 
-def _place(known: _Known) -> tuple[float, float] | None:
+def _place(line: _Sources) -> tuple[float, float] | None:
     """Latitude and longitude of the scene: given, flown, mapped, or where the line started."""
-    site, navigation = known.site, known.navigation
+    site, navigation = line.site, line.navigation
     if site.latitude is not None and site.longitude is not None:
         return site.latitude, site.longitude
     if navigation is not None:
         return float(navigation.latitude.mean()), float(navigation.longitude.mean())
-    if known.grid is not None:
-        return map_place(known.grid, known.file.lines, known.file.samples)
-    return header_position(known.file.header)
+    if line.grid is not None:
+        return middle(*line.grid, line.file.lines, line.file.samples)
+    return header_position(line.file.header)
 
 
 def _sun(
-    known: _Known, time: datetime, place: tuple[float, float] | None, elevation: float
+    line: _Sources, time: datetime, place: tuple[float, float] | None, elevation: float
 ) -> tuple[float, float | None]:
     """Solar zenith, and azimuth where it can be known."""
-    stated = known.number("solar_zenith_angle", "solar zenith angle")
-    azimuth = header_number(known.file.header, "solar azimuth angle", known.file.header_file)
+    stated = line.number("solar_zenith_angle")
+    azimuth = line.number("solar_azimuth_angle")
     if place is None:
         if stated is None:
-            raise SifnetError(
+            line.refuse(
                 "the solar zenith angle cannot be known",
-                found="no navigation file, no `GPS Starting point`, no `solar zenith angle`",
-                expected="a place, or the angle itself",
-                remedy="Put the _syncedNAV.txt beside the image, or write "
+                "no navigation file, no `GPS Starting point`, no `solar zenith angle`",
+                "a place, or the angle itself",
+                "Put the _syncedNAV.txt beside the image, or write "
                 '{"latitude": .., "longitude": ..} into site.json beside it.',
-                file=known.file.header_file,
             )
         return stated, azimuth
     computed_zenith, computed_azimuth = sun_angles(np.datetime64(time), *place, elevation)
@@ -147,50 +141,49 @@ def _sun(
     return zenith, float(computed_azimuth[0]) if azimuth is None else azimuth
 
 
-def _heights(known: _Known) -> tuple[float, Any]:
+def _heights(line: _Sources) -> tuple[float, Any]:
     """Ground elevation and sensor height above ground, km; the latter by line when flown."""
-    name_height = known.name.height_km if known.name else None
-    navigation, notes = known.navigation, known.notes
-    elevation = known.number("ground_elevation", "ground elevation km")
+    name_height = line.name.height_km if line.name else None
+    navigation, notes = line.navigation, line.notes
+    elevation = line.number("ground_elevation")
     if elevation is None and navigation is not None and name_height is not None:
         elevation = float(navigation.altitude_km.mean()) - name_height
         notes.append(f"ground elevation {elevation:.3f} km: navigation altitude less name height")
     elif elevation is None:
         elevation = 0.0
         notes.append("ground elevation 0 km: nothing says it; give ground_elevation")
-    stated = known.number("sensor_height", "sensor height km")
+    stated = line.number("sensor_height")
     if stated is None and navigation is not None:
         return elevation, ("line", navigation.altitude_km - elevation)
     if stated is None and name_height is None:
-        raise SifnetError(
+        line.refuse(
             "the flight height is not known",
-            found="no navigation file, no `sensor height km`, no height in the name",
-            expected="km above ground",
-            remedy='Write {"sensor_height": ..} into site.json beside the image.',
-            file=known.file.header_file,
+            "no navigation file, no `sensor height km`, no height in the name",
+            "km above ground",
+            'Write {"sensor_height": ..} into site.json beside the image.',
         )
     return elevation, name_height if stated is None else stated
 
 
-def _view(known: _Known) -> tuple[Any, NDArray[np.float64] | None]:
+def _view(line: _Sources) -> tuple[Any, NDArray[np.float64] | None]:
     """View zenith angle and azimuth from ground to sensor, (sample) or (line, sample).
 
     The look vector of column x degrees right of the keel, rolled by r (right wing down) and
     pitched by p (nose up), is forward sin(p) cos(x-r), right sin(x-r), down cos(p) cos(x-r).
     Column 0 is taken to be on the left.
     """
-    if known.grid is not None:
-        known.notes.append("rectified product: columns are not detector columns, nadir view taken")
+    if line.grid is not None:
+        line.notes.append("rectified product: columns are not detector columns, nadir view taken")
         return 0.0, None
-    across = np.linspace(-HALF_SWATH_DEG, HALF_SWATH_DEG, known.file.samples)
-    navigation = known.navigation
+    across = np.linspace(-HALF_SWATH_DEG, HALF_SWATH_DEG, line.file.samples)
+    navigation = line.navigation
     if navigation is None:
-        heading = known.name.heading if known.name else None
+        heading = line.name.heading if line.name else None
         across_rad, pitch = np.radians(across), np.zeros(1)
     else:
         heading = navigation.heading
-        if heading is None and known.name is not None:
-            heading = known.name.heading
+        if heading is None and line.name is not None:
+            heading = line.name.heading
         across_rad = np.radians(across - navigation.roll[:, None])
         pitch = np.radians(navigation.pitch[:, None])
     down = np.cos(pitch) * np.cos(across_rad)
@@ -204,22 +197,13 @@ def _view(known: _Known) -> tuple[Any, NDArray[np.float64] | None]:
 
 
 def _relative_azimuth(
-    known: _Known, to_sensor: NDArray[np.float64] | None, to_sun: float | None
+    line: _Sources, to_sensor: NDArray[np.float64] | None, to_sun: float | None
 ) -> Any:
-    stated = known.number("relative_azimuth_angle", "relative azimuth angle")
+    stated = line.number("relative_azimuth_angle")
     if stated is not None:
         return stated
     if to_sensor is None or to_sun is None:
-        known.notes.append(f"relative azimuth {DEFAULT_RELATIVE_AZIMUTH:g}: heading or sun unknown")
+        line.notes.append(f"relative azimuth {DEFAULT_RELATIVE_AZIMUTH:g}: heading or sun unknown")
         return DEFAULT_RELATIVE_AZIMUTH
     dims = ("sample",) if to_sensor.ndim == 1 else ("line", "sample")
     return dims, relative_azimuth(to_sensor, to_sun)
-
-
-def _track(navigation: Navigation | None, place: tuple[float, float] | None) -> dict[str, Any]:
-    if navigation is not None:
-        return {
-            "latitude": ("line", navigation.latitude),
-            "longitude": ("line", navigation.longitude),
-        }
-    return {} if place is None else {"latitude": place[0], "longitude": place[1]}

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
-from rasterio.warp import transform
 
 from sifnet.errors import SifnetError
+from sifnet.scenes.footprint import heading
 
 _NAME = re.compile(
     r"(?P<date>\d{8})-(?P<site>[^-]+)-(?P<hhmm>\d{4})-(?P<altitude>\d+)-(?P<line>L[^-]*)"
@@ -23,24 +21,18 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 _COMPASS = (
-    "N",
-    "NNE",
-    "NE",
-    "ENE",
-    "E",
-    "ESE",
-    "SE",
-    "SSE",
-    "S",
-    "SSW",
-    "SW",
-    "WSW",
-    "W",
-    "WNW",
-    "NW",
-    "NNW",
+    *("N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE"),
+    *("S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW"),
 )
 _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
+HEADER_KEYS = {
+    "solar_zenith_angle": "solar zenith angle",
+    "solar_azimuth_angle": "solar azimuth angle",
+    "relative_azimuth_angle": "relative azimuth angle",
+    "ground_elevation": "ground elevation km",
+    "sensor_height": "sensor height km",
+}
+"""Facts of a flight line by the header keys that state them: degrees, km."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,6 @@ class Name:
     """The parts of a file name; ``local_time`` on the clock of the campaign."""
 
     local_time: datetime
-    site: str
     height_km: float  # of the flight above ground
     heading: float | None  # degrees clockwise from north
 
@@ -72,25 +63,20 @@ class Navigation:
     @property
     def heading(self) -> float | None:
         """Course over ground from the first to the last row; None when it did not move."""
-        north = self.latitude[-1] - self.latitude[0]
-        east = (self.longitude[-1] - self.longitude[0]) * np.cos(np.radians(self.latitude[0]))
-        if np.hypot(north, east) < 1e-5:  # about a metre
-            return None
-        return float(np.degrees(np.arctan2(east, north)) % 360)
+        track = np.stack([self.latitude, self.longitude], axis=1)
+        return heading(track[0], track[-1])
 
 
 def parse_name(stem: str) -> Name | None:
     """The parts of a FLUO file name, or None when it does not follow the convention."""
-    found = _NAME.search(stem)
-    if found is None:
+    parts = _NAME.search(stem)
+    if parts is None:
         return None
     try:
-        local = datetime.strptime(found["date"] + found["hhmm"], "%Y%m%d%H%M")
+        local = datetime.strptime(parts["date"] + parts["hhmm"], "%Y%m%d%H%M")
     except ValueError:
         return None
-    return Name(
-        local, found["site"], float(found["altitude"]) / 1e3, heading_of(found["direction"])
-    )
+    return Name(local, float(parts["altitude"]) / 1e3, heading_of(parts["direction"]))
 
 
 def heading_of(direction: str) -> float | None:
@@ -101,14 +87,12 @@ def heading_of(direction: str) -> float | None:
 
 def start_time(header: Mapping[str, Any]) -> datetime | None:
     """UTC of the first line from ``acquisition date`` and ``GPS Start Time``; None without them."""
-    date = re.search(r"(\d{1,2})-(\d{1,2})-(\d{4})", _text(header, "acquisition date"))
-    time = re.search(r"(\d{1,2}):(\d{2}):(\d{2})", _text(header, "gps start time"))
+    date = re.search(r"\d{1,2}-\d{1,2}-\d{4}", _text(header, "acquisition date"))
+    time = re.search(r"\d{1,2}:\d{2}:\d{2}", _text(header, "gps start time"))
     if date is None or time is None:
         return None
-    day, month, year = (int(part) for part in date.groups())
-    hour, minute, second = (int(part) for part in time.groups())
     try:
-        return datetime(year, month, day, hour, minute, second)
+        return datetime.strptime(f"{date[0]} {time[0]}", "%d-%m-%Y %H:%M:%S")
     except ValueError:
         return None
 
@@ -121,45 +105,19 @@ def header_position(header: Mapping[str, Any]) -> tuple[float, float] | None:
     return float(numbers[0]), float(numbers[1])
 
 
-def header_number(header: Mapping[str, Any], key: str, file: Path) -> float | None:
-    """A number of the header, or None when the key is missing.
-
-    Raises:
-        SifnetError: the key is there and not a number.
-    """
-    if key not in header:
-        return None
-    try:
-        return float(header[key])
-    except (TypeError, ValueError) as problem:
-        raise SifnetError(
-            f"`{key}` is not a number",
-            found=header[key],
-            expected="one number",
-            remedy="Correct the header.",
-            file=file,
-        ) from problem
-
-
 def map_grid(data_file: Path, header: Mapping[str, Any]) -> tuple[str, list[float]] | None:
     """CRS (WKT) and affine transform of a rectified product; None for sensor geometry."""
     if "map info" not in header:
         return None
+    import rasterio
+    from rasterio.errors import RasterioError
+
     try:
         with rasterio.open(data_file) as source:
             crs = source.crs
             return (crs.to_wkt(), [float(v) for v in source.transform[:6]]) if crs else None
     except RasterioError:
         return None
-
-
-def map_place(grid: tuple[str, list[float]], lines: int, samples: int) -> tuple[float, float]:
-    """Latitude and longitude of the middle of a rectified product."""
-    a, b, c, d, e, f = grid[1]
-    x = a * samples / 2 + b * lines / 2 + c
-    y = d * samples / 2 + e * lines / 2 + f
-    longitude, latitude = transform(grid[0], "EPSG:4326", [x], [y])
-    return float(latitude[0]), float(longitude[0])
 
 
 def find_navigation(header_file: Path, lines: int) -> Navigation | None:

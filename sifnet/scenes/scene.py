@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from sifnet.scenes import record_of
 from sifnet.scenes.checks import (
     CONTINUUM,
     GEOMETRY_BOUNDS,
@@ -26,6 +27,9 @@ from sifnet.scenes.checks import (
     span,
 )
 from sifnet.scenes.sensor import FIT_WINDOW, Sensor
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["CONTINUUM", "FIT_WINDOW", "FLAGS", "GEOMETRY_BOUNDS", "SUN_755", "Flag", "Scene"]
 
@@ -105,7 +109,7 @@ class Scene:
         sensor: Sensor | str,
         name: str,
         acquisition_time: str,
-        source_files: Sequence[str] = (),
+        source_files: Sequence[str | Path] = (),
         notes: Sequence[str] = (),
         extra: Mapping[str, Any] | None = None,
         **attributes: Any,
@@ -119,7 +123,7 @@ class Scene:
             sensor: its record, or the name of one that is known.
             extra: further variables in the same notation (irradiance, latitude, ...).
         """
-        from sifnet.scenes import record_of
+        import xarray as xr
 
         bands = np.asarray(wavelength, dtype=float)
         widths = np.broadcast_to(np.asarray(fwhm, dtype=float), bands.shape)
@@ -193,8 +197,8 @@ class Scene:
             self.dataset["response"].values[bands],
             strict=True,
         )
-        known = [(w[good], r[good]) for w, r in rows for good in [np.isfinite(w) & np.isfinite(r)]]
-        return tuple((tuple(w.tolist()), tuple(r.tolist())) for w, r in known)
+        points = [np.stack(row)[:, np.isfinite(row).all(axis=0)].tolist() for row in rows]
+        return tuple((tuple(wavelength), tuple(response)) for wavelength, response in points)
 
     def window(self, lines: slice) -> Scene:
         """The same scene, fewer lines; nothing is read and nothing is checked again."""
@@ -207,6 +211,8 @@ class Scene:
             bands: ascending. Neighbours are read together, and each run on its own: dask hands
                 only a lone slice down to the file, and of anything else reads every band.
         """
+        import xarray as xr
+
         spectral = [name for name, v in self.dataset.data_vars.items() if "band" in v.dims]
         runs = np.split(bands, np.flatnonzero(np.diff(bands) != 1) + 1)
         parts = [
@@ -227,8 +233,8 @@ class Scene:
         seen = self.radiance.isel(band=slice(low, high))
         alive = seen.notnull().all("band") & (seen > 0).any("band")
         dead: xr.DataArray = (~alive).astype(np.uint16) * np.uint16(Flag.DEAD)
-        known = self.dataset.get("reader_flags")
-        return dead if known is None else dead | known.astype(np.uint16)
+        from_reader = self.dataset.get("reader_flags")
+        return dead if from_reader is None else dead | from_reader.astype(np.uint16)
 
     def describe(self) -> list[tuple[str, str]]:
         """(label, text) rows: all that the reader understood, for ``sifnet inspect``."""
@@ -272,5 +278,5 @@ def _unchecked(dataset: xr.Dataset) -> Scene:
 def _flag_summary(scene: Scene) -> str:
     flags = _unchecked(sampled_lines(scene.dataset, 64)).flags().values
     counts = {flag.name.lower(): int((flags & flag > 0).sum()) for flag in Flag if flag.name}
-    found = [f"{name} {number}" for name, number in counts.items() if number]
-    return f"{', '.join(found) or 'none'} of {flags.size} pixels"
+    raised = [f"{name} {number}" for name, number in counts.items() if number]
+    return f"{', '.join(raised) or 'none'} of {flags.size} pixels"

@@ -7,7 +7,7 @@ the entry point ``sifnet.sensors``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from sifnet.errors import SifnetError
 
 FIT_WINDOW = (750.0, 770.0)  # nm, the O2 A band and its shoulders
+Medium = Literal["air", "vacuum"]
+Form = Literal["line", "series", "orbit"]
+_MEDIA, _FORMS = get_args(Medium), get_args(Form)
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class Sensor:
         space: whether it is in space.
         predicts_shape: whether the sensor sees enough beside the window to predict the shape of
             reflectance in it, and needs to.
-        simulated_as: a flight ``line``, a ``series`` of a field spectrometer, a scene from
-            ``orbit``; None for none.
+        simulated_as: a flight ``line`` (written and read as HyPlant's), a ``series`` of a field
+            spectrometer (as FloX's), a scene from ``orbit`` (as DESIS's); None for none.
         start_model: file of the model that ships for it.
         inspect_only: why a retrieval is refused; empty where it is not.
 
@@ -54,10 +57,10 @@ class Sensor:
     window: tuple[float, float] = FIT_WINDOW
     shift_range: tuple[float, float] = ()  # type: ignore[assignment]
     fwhm_range: tuple[float, float] = ()  # type: ignore[assignment]
-    medium: Literal["air", "vacuum"] = "vacuum"
+    medium: Medium = "vacuum"
     space: bool = False
     predicts_shape: bool = False
-    simulated_as: Literal["line", "series", "orbit"] | None = None
+    simulated_as: Form | None = None
     start_model: str | None = None
     inspect_only: str = ""
 
@@ -75,8 +78,10 @@ class Sensor:
                 self._refuse(label, f"{low:g} to {high:g}", "the lower end first")
         if not self.shift_range[0] <= 0 <= self.shift_range[1]:
             self._refuse("shift_range", str(self.shift_range), "a range around 0")
-        if self.medium not in ("air", "vacuum"):
-            self._refuse("medium", repr(self.medium), "air or vacuum")
+        for label, choices in (("medium", _MEDIA), ("simulated_as", (*_FORMS, None))):
+            value = getattr(self, label)
+            if value not in choices:
+                self._refuse(label, repr(value), " or ".join(map(str, choices)))
 
     def _refuse(self, label: str, value: str, expected: str) -> None:
         raise SifnetError(

@@ -8,7 +8,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from sifnet.errors import SifnetError
+from sifnet.units import air_to_vacuum
 
 SIDECAR = "site.json"
 
@@ -45,8 +49,8 @@ class Site:
             _refuse_value("wavelength_medium", self.wavelength_medium, "air or vacuum")
 
     @classmethod
-    def read(cls, folder: Path, given: Mapping[str, Any]) -> Site:
-        """``site.json`` of the folder if there is one; what is given by keyword wins.
+    def read(cls, folder: Path, keywords: Mapping[str, Any]) -> Site:
+        """``site.json`` of the folder if there is one; keywords win.
 
         Raises:
             SifnetError: the file is not JSON, or a key is unknown or of the wrong kind.
@@ -64,17 +68,23 @@ class Site:
                     remedy="Correct it or remove it.",
                     file=sidecar,
                 ) from problem
-        known = [field.name for field in fields(cls)]
-        for source, values in ((sidecar, stored), (None, given)):
-            if unknown := sorted(set(values) - set(known)):
+        keys = [field.name for field in fields(cls)]
+        for source, values in ((sidecar, stored), (None, keywords)):
+            if unknown := sorted(set(values) - set(keys)):
                 raise SifnetError(
                     "unknown site key",
                     found=", ".join(unknown),
-                    expected=f"some of {', '.join(known)}",
+                    expected=f"some of {', '.join(keys)}",
                     remedy="Correct the name.",
                     file=source,
                 )
-        return replace(cls(**stored), **given)
+        return replace(cls(**stored), **keywords)
+
+    def in_vacuum(self, wavelength: ArrayLike, medium: str) -> NDArray[np.float64]:
+        """Wavelengths in vacuum, nm, of some in ``medium``, unless the site says another."""
+        if (self.wavelength_medium or medium) == "air":
+            return air_to_vacuum(wavelength)
+        return np.asarray(wavelength, dtype=float)
 
 
 def _refuse_value(name: str, value: object, expected: str) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from pvlib import solarposition
 
 from sifnet.errors import SifnetError
 
@@ -20,6 +18,9 @@ def sun_angles(
     The zenith is the true one, without refraction, as plane-parallel radiative transfer takes it
     (the apparent sun stands 0.05 degrees higher at 75 degrees). NREL's SPA through pvlib.
     """
+    import pandas as pd
+    from pvlib import solarposition
+
     index = pd.DatetimeIndex(np.atleast_1d(np.asarray(times_utc, "datetime64[ns]")), tz="UTC")
     position = solarposition.get_solarposition(
         index, latitude, longitude, altitude=elevation_km * 1e3
@@ -55,6 +56,9 @@ def solar_course(
 
 def sun_earth_distance(time_utc: datetime | np.datetime64) -> float:
     """Distance of sun and earth, AU."""
+    import pandas as pd
+    from pvlib import solarposition
+
     stamp = pd.Timestamp(time_utc)
     index = pd.DatetimeIndex([stamp if stamp.tzinfo else stamp.tz_localize("UTC")])
     return float(solarposition.nrel_earthsun_distance(index).iloc[0])

@@ -56,17 +56,17 @@ def draw_soils(count: int, rng: np.random.Generator) -> Array:
     """(count, WAVELENGTH) reflectance of bare soils."""
     from prosail import spectral_lib
 
-    def one(low: float, high: float) -> Array:
+    def uniform(low: float, high: float) -> Array:
         return rng.uniform(low, high, (count, 1))
 
     dry, wet = (soil[: WAVELENGTH.size] for soil in spectral_lib.soil)
-    share = one(0, 1)
+    share = uniform(0, 1)
     x = (WAVELENGTH - 700.0) / 300.0
     shape = rng.normal(0, 0.15, (count, 1)) * x + rng.normal(0, 0.08, (count, 1)) * x**2
     shape = shape + rng.normal(0, 0.04, (count, 1)) * x**3
     iron = np.exp(-0.5 * ((WAVELENGTH - IRON[0]) / IRON[1]) ** 2)
-    soils = one(0.4, 1.4) * (share * dry + (1 - share) * wet) * np.exp(shape)
-    return np.clip(soils * (1 - one(0, 0.08) * iron), 0.01, 0.8)
+    soils = uniform(0.4, 1.4) * (share * dry + (1 - share) * wet) * np.exp(shape)
+    return np.clip(soils * (1 - uniform(0, 0.08) * iron), 0.01, 0.8)
 
 
 def draw_emission(count: int, rng: np.random.Generator) -> Array:

@@ -1,7 +1,9 @@
 """The ground of a simulated scene: fields of crops and bare soil, and what they emit.
 
 Reflectance, fluorescence and its spectral shape are drawn independently of each other, so that
-greenness does not tell fluorescence.
+greenness does not tell fluorescence. ``Ground`` has formulas, good in the O2 A band; ``Mosaic``
+has PROSAIL canopies and soils over 400-1000 nm, draws that the predictor of shapes never saw
+(``training.shape``).
 """
 
 from __future__ import annotations
@@ -10,7 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter
+
+from sifnet.simulation.canopies import WAVELENGTH, draw_canopies, draw_emission, draw_soils
 
 Array = NDArray[np.float64]
 
@@ -20,6 +25,9 @@ EDGE_WIDTH = 12.0
 SOIL = {"at_740": (0.10, 0.32), "slope": (2e-4, 9e-4)}
 SIF_760 = (0.1, 2.4)  # mW m-2 nm-1 sr-1, of vegetation (SCOPE: 0.01-1.95)
 SIF_WIDTH = (21.0, 26.0)  # nm; F760 / F740 of 0.55 to 0.68, SCOPE's range
+SIF_740 = (0.1, 3.0)  # mW m-2 nm-1 sr-1, of vegetation
+PATCHINESS = 0.25  # share of the level within a field that varies from pixel to pixel
+MIXTURE = 3  # spectra of a field: two canopies and a soil
 
 
 @dataclass(frozen=True)
@@ -41,16 +49,14 @@ class Ground:
     @classmethod
     def drawn(cls, shape: tuple[int, int], bare_soil: float, rng: np.random.Generator) -> Ground:
         """Draw fields of crops, with smooth variation inside, and bare soil between them."""
-        field = fields(shape, rng)
-        count = field.max() + 1
-        soil_fields = rng.permutation(count) < round(bare_soil * count)
+        field, bare = draw_fields(shape, bare_soil, rng)
 
         def pattern(low: float, high: float) -> Array:
-            level = rng.random(count)[field]
+            level = rng.random(bare.size)[field]
             mixed = np.clip(0.75 * level + 0.25 * smooth_pattern(shape, rng), 0, 1)
             return low + (high - low) * mixed
 
-        soil = soil_fields[field]
+        soil = bare[field]
         return cls(
             bare_soil=soil,
             red=pattern(*CANOPY["red"]),
@@ -85,8 +91,78 @@ class Ground:
         return Ground(**{name: values[:, cut] for name, values in vars(self).items()})
 
 
-def fields(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.intp]:
-    """(line, sample) number of the field each pixel lies in: nearest of random centres."""
+@dataclass(frozen=True)
+class Mosaic:
+    """What the ground of a scene seen from space is, at every pixel (line, sample).
+
+    Attributes:
+        field: number of the field a pixel lies in.
+        spectra: (field, MIXTURE, WAVELENGTH) reflectance.
+        shares: (line, sample, MIXTURE) of the field's spectra.
+        emission: (field, WAVELENGTH) fluorescence relative to 740 nm.
+        sif_740: (line, sample) mW m-2 nm-1 sr-1.
+        bare_soil: (line, sample).
+    """
+
+    field: NDArray[np.intp]
+    spectra: Array
+    shares: Array
+    emission: Array
+    sif_740: Array
+    bare_soil: NDArray[np.bool_]
+
+    @classmethod
+    def drawn(cls, shape: tuple[int, int], bare_soil: float, rng: np.random.Generator) -> Mosaic:
+        """Draw fields, some bare; within a field the cover varies smoothly and from pixel to
+        pixel."""
+        field, soil = draw_fields(shape, bare_soil, rng)
+        count = soil.size
+        soils = draw_soils(2 * count, rng)
+        green = draw_canopies(2 * count, rng).reshape(count, 2, -1)
+        bare = soils[:count, None] * np.array([1.0, 0.85])[:, None]
+        spectra = np.where(soil[:, None, None], bare, green)
+        spectra = np.concatenate([spectra, soils[count:, None]], axis=1)
+
+        def pattern(levels: Array) -> Array:
+            varied = 0.6 * smooth_pattern(shape, rng) + 0.4 * rng.random(shape)
+            return np.clip((1 - PATCHINESS) * levels[field] + PATCHINESS * varied, 0, 1)
+
+        second, cover = pattern(rng.random(count)), pattern(0.6 + 0.4 * rng.random(count))
+        shares = np.stack([cover * (1 - second), cover * second, 1 - cover], axis=-1)
+        low, high = SIF_740
+        sif = (low + (high - low) * pattern(rng.random(count))) * ~soil[field]
+        return cls(field, spectra, shares, draw_emission(count, rng), sif, soil[field])
+
+    @property
+    def sif_760(self) -> Array:
+        """(line, sample) mW m-2 nm-1 sr-1."""
+        return self.sif(np.array([760.0]))[..., 0]
+
+    def reflectance(self, wavelength: Array) -> Array:
+        """(line, sample, wavelength) at vacuum wavelengths, nm."""
+        spectra = CubicSpline(WAVELENGTH, self.spectra, axis=-1)(wavelength)
+        return np.einsum("lsm,lsmw->lsw", self.shares, spectra[self.field])
+
+    def sif(self, wavelength: Array) -> Array:
+        """(line, sample, wavelength) emission at the surface, mW m-2 nm-1 sr-1."""
+        shape = np.array([np.interp(wavelength, WAVELENGTH, s) for s in self.emission])
+        return self.sif_740[..., None] * shape[self.field]
+
+    def column(self, sample: int) -> Mosaic:
+        """One column, (line, 1)."""
+        cut = (slice(None), slice(sample, sample + 1))
+        met, field = np.unique(self.field[cut], return_inverse=True)
+        return Mosaic(field.reshape(-1, 1), self.spectra[met], self.shares[cut],
+                      self.emission[met], self.sif_740[cut], self.bare_soil[cut])  # fmt: skip
+
+
+def draw_fields(
+    shape: tuple[int, int], bare_soil: float, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Number of the field each pixel (line, sample) lies in, and which fields (field) are bare.
+
+    A pixel belongs to the nearest of random centres.
+    """
     count = max(6, shape[0] * shape[1] // 400)
     centres = rng.random((count, 2)) * shape
     line, sample = np.indices(shape)
@@ -96,7 +172,8 @@ def fields(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.intp]
         distance = np.maximum(abs(line - a), abs(sample - b))
         nearest = np.where(distance < best, number, nearest)
         best = np.minimum(distance, best)
-    return nearest
+    fields = int(nearest.max()) + 1
+    return nearest, rng.permutation(fields) < round(bare_soil * fields)
 
 
 def smooth_pattern(shape: tuple[int, int], rng: np.random.Generator, width: float = 0.06) -> Array:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from spectral.io import envi as spectral_envi
 
 from sifnet.scenes.hyplant import DN_PER_RADIANCE, SATURATED
+from sifnet.scenes.hyplant_metadata import HEADER_KEYS
 from sifnet.units import vacuum_to_air
 
 
@@ -23,13 +24,10 @@ def write_hyplant(
     acquisition_time: datetime | None = None,
     latitude: float | None = None,
     longitude: float | None = None,
-    ground_elevation: float | None = None,
-    sensor_height: float | None = None,
-    solar_zenith_angle: float | None = None,
-    relative_azimuth_angle: float | None = None,
     wavelength_medium: str = "vacuum",
     navigation: ArrayLike | None = None,
     interleave: str = "bil",
+    **facts: float | None,
 ) -> Path:
     """Write radiance in the sensor's own format: uint16, 100 per mW m-2 nm-1 sr-1.
 
@@ -37,28 +35,26 @@ def write_hyplant(
         name: file name without ending, in the convention above.
         radiance: (line, sample, band) mW m-2 nm-1 sr-1; NaN is stored as 0.
         wavelength: (band,) nm in vacuum, in the order of the bands. fwhm: (band,) or scalar, nm.
-        acquisition_time: UTC. ground_elevation, sensor_height: km. Angles: degrees.
+        acquisition_time: UTC. latitude, longitude: degrees, where the line starts.
         wavelength_medium: "vacuum" or "air", in which the wavelengths are stored.
         navigation: (line, 6) latitude, longitude, altitude m, yaw, roll, pitch degrees.
+        facts: of ``hyplant_metadata.HEADER_KEYS``: angles in degrees, heights in km.
 
     Returns:
         The header file.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    centre = np.asarray(wavelength, dtype=float)
-    stored = vacuum_to_air(centre) if wavelength_medium == "air" else centre
+    stored = np.asarray(wavelength, dtype=float)
+    stored = vacuum_to_air(stored) if wavelength_medium == "air" else stored
     widths = np.broadcast_to(np.asarray(fwhm, dtype=float), stored.shape)
-    place = None if latitude is None or longitude is None else f"{latitude:.6f}, {longitude:.6f}"
-    clock = acquisition_time
-    metadata = {
-        "acquisition date": clock and f"DATE(dd-mm-yyyy): {clock:%d-%m-%Y}",
-        "GPS Start Time": clock and f"UTC TIME: {clock:%H:%M:%S}",
-        "GPS Starting point": place,
-        "solar zenith angle": solar_zenith_angle,
-        "relative azimuth angle": relative_azimuth_angle,
-        "ground elevation km": ground_elevation,
-        "sensor height km": sensor_height,
+    metadata: dict[str, object] = {HEADER_KEYS[fact]: value for fact, value in facts.items()}
+    if acquisition_time is not None:
+        metadata["acquisition date"] = f"DATE(dd-mm-yyyy): {acquisition_time:%d-%m-%Y}"
+        metadata["GPS Start Time"] = f"UTC TIME: {acquisition_time:%H:%M:%S}"
+    if latitude is not None and longitude is not None:
+        metadata["GPS Starting point"] = f"{latitude:.6f}, {longitude:.6f}"
+    metadata |= {
         "wavelength medium": wavelength_medium,
         "wavelength units": "Nanometers",
         "wavelength": [f"{value:.6f}" for value in stored],

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from sifnet.physics.full import database
 from sifnet.physics.full.radiative_transfer import Observer
 from sifnet.physics.full.spectral_grids import SpectralGrids
+from sifnet.physics.instrument import gaussian_response
 from sifnet.physics.state import Atmosphere
+from sifnet.physics.transfer import TransferFunctions, at_sensor_radiance
 from sifnet.scenes import sun
-from sifnet.simulation.ground import Ground
-from sifnet.simulation.mosaic import Mosaic
+from sifnet.scenes.hyplant import SENSOR as HYPLANT
+from sifnet.scenes.sensor import Sensor
+from sifnet.simulation.ground import Ground, Mosaic, smooth_pattern
 from sifnet.units import standard_pressure
 
 Array = NDArray[np.float64]
@@ -26,12 +30,40 @@ Array = NDArray[np.float64]
 PLACE = {"latitude": 50.62, "longitude": 6.99}  # Campus Klein-Altendorf
 NOON = datetime(2020, 6, 25, 11, tzinfo=UTC)
 AOT_NODES = 3
-NOISE = 0.07  # HyPlant FLUO: standard deviation / sqrt(radiance in mW m-2 nm-1 sr-1)
+SUMMER = {  # ranges of European summer flights
+    "solar_zenith_angle": (28, 55),
+    "sensor_height": (0.35, 1.8),
+    "ground_elevation": (0.05, 0.4),
+    "pressure_offset": (-8, 8),
+    "temperature_offset": (-4, 6),
+    "aot_550": (0.05, 0.25),
+    "aerosol_height": (0.8, 2.5),
+    "aerosol_type": (0, 0.4),
+}
+SIGHT = {  # the same of scenes seen from space
+    "view_zenith_angle": (2.0, 22.0),
+    "relative_azimuth_angle": (20.0, 160.0),
+    "water_vapour": (0.8, 3.5),
+}
+# How much of its own ranges of shift and width a sensor drifts in a scene: shift, smile, width.
+DRIFT = {"line": (0.25, 1 / 3, 1 / 3), "series": (0.12, 0.16, 1 / 3), "orbit": (0.2, 0.24, 1 / 3)}
+_PIXEL = ("line", "sample")
+TRUTH = {  # dimensions and unit
+    "sif_760": (_PIXEL, "mW m-2 nm-1 sr-1"),
+    "sif_740": (_PIXEL, "mW m-2 nm-1 sr-1"),
+    "reflectance_740": (_PIXEL, "1"),
+    "bare_soil": (_PIXEL, "1"),
+    "aot_550": (_PIXEL, "1"),
+    "ground_elevation": (_PIXEL, "km"),
+    "wavelength_shift": (("sample",), "nm"),
+    "fwhm_shift": (("sample",), "nm"),
+    "solar_zenith_angle": (("line",), "degree"),
+}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Sun, air and sensor of a simulated scene; what is not given is drawn from the seed.
+    """Sun, air and sensor of a simulated scene; what is not fixed is drawn from the seed.
 
     Attributes:
         solar_zenith_angle: degrees.
@@ -40,14 +72,14 @@ class Settings:
         pressure_offset: hPa, surface pressure minus the standard atmosphere's.
         temperature_offset: K.
         aot_550: mean over the scene; it varies by ``aot_contrast`` of itself, slowly.
-        aot_contrast: half the peak-to-peak variation of AOT over its mean.
         aerosol_height: km.
         aerosol_type: 0 continental to 1 maritime.
-        o2_scale: factor on O2 absorption.
         shift: nm, mean wavelength shift; a smile of ``smile`` nm is added across track.
         smile: nm, edge minus centre.
         fwhm_shift: nm at the edge of the swath; 0 in the middle.
         noise: standard deviation / sqrt(radiance).
+        o2_scale: factor on O2 absorption.
+        aot_contrast: half the peak-to-peak variation of AOT over its mean.
         bare_soil: share of the scene.
         water_vapour: g cm-2, of scenes seen from space.
         view_zenith_angle, relative_azimuth_angle: degrees, of scenes seen from space.
@@ -64,31 +96,31 @@ class Settings:
     shift: float
     smile: float
     fwhm_shift: float
+    noise: float
     o2_scale: float = 1.0
     aot_contrast: float = 0.15
-    noise: float = NOISE
     bare_soil: float = 0.25
     water_vapour: float = 2.0
     view_zenith_angle: float = 0.0
     relative_azimuth_angle: float = 90.0
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, **given: float) -> Settings:
-        """Draw what is not ``given`` from the ranges of European summer flights."""
-        ranges = {
-            "solar_zenith_angle": (28, 55),
-            "sensor_height": (0.35, 1.8),
-            "ground_elevation": (0.05, 0.4),
-            "pressure_offset": (-8, 8),
-            "temperature_offset": (-4, 6),
-            "aot_550": (0.05, 0.25),
-            "aerosol_height": (0.8, 2.5),
-            "aerosol_type": (0, 0.4),
-            "shift": (-0.03, 0.03),
-            "smile": (-0.04, 0.04),
-            "fwhm_shift": (-0.02, 0.02),
+    def drawn(cls, rng: np.random.Generator, sensor: Sensor = HYPLANT, **fixed: float) -> Settings:
+        """Draw what is not ``fixed``: the air of a European summer, the drift of a sensor."""
+        form = sensor.simulated_as or "line"
+        shift, smile, width = DRIFT[form]
+        drift = {
+            "shift": _within(sensor.shift_range, shift),
+            "smile": _within(sensor.shift_range, smile),
+            "fwhm_shift": _within(sensor.fwhm_range, width),
         }
-        return cls(**({k: float(rng.uniform(*v)) for k, v in ranges.items()} | given))
+
+        def draw(ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+            return {name: float(rng.uniform(low, high)) for name, (low, high) in ranges.items()}
+
+        # The drift is drawn again with the air, so that the scene of a seed stays what it was.
+        sight = draw(SIGHT | drift) | {"sensor_height": np.inf} if form == "orbit" else {}
+        return cls(**({"noise": sensor.shot_noise} | draw(SUMMER | drift) | sight | fixed))
 
     @property
     def surface_pressure(self) -> float:
@@ -97,30 +129,81 @@ class Settings:
 
     def atmosphere(self) -> Atmosphere:
         """The atmosphere at the mean aerosol load."""
-        return Atmosphere.of(**{n: getattr(self, n) for n in Atmosphere.__dataclass_fields__})
+        return Atmosphere.of(**{n: getattr(self, n) for n in Atmosphere.names()})
+
+    def aot(self, shape: tuple[int, int], rng: np.random.Generator) -> tuple[Array, Array]:
+        """AOT (line, sample), and the nodes at which light is computed."""
+        pattern = 2 * smooth_pattern(shape, rng, 0.5) - 1
+        aot = self.aot_550 * (1 + self.aot_contrast * pattern)
+        return aot, np.unique(np.linspace(aot.min(), aot.max(), AOT_NODES))
+
+    def across(self, samples: int) -> tuple[Array, Array]:
+        """Wavelength shift and change of width of each column (sample), nm."""
+        edge = np.linspace(-1, 1, samples) ** 2
+        return self.shift + self.smile * edge, self.fwhm_shift * edge
 
 
-def between(place: Array, nodes: Array, values: Sequence[Array]) -> Array:
-    """(line, ...) the polynomial through values (line, ...) at nodes, at a place (line)."""
-    weights = [
-        np.prod([(place - b) / (a - b) for b in nodes if b != a], axis=0)[:, None] for a in nodes
-    ]
-    return sum((w * light for w, light in zip(weights, values, strict=True)), np.zeros(1))
+def _within(limits: tuple[float, float], share: float) -> tuple[float, float]:
+    """A share of a range around 0, as far on one side as on the other."""
+    edge = share * max(0.0, min(-limits[0], limits[1]))
+    return -edge, edge
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a scene is to be: of which sensor and size, under which settings, written where."""
+
+    sensor: Sensor
+    output: Path
+    shape: tuple[int, int]
+    seed: int
+    settings: Settings
+    rng: np.random.Generator
 
 
 def radiance_over(ground: Ground | Mosaic, wavelength: Array, products: Array) -> Array:
-    """(line, wavelength) radiance over a column (line, 1); the closed form, here in numpy."""
-    path, lit, lit_bounce, up, up_bounce = np.moveaxis(products, -2, 0)
-    reflectance, sif = ground.reflectance(wavelength)[:, 0], ground.sif(wavelength)[:, 0]
-    reflected = reflectance * lit / (1 - reflectance * lit_bounce / lit)
-    return path + reflected + sif * up / (1 - reflectance * up_bounce / up)
+    """(line, wavelength) radiance over a column (line, 1) through products (..., 5, wavelength)."""
+    surface = (ground.reflectance(wavelength), ground.sif(wavelength))
+    reflectance, sif = (torch.as_tensor(spectra[:, 0]) for spectra in surface)
+    transfer = TransferFunctions(*torch.as_tensor(products).unbind(-2))
+    radiance: Array = at_sensor_radiance(reflectance, sif, transfer).numpy()
+    return radiance
 
 
-def gaussian_responses(centre: Array, fwhm: Array, grid: Array = database.GRID) -> Array:
-    """(grid, band) Gaussian responses, each summing to 1, less the products' own smoothing."""
-    sigma = np.sqrt(fwhm**2 - database.PRESMOOTHING_FWHM**2) / np.sqrt(8 * np.log(2))
-    weight = np.exp(-0.5 * ((grid[:, None] - centre) / sigma) ** 2)
-    return weight / np.maximum(weight.sum(axis=0), 1e-300)
+def band_centres(first: float, last: float, sampling: float) -> Array:
+    """Band centres from the first to below the last, nm."""
+    return first + sampling * np.arange(np.ceil((last - first) / sampling), dtype=float)
+
+
+def responses(centre: Array, fwhm: float, grid: Array = database.GRID) -> Array:
+    """(band, grid) Gaussian responses, less the products' own smoothing."""
+    narrowed = np.sqrt(fwhm**2 - database.PRESMOOTHING_FWHM**2)
+    return gaussian_response(grid, centre, np.full_like(centre, narrowed)).astype(float)
+
+
+def column_radiance(
+    column: Ground | Mosaic,
+    place: Array,
+    nodes: Array,
+    products: Sequence[Array],
+    grid: Array,
+    response: Array,
+) -> Array:
+    """(line, band) radiance of one column: the polynomial through the light at all nodes.
+
+    Args:
+        column: the ground, (line, 1).
+        place: (line) aerosol optical thickness, or elevation in km.
+        nodes: (node) of the products, in the same measure.
+        products: (5, grid) of each node.
+        response: (band, grid).
+    """
+    light = np.zeros((place.size, grid.size))
+    for node, through in zip(nodes, products, strict=True):
+        weight = np.prod([(place - b) / (node - b) for b in nodes if b != node], axis=0)
+        light += np.reshape(weight, (-1, 1)) * radiance_over(column, grid, through)
+    seen: Array = light @ response.T
+    return seen
 
 
 @cache
@@ -136,30 +219,21 @@ def products_of(settings: Settings, solar_zenith_angle: float, observers: list[O
     return computed
 
 
-def write_truth(
-    output: Path,
-    settings: Settings,
-    seed: int,
-    ground: Ground | Mosaic,
-    more: dict[str, tuple[tuple[str, ...], Array, str]],
-) -> None:
-    """Write ``truth.nc`` of a ground and ``more`` (dimensions, values, unit) by name."""
-    dims = ("line", "sample")
-    radiance = "mW m-2 nm-1 sr-1"
-    at_740 = ground.reflectance(np.array([740.0]))[..., 0]
-    sif_740 = ground.sif(np.array([740.0]))[..., 0]
-    maps = {
-        "sif_760": (dims, ground.sif_760, radiance),
-        "sif_740": (dims, sif_740, radiance),
-        "reflectance_740": (dims, at_740, "1"),
-        "bare_soil": (dims, ground.bare_soil.astype(np.int8), "1"),
+def write_truth(order: Order, ground: Ground | Mosaic, **more: Array) -> None:
+    """Write ``truth.nc`` of a ground and of ``more``, whose dimensions and units TRUTH has."""
+    at_740 = np.array([740.0])
+    values = {
+        "sif_760": ground.sif_760,
+        "sif_740": ground.sif(at_740)[..., 0],
+        "reflectance_740": ground.reflectance(at_740)[..., 0],
+        "bare_soil": ground.bare_soil.astype(np.int8),
         **more,
     }
-    truth = xr.Dataset({k: (d, v, {"units": u}) for k, (d, v, u) in maps.items()})
+    truth = xr.Dataset({n: (TRUTH[n][0], v, {"units": TRUTH[n][1]}) for n, v in values.items()})
     truth = truth.assign_attrs(
         title="truth of a scene simulated by full radiative transfer",
-        seed=seed,
-        surface_pressure_hpa=settings.surface_pressure,
-        **asdict(settings),
+        seed=order.seed,
+        surface_pressure_hpa=order.settings.surface_pressure,
+        **asdict(order.settings),
     )
-    truth.to_netcdf(output / "truth.nc", engine="h5netcdf")
+    truth.to_netcdf(order.output / "truth.nc", engine="h5netcdf")

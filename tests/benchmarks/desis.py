@@ -34,7 +34,7 @@ from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.model import load
 from sifnet.retrieval.shape import GRID, Reading, ShapePredictor
 from sifnet.scenes.desis import SENSOR as DESIS
-from sifnet.simulation.desis import drawn
+from sifnet.simulation.scenery import Settings
 from sifnet.training.shape import Lesson, Skies, lesson
 
 SCOPE = DATA / "scope" / "scope_verification_100scenes_640_850nm.npz"
@@ -109,7 +109,7 @@ def main(folder: Path) -> None:
 
 def scene_of(folder: Path, seed: int, size: int, stated: dict[str, float]) -> Kept:
     return kept(folder / f"{seed}_{size}", "desis", (size, size), seed,
-                lambda rng: drawn(rng, **stated))  # fmt: skip
+                lambda rng: Settings.drawn(rng, DESIS, **stated))  # fmt: skip
 
 
 def shipped_predictor() -> ShapePredictor:

@@ -26,7 +26,7 @@ from fakes.desis import (
     known_radiance,
 )
 from sifnet.errors import SifnetError
-from sifnet.scenes import READERS
+from sifnet.scenes import readers
 from sifnet.scenes.desis import matches, open_scene
 from sifnet.scenes.formats.geotiff import Raster
 from sifnet.scenes.scene import Flag, Scene
@@ -247,7 +247,7 @@ def test_names_of_other_sensors_do_not_match(tmp_path: Path) -> None:
     assert not matches(tmp_path)
     broken = tmp_path / "DESIS-HSI-L1B-DT1_1-20200818T141910-V0210.zip"
     broken.write_bytes(b"")
-    assert [key for key, reader in READERS.items() if reader.matches(broken)] == ["desis"]
+    assert [key for key, reader in readers().items() if reader.matches(broken)] == ["desis"]
 
 
 def test_surface_reflectance_is_refused_with_the_product_to_order(tmp_path: Path) -> None:

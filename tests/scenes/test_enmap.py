@@ -11,7 +11,7 @@ import pytest
 from fakes.enmap import MAP, VNIR, WAVELENGTH, fake_enmap, known_radiance
 from sifnet.errors import SifnetError
 from sifnet.retrieval.pixels import fit_bands
-from sifnet.scenes import READERS
+from sifnet.scenes import readers
 from sifnet.scenes.enmap import open_scene
 from sifnet.scenes.scene import FIT_WINDOW, Flag
 
@@ -36,7 +36,7 @@ def test_both_levels_to_the_last_digit(tmp_path: Path, level: str) -> None:
 def test_a_zip_is_read_as_it_was_downloaded(tmp_path: Path) -> None:
     fake_enmap(tmp_path / "in" / "product")
     path = Path(shutil.make_archive(str(tmp_path / "EnMAP"), "zip", tmp_path / "in"))
-    assert [key for key, reader in READERS.items() if reader.matches(path)] == ["enmap"]
+    assert [key for key, reader in readers().items() if reader.matches(path)] == ["enmap"]
     np.testing.assert_allclose(open_scene(path).radiance.values, known_radiance(), rtol=2e-6)
 
 

@@ -13,8 +13,9 @@ pytest.importorskip("sasktran2", reason="needs the 'build' extra")
 
 from sifnet.errors import SifnetError
 from sifnet.scenes import open_scene
+from sifnet.scenes.sensor import Sensor
 from sifnet.simulation.ground import Ground
-from sifnet.simulation.scenery import Settings
+from sifnet.simulation.scenery import Settings, column_radiance
 from sifnet.simulation.simulate import Relief, simulate
 from sifnet.units import standard_pressure
 
@@ -117,13 +118,47 @@ def test_a_flox_day_has_its_irradiance(tmp_path: Path) -> None:
     )
 
 
+def test_a_sensor_made_at_run_time_flies_a_line(tmp_path: Path) -> None:
+    toy = Sensor(name="toy", sampling=0.2, fwhm=0.5, shot_noise=0.05, simulated_as="line")
+    scene = open_scene(simulate(toy, tmp_path, lines=3, samples=2, seed=4), sensor=toy)
+    assert scene.sensor == toy
+    assert scene.shape[:2] == (3, 2)
+    window = scene.wavelength[(scene.wavelength >= 750) & (scene.wavelength <= 770)]
+    np.testing.assert_allclose(np.diff(window), 0.2)
+    assert (scene.fwhm == 0.5).all()
+    truth = xr.open_dataset(tmp_path / "truth.nc")
+    assert truth.attrs["noise"] == 0.05
+    assert np.abs(truth.fwhm_shift).max() < 0.125
+    radiance = scene.radiance.values
+    bottom = radiance[..., np.abs(scene.wavelength - 760.8) < 0.15].mean(axis=-1)
+    shoulder = radiance[..., np.abs(scene.wavelength - 757.8) < 0.3].mean(axis=-1)
+    assert 0.05 < np.median(bottom / shoulder) < 0.35
+
+
 def test_unknown_sensors_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SifnetError, match="'camera'.*hyplant, flox or desis"):
+    with pytest.raises(SifnetError, match="unknown sensor: found 'camera'.*hyplant, flox, desis"):
         simulate("camera", tmp_path)
+    with pytest.raises(SifnetError, match="cannot simulate this sensor: found 'enmap'.*desis"):
+        simulate("enmap", tmp_path)
+    toy = Sensor(name="toy", sampling=0.2, fwhm=0.5, shot_noise=0.05)
+    with pytest.raises(SifnetError, match="'toy', whose record has no simulated_as.*state it"):
+        simulate(toy, tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3)])
+def test_the_light_at_all_nodes_has_weights_that_sum_to_one(shape: tuple[int, int]) -> None:
+    """In a scene of one pixel all nodes are one: it must not be counted three times."""
+    settings = Settings.drawn(np.random.default_rng(2))
+    aot, nodes = settings.aot(shape, np.random.default_rng(3))
+    grid = np.linspace(750.0, 770.0, 40)
+    dark = [np.stack([np.full(40, 7.0), *np.ones((4, 40)) * 1e-12]) for _ in nodes]
+    column = Ground.drawn(shape, 0.0, np.random.default_rng(4)).column(0)
+    light = column_radiance(column, aot[:, 0], nodes, dark, grid, np.eye(40))
+    np.testing.assert_allclose(light, 7.0, rtol=1e-9)
 
 
 def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with pytest.raises(SifnetError, match="cannot write the simulated scene"):
+    with pytest.raises(SifnetError, match="the output cannot be written"):
         simulate("hyplant", blocked)

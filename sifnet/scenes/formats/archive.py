@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
 
 from sifnet.errors import SifnetError
 
@@ -67,15 +66,17 @@ class Files:
             SifnetError: it is too large for metadata, or the zip is damaged.
         """
         if self.sizes[name] > MOST_METADATA:
-            _refuse(self.path, f"{name} is too large for metadata", f"{self.sizes[name]} bytes",
-                    f"at most {MOST_METADATA}")  # fmt: skip
+            size = f"{self.sizes[name]} bytes"
+            expected = f"at most {MOST_METADATA}"
+            raise damaged(self.path, f"{name} is too large for metadata", size, expected)
         if not self.zipped:
             return self.file(name).read_bytes()
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return archive.read(name)
         except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as problem:
-            _refuse(self.path, f"{name} cannot be read", problem, "an undamaged zip")
+            what = f"{name} cannot be read"
+            raise damaged(self.path, what, problem, "an undamaged zip") from problem
 
     def find(self, pattern: str) -> list[str]:
         """Names whose last part matches in full, whatever their case."""
@@ -103,7 +104,8 @@ def list_files(path: Path) -> Files:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
     except (zipfile.BadZipFile, OSError, ValueError) as problem:
-        _refuse(path, "this is not a zip, or its end is missing", problem, "a complete zip")
+        what = "this is not a zip, or its end is missing"
+        raise damaged(path, what, problem, "a complete zip") from problem
     _check(path, members)
     return Files(path, {member.filename: member.file_size for member in members})
 
@@ -111,20 +113,20 @@ def list_files(path: Path) -> Files:
 def _check(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
     unpacked = packed = 0
     for member in members:
-        parts = PurePosixPath(member.filename.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in member.filename:
-            _refuse(path, "a name in the zip leads out of it", member.filename,
-                    "names below the zip")  # fmt: skip
+        name = member.filename
+        parts = PurePosixPath(name.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or ":" in name:
+            raise damaged(path, "a name in the zip leads out of it", name, "names below the zip")
         if member.flag_bits & 1:
-            _refuse(path, "the zip is encrypted", member.filename, "a zip without a password")
+            raise damaged(path, "the zip is encrypted", name, "a zip without a password")
         unpacked, packed = unpacked + member.file_size, packed + max(1, member.compress_size)
     if unpacked > MOST_UNPACKED or (unpacked > SMALL and unpacked > MOST_RATIO * packed):
-        _refuse(path, "the zip unpacks to far too much", f"{unpacked / 2**30:.3g} GiB from "
-                f"{packed / 2**30:.3g} GiB", f"at most {MOST_UNPACKED / 2**30:g} GiB, and "
-                f"{MOST_RATIO:g} times its size")  # fmt: skip
+        sizes = f"{unpacked / 2**30:.3g} GiB from {packed / 2**30:.3g} GiB"
+        most = f"at most {MOST_UNPACKED / 2**30:g} GiB, and {MOST_RATIO:g} times its size"
+        raise damaged(path, "the zip unpacks to far too much", sizes, most)
 
 
-def _refuse(path: Path, what: str, found: object, expected: str) -> NoReturn:
-    raise SifnetError(
-        what, found=found, expected=expected, remedy="Download the product again.", file=path
-    )
+def damaged(file: Path, what: str, found: object, expected: object) -> SifnetError:
+    """The refusal of a file as no data centre delivers it."""
+    remedy = "Download the product again."
+    return SifnetError(what, found=found, expected=expected, remedy=remedy, file=file)

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
 from sifnet.scenes.site import Site
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TIME_FORMAT = "%d%m%y_%H%M%S"
 _MILLI = {"W m-2 nm-1 sr-1": 1e3, "mW m-2 nm-1 sr-1": 1.0}
@@ -106,6 +108,8 @@ def _read_pair(incoming_file: Path, notes: list[str]) -> Series:
 
 def _read_csv(file: Path) -> pd.DataFrame:
     """Radiance W m-2 nm-1 sr-1, wavelengths as index, a column a measurement."""
+    import pandas as pd
+
     if not file.is_file():
         raise SifnetError(
             "a FloX file is missing",

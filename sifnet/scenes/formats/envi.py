@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-import dask.array as da
 import numpy as np
-from dask.base import tokenize
 from numpy.typing import NDArray
-from spectral.io import envi
 
 from sifnet.errors import SifnetError
+from sifnet.scenes.formats.lazy import lazy
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 CHUNK_BYTES = 32 * 2**20
 _BINARY_ENDINGS = ("", ".dat", ".bil", ".bsq", ".bip", ".img", ".raw")
@@ -53,14 +53,25 @@ class EnviFile:
 
     def numbers(self) -> da.Array:
         """The stored numbers (line, sample, band), lazy, chunked along line."""
-        return _lazy(_Window(self))
+        return self._lazy(_Window(self))
 
     def radiance(self, gain: Any, offset: Any) -> da.Array:
         """gain x number + offset as float32 (line, sample, band); NaN at the data ignore value."""
-        ignore = self.header.get("data ignore value")
-        if ignore is not None:
-            ignore = _numbers(self, "data ignore value", [ignore])[0]
-        return _lazy(_RadianceWindow(self, gain, offset, ignore))
+        ignore = self.number("data ignore value")
+        return self._lazy(_RadianceWindow(self, gain, offset, ignore))
+
+    def number(self, key: str) -> float | None:
+        """A number of the header, None when the key is missing.
+
+        Raises:
+            SifnetError: it is there and no number.
+        """
+        return float(_numbers(self, key)[0]) if key in self.header else None
+
+    def _lazy(self, window: _Window) -> da.Array:
+        line_bytes = self.samples * self.bands * window.dtype.itemsize
+        lines = max(1, min(self.lines, CHUNK_BYTES // line_bytes))
+        return lazy(window, self.data_file, lines)
 
 
 class _Window:
@@ -98,21 +109,6 @@ class _RadianceWindow(_Window):
         if self.ignore is not None:
             radiance[numbers == self.ignore] = np.nan
         return np.asarray(radiance, dtype=np.float32)
-
-
-def _lazy(window: _Window) -> da.Array:
-    """Chunks of whole lines; a name that changes with the file and with what is made of it."""
-    file = window.file
-    line_bytes = max(1, file.samples * file.bands * window.dtype.itemsize)
-    chunk = max(1, min(file.lines, CHUNK_BYTES // line_bytes))
-    array: da.Array = da.from_array(  # type: ignore[no-untyped-call]
-        window,
-        chunks=(chunk, -1, -1),
-        name=f"envi-{tokenize(window.__dict__, file.data_file.stat().st_mtime_ns)}",
-        asarray=False,
-        meta=np.empty((0, 0, 0), dtype=window.dtype),
-    )
-    return array
 
 
 def open_envi(path: str | Path) -> EnviFile:
@@ -202,13 +198,15 @@ def scale(file: EnviFile) -> tuple[Any, Any, str] | None:
         return gain, offset, "radiance scale: `data gain values` of the header"
     for key in ("radiance scale factor", "reflectance scale factor"):
         if key in file.header:
-            factor = _numbers(file, key, [file.header[key]])
+            factor = _numbers(file, key)
             _check_positive(file, key, factor)
             return 1 / factor[0], offset, f"radiance scale: 1/{factor[0]:g}, `{key}` of the header"
     return None
 
 
 def _read_header(file: Path) -> dict[str, Any]:
+    from spectral.io import envi
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # spectral warns of every key that is not lower case
@@ -231,6 +229,8 @@ def _sizes(file: Path, header: dict[str, Any]) -> tuple[int, int, int, int]:
 
 
 def _dtype(file: Path, header: dict[str, Any]) -> np.dtype[Any]:
+    from spectral.io import envi
+
     code = str(header["data type"]).strip()
     dtype = np.dtype(envi.envi_to_dtype.get(code, "complex64"))
     if dtype.kind not in "iuf" or str(header.get("file compression", "0")).strip() != "0":
@@ -248,8 +248,8 @@ def _dtype(file: Path, header: dict[str, Any]) -> np.dtype[Any]:
 def _find_binary(header_file: Path) -> Path:
     stem = header_file.with_suffix("")
     names = [f"{stem}{ending}" for end in _BINARY_ENDINGS for ending in (end, end.upper())]
-    found = [Path(name) for name in names if Path(name).is_file()]
-    if not found:
+    binaries = [Path(name) for name in names if Path(name).is_file()]
+    if not binaries:
         _refuse(
             header_file,
             "the binary is missing",
@@ -257,7 +257,7 @@ def _find_binary(header_file: Path) -> Path:
             f"{stem.name} with one of {', '.join(_BINARY_ENDINGS[1:])} beside it",
             "Copy the binary beside its header.",
         )
-    return found[0]
+    return binaries[0]
 
 
 def _check_size(file: EnviFile) -> None:
@@ -277,8 +277,7 @@ def _check_size(file: EnviFile) -> None:
 
 
 def _per_band(file: EnviFile, key: str) -> NDArray[np.float64]:
-    given = file.header[key]
-    values = _numbers(file, key, given if isinstance(given, list) else [given])
+    values = _numbers(file, key)
     if values.size != file.bands:
         _refuse(
             file.header_file,
@@ -290,11 +289,14 @@ def _per_band(file: EnviFile, key: str) -> NDArray[np.float64]:
     return values
 
 
-def _numbers(file: EnviFile, key: str, given: Sequence[Any]) -> NDArray[np.float64]:
+def _numbers(file: EnviFile, key: str) -> NDArray[np.float64]:
+    stated = file.header[key]
+    texts = stated if isinstance(stated, list) else [stated]
     try:
-        return np.array([float(value) for value in given])
+        return np.array([float(text) for text in texts])
     except ValueError:
-        _refuse(file.header_file, f"`{key}` is not numeric", given[:3], "numbers")
+        what = "numeric" if isinstance(stated, list) else "a number"
+        _refuse(file.header_file, f"`{key}` is not {what}", ", ".join(texts[:3]), "numbers")
 
 
 def _check_positive(file: EnviFile, key: str, values: NDArray[np.float64]) -> None:

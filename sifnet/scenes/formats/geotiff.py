@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
-import rasterio
-from dask.base import tokenize
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.windows import Window
 
 from sifnet.errors import SifnetError
 from sifnet.scenes.formats.archive import Files
+from sifnet.scenes.formats.lazy import lazy
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import rasterio
 
 CHUNK_LINES = 64
 SATURATED = 32767  # the largest int16
@@ -46,6 +46,8 @@ class Raster:
         Raises:
             SifnetError: the file is damaged.
         """
+        from rasterio.windows import Window
+
         window = Window.from_slices(lines, samples)
         with _opened(self.opens, self.file) as source:
             stored: NDArray[Any] = source.read([band + 1 for band in bands], window=window)
@@ -72,7 +74,7 @@ def open_raster(files: Files, name: str) -> Raster:
                 raise _damaged(file, f"{files.sizes[name]} bytes, and pixels up to byte {end}")
             if max(height for height, _ in source.block_shapes) > CHUNK_LINES:
                 opens = _by_lines(source, scratch, file)
-            found = Raster(
+            raster = Raster(
                 opens,
                 file,
                 source.height,
@@ -83,12 +85,16 @@ def open_raster(files: Files, name: str) -> Raster:
                 tuple(source.transform)[:6],
             )
         if opens != file:
-            weakref.finalize(found, stack.pop_all().close)
-    return found
+            weakref.finalize(raster, stack.pop_all().close)
+    return raster
 
 
 def _by_lines(source: rasterio.DatasetReader, folder: Path, file: Path) -> Path:
     """The same numbers in strips of lines with all bands, not packed."""
+    import rasterio
+    from rasterio.errors import RasterioError
+    from rasterio.windows import Window
+
     target = folder / "lines.tif"
     profile = {"driver": "GTiff", "dtype": source.dtypes[0], "count": source.count,
                "height": source.height, "width": source.width, "interleave": "pixel",
@@ -114,6 +120,9 @@ def _by_lines(source: rasterio.DatasetReader, folder: Path, file: Path) -> Path:
 @contextmanager
 def _opened(opens: Path, file: Path) -> Iterator[rasterio.DatasetReader]:
     """An image in sensor geometry has no place on a map, of which no one need be warned."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -196,17 +205,17 @@ class _Radiance(_Stored):
 
 
 class _Saturation:
-    """(line, sample): flags that are known, and one where a band has the largest int16."""
+    """(line, sample): flags of masks, and one where a band has the largest int16."""
 
     ndim, dtype = 2, np.dtype(np.uint16)
 
-    def __init__(self, numbers: _Stored, flag: int, known: NDArray[np.uint16]) -> None:
-        self.raster, self.numbers = numbers.raster, numbers
-        self.flag, self.known, self.shape = np.uint16(flag), known, known.shape
+    def __init__(self, numbers: _Stored, flag: int, masks: NDArray[np.uint16]) -> None:
+        self.numbers, self.flag, self.masks = numbers, np.uint16(flag), masks
+        self.shape = masks.shape
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         full = (self.numbers[(*key, slice(None))] >= SATURATED).any(axis=-1)
-        return np.asarray(self.known[key] | full * self.flag)
+        return np.asarray(self.masks[key] | full * self.flag)
 
 
 def radiance(
@@ -217,27 +226,16 @@ def radiance(
     Args:
         index: (band,) number in the file, from 0. gain, offset: (band,) in that order.
     """
-    return _lazy(_Radiance(raster, index, gain, offset, fill))
+    return lazy(_Radiance(raster, index, gain, offset, fill), raster.file, CHUNK_LINES)
 
 
 def saturation(
-    raster: Raster, index: NDArray[np.intp], flag: int, known: NDArray[np.uint16]
+    raster: Raster, index: NDArray[np.intp], flag: int, masks: NDArray[np.uint16]
 ) -> da.Array:
-    """(line, sample) uint16, lazy: what is known, and ``flag`` where a band is full.
+    """(line, sample) uint16, lazy: the masks, and ``flag`` where a band is full.
 
     Args:
-        index: numbers in the file, from 0, of the bands that matter. known: (line, sample).
+        index: numbers in the file, from 0, of the bands that matter. masks: (line, sample).
     """
-    return _lazy(_Saturation(_Stored(raster, index, raster.dtype), flag, known))
-
-
-def _lazy(window: _Stored | _Saturation) -> da.Array:
-    """Chunks of whole lines; a name that changes with the file and with what is made of it."""
-    array: da.Array = da.from_array(  # type: ignore[no-untyped-call]
-        window,
-        chunks=(CHUNK_LINES, *(-1,) * (window.ndim - 1)),
-        name=f"geotiff-{tokenize(window.__dict__, window.raster.file.stat().st_mtime_ns)}",
-        asarray=False,
-        meta=np.empty((0,) * window.ndim, dtype=window.dtype),
-    )
-    return array
+    numbers = _Stored(raster, index, raster.dtype)
+    return lazy(_Saturation(numbers, flag, masks), raster.file, CHUNK_LINES)

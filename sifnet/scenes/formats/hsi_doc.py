@@ -1,4 +1,4 @@
-"""What DESIS and EnMAP share: DLR's names of files and its XML ``hsi_doc``."""
+"""DLR's XML ``hsi_doc``, and the names of the files around it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
-from sifnet.scenes.formats.archive import Files, is_zip, list_files
-from sifnet.scenes.formats.geotiff import Raster
+from sifnet.scenes.formats.archive import Files, damaged, is_zip, list_files
 
 # Frames of the bounding polygon in the image: first line first sample, first last, last last,
 # last first. DESIS counts round the other way.
@@ -140,13 +139,9 @@ class Document:
         numbers = table["number"][order]
         if (np.diff(numbers) != 1).any():
             after = numbers[:-1][np.diff(numbers) != 1][0]
-            raise SifnetError(
-                "bands of the metadata are missing or repeated",
-                found=f"{len(elements)} bands, and not one band {after + 1:g} after {after:g}",
-                expected="one entry a band",
-                remedy="Download the product again.",
-                file=self.file,
-            )
+            counted = f"{len(elements)} bands, and not one band {after + 1:g} after {after:g}"
+            what = "bands of the metadata are missing or repeated"
+            raise damaged(self.file, what, counted, "one entry a band")
         return {key: values[order] for key, values in table.items()}
 
     def lists(self, tag: str, number: str, field: str) -> list[NDArray[np.float64]] | None:
@@ -170,9 +165,8 @@ class Document:
             if all(texts):
                 frame = (point.findtext("frame") or "").strip().lower()
                 frames[frame] = [_number(str(text), "boundingPolygon", self.file) for text in texts]
-        found = [next((frames[name] for name in names if name in frames), None)
-                 for names in _CORNERS]  # fmt: skip
-        return None if None in found else np.array(found)
+        corners = [next((frames[n] for n in names if n in frames), None) for names in _CORNERS]
+        return None if None in corners else np.array(corners)
 
     def _field(self, band: ElementTree.Element, field: str) -> float:
         text = band.get(field) or band.findtext(field)
@@ -191,15 +185,15 @@ def find_products(path: Path, image: str) -> list[Product]:
         SifnetError: a zip that cannot be listed.
     """
     files = list_files(path)
-    found: dict[str, Product] = {}
+    products: dict[str, Product] = {}
     for name in files.find(image):
         parts = re.fullmatch(image, PurePosixPath(name).name, re.IGNORECASE)
         assert parts is not None
         product = Product(files, parts["stem"], parts["level"].upper(), name)
         if path.is_dir() or files.zipped or path.name.startswith(f"{product.stem}-"):
             # Of a plain image and its cloud-optimised copy, the first is enough.
-            found.setdefault(product.stem, product)
-    return list(found.values())
+            products.setdefault(product.stem, product)
+    return list(products.values())
 
 
 def is_product(path: Path, image: str, name: str) -> bool:
@@ -215,83 +209,16 @@ def is_product(path: Path, image: str, name: str) -> bool:
         return False  # a zip of something else
 
 
-def one_product(path: Path, image: str, levels: Mapping[str, str], sensor: str) -> Product:
-    """The one radiance product that a path names.
-
-    Args:
-        levels: level to what is said of it where it is no radiance; "" where it is.
-
-    Raises:
-        SifnetError: there is none or more than one, or the level has no radiance.
-    """
-    products = find_products(path, image)
-    usable = [product for product in products if levels.get(product.level) == ""]
-    if len(usable) == 1:
-        return usable[0]
-    wanted = " or ".join(level for level, text in levels.items() if not text)
-    if products and not usable:
-        level = products[0].level
-        raise SifnetError(
-            f"{sensor} {level} has no radiance",
-            found=levels.get(level) or f"level {level}",
-            expected=f"{wanted}, at-sensor radiance",
-            remedy=f"Order the {wanted} product of the same scene"
-            + (" (this one's quality layer can serve as labels)." if sensor == "DESIS" else "."),
-            file=products[0].path,
-        )
-    raise SifnetError(
-        f"this is not one {sensor} product",
-        found=", ".join(product.stem for product in usable) or "none",
-        expected=f"one {wanted} product, with the names of the download",
-        remedy="Name the image itself, or give every product a folder or zip of its own.",
-        file=path,
-    )
-
-
-def check_bands(
-    document: Document, table: Mapping[str, NDArray[np.float64]], raster: Raster
-) -> None:
-    """Refuse a table of bands that does not belong to the image or cannot scale it.
-
-    Raises:
-        SifnetError: another number of bands, or a gain that is not above 0.
-    """
-    if table["number"].size != raster.bands:
-        raise SifnetError(
-            "metadata and image have different bands",
-            found=f"{table['number'].size} bands in {document.file.name}",
-            expected=f"{raster.bands}, as in the image",
-            remedy="Download the product again.",
-            file=raster.file,
-        )
-    if not (table["gain"] > 0).all():
-        worst = int(np.argmin(table["gain"]))
-        raise SifnetError(
-            "a gain is impossible",
-            found=f"{table['gain'][worst]:g} of band {table['number'][worst]:g}",
-            expected="gains above 0",
-            remedy="Download the product again.",
-            file=document.file,
-        )
-
-
 def _number(text: str, what: str, file: Path) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise SifnetError(f"{what} is not a number", found=text.strip() or "nothing",
-                          expected="a number", remedy="Download the product again.",
-                          file=file)  # fmt: skip
+        raise damaged(file, f"{what} is not a number", text.strip() or "nothing", "a number")
     return value
 
 
 def _missing(path: str, file: Path) -> SifnetError:
-    return SifnetError(
-        "the metadata are incomplete",
-        found=f"no {path}",
-        expected="the XML of the product, whole",
-        remedy="Download the product again.",
-        file=file,
-    )
+    what = "the metadata are incomplete"
+    return damaged(file, what, f"no {path}", "the XML of the product, whole")
