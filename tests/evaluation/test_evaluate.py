@@ -14,6 +14,7 @@ from sifnet.evaluation.methods import all as every
 from sifnet.evaluation.methods.all import Estimate, all_estimates, evenly
 from sifnet.product import labels as product
 from sifnet.product import netcdf as outputs
+from sifnet.product.retrieve import retrieve
 
 SHAPE = (40, 30)
 
@@ -154,7 +155,7 @@ def test_every_method_that_suits_a_scene_runs_and_is_timed(
 ) -> None:
     """The scene has no band in the right shoulder of 3FLD."""
     known, model = quick_fit()
-    made = product.retrieve(known.scene, model)["sif_760"].values
+    made = retrieve(known.scene, model)["sif_760"].values
     threads = torch.get_num_threads()
     found = all_estimates(known.scene, model=model)
     assert torch.get_num_threads() == threads
@@ -204,7 +205,7 @@ def test_model_and_atmosphere_of_the_product_are_used_again(
     source = product.Provenance(
         model_file=tmp_path / "model.ckpt", atmosphere_source=str(tmp_path / "atmosphere.nc")
     )
-    made = product.retrieve(known.scene, model, atmosphere=air, provenance=source)
+    made = retrieve(known.scene, model, atmosphere=air, provenance=source)
     made["quality_flag"][:] = 0
     given = {}
 

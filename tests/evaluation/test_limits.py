@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from sifnet.retrieval.jacobians import to_polynomial
 
 from fakes.emulator import fake_emulator
 from fakes.scenes import known_scene
 from sifnet.evaluation.limits import Problem, limits
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.forward import simulate
+from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
@@ -25,7 +24,7 @@ from sifnet.retrieval.information import (
     solve_shared,
 )
 from sifnet.retrieval.pixels import read
-from sifnet.retrieval.prior import ATMOSPHERE_PRIOR
+from sifnet.retrieval.prior import USUAL
 from sifnet.scenes import record_of
 
 SIZE = {"lines": 12, "samples": 10, "step": 0.44}
@@ -49,9 +48,7 @@ def airborne() -> Emulator:
     return Emulator.load().requires_grad_(False)
 
 
-def blocks_of(
-    emulator: Emulator, instrument: Instrument, height: float, snr: float, pressure: float
-) -> Blocks:
+def blocks_of(simulator: Simulator, height: float, snr: float, pressure: float) -> Blocks:
     """Three pixels of vegetation and one of soil, under the table's sun.
 
     Signal to noise is that of the continuum of vegetation, and noise goes with the root of
@@ -59,22 +56,22 @@ def blocks_of(
     """
     like = torch.ones(len(SOIL))
     soil = torch.tensor(SOIL)
-    prior = {name: mean for name, (mean, _) in ATMOSPHERE_PRIOR.items()}
-    air = {"surface_pressure": 1013.25, **prior}
+    air = {name: mean for name, (mean, _) in USUAL.items()} | {"surface_pressure": 1013.25}
     angles = {"solar_zenith_angle": 45.0, "view_zenith_angle": 0.0, "relative_azimuth_angle": 90.0,
               "sensor_height": height, "sun_earth_distance": 1.0}  # fmt: skip
-    surface = Surface(torch.where(soil, 0.2, 0.3), 0 * like, like,
-                      torch.where(soil, 0.0, 1.5 * AT_760))  # fmt: skip
-    state = State(Atmosphere(**{n: air[n] * like for n in Atmosphere.__dataclass_fields__}),
+    surface = Surface.sloped(torch.where(soil, 0.2, 0.3), 0 * like, like,
+                             torch.where(soil, 0.0, 1.5 * AT_760))  # fmt: skip
+    state = State(Atmosphere(**{n: air[n] * like for n in Atmosphere.names()}),
                   surface, SensorState(0 * like, 0 * like))  # fmt: skip
     geometry = Geometry(**{name: value * like for name, value in angles.items()})
-    sensor = [np.ptp(limits) / 12**0.5 for limits in instrument.ranges.values()]
-    sd = [pressure, *(sd for _, sd in ATMOSPHERE_PRIOR.values()), *sensor]
-    radiance = simulate(state, geometry, emulator, instrument)
+    sensor = [np.ptp(limits) / 12**0.5 for limits in simulator.instrument.ranges.values()]
+    spread = {name: sd for name, (_, sd) in USUAL.items()} | {"surface_pressure": pressure}
+    sd = [*(spread[name] for name in Atmosphere.names()), *sensor]
+    radiance = simulator.radiance(state, geometry)
     continuum = radiance[0].max()
     sigma = continuum / snr * torch.sqrt(radiance / continuum)
-    return normal_blocks(radiance, sigma, to_polynomial(surface), state, geometry,
-                         torch.tensor(sd, dtype=torch.float32), emulator, instrument)  # fmt: skip
+    units = torch.tensor(sd, dtype=torch.float32)
+    return normal_blocks(radiance, sigma, state, geometry, units, simulator)
 
 
 @pytest.mark.parametrize(("height", "snr"), PUBLISHED)
@@ -86,9 +83,9 @@ def test_a_hyplant_pixel_is_as_published(airborne: Emulator, height: float, snr:
     and noise is shot noise of that signal to noise in the continuum. The same in all bands it
     would be twice as high at 0.11 nm; in proportion to radiance, half.
     """
-    instrument = Instrument(np.arange(750.0, 770.0, 0.25), 0.25, airborne)
+    simulator = Simulator(airborne, Instrument(np.arange(750.0, 770.0, 0.25), 0.25, airborne))
     for pressure, expected in zip(PRESSURES, PUBLISHED[height, snr], strict=True):
-        blocks = blocks_of(airborne, instrument, height, snr, pressure)
+        blocks = blocks_of(simulator, height, snr, pressure)
         sd = float(posterior_sd(blocks, torch.ones(8))[0]) / AT_760
         assert sd == pytest.approx(expected, rel=0.06), pressure
 
@@ -98,8 +95,8 @@ def test_a_hyplant_patch_is_as_published(airborne: Emulator) -> None:
 
     From 0.7 km it is 0.16. That soil does not glow is not used: known, it would be 0.17.
     """
-    instrument = Instrument(np.arange(750.0, 770.0, 0.25), 0.25, airborne)
-    blocks = blocks_of(airborne, instrument, 2.0, 300, 2.0)
+    simulator = Simulator(airborne, Instrument(np.arange(750.0, 770.0, 0.25), 0.25, airborne))
+    blocks = blocks_of(simulator, 2.0, 300, 2.0)
     matrix, _ = shared_equations(blocks)
     column = (matrix.sum(0) * 8 / len(SOIL)).expand(8, 8, 8)
     nothing = torch.zeros(8, 8, dtype=torch.float64)
@@ -129,7 +126,7 @@ def test_a_desis_pixel_is_as_published(pressure: float, expected: float) -> None
     instrument = Instrument(np.arange(741.0, 779.1, usual.sampling), usual.fwhm, wide,
                             shift_range=usual.shift_range,
                             fwhm_range=usual.fwhm_range)  # fmt: skip
-    blocks = blocks_of(wide, instrument, float("inf"), 200, pressure)
+    blocks = blocks_of(Simulator(wide, instrument), float("inf"), 200, pressure)
     sd = float(posterior_sd(blocks, torch.ones(8))[0]) / AT_760
     assert sd == pytest.approx(expected, rel=0.10)
 
@@ -177,7 +174,8 @@ def test_a_patch_knows_its_sensor_a_column_at_a_time() -> None:
     known = known_scene(emulator, **SIZE)
     pixels = read(known.scene, slice(0, 12), (12, 10), ranges=emulator.ranges)
     bands = known.scene.wavelength[(known.scene.wavelength >= 750) & (known.scene.wavelength < 770)]
-    problem = Problem(pixels, emulator.requires_grad_(False), Instrument(bands, 0.26, emulator))
+    simulator = Simulator(emulator.requires_grad_(False), Instrument(bands, 0.26, emulator))
+    problem = Problem(pixels, simulator)
     point = problem.prior()
     whole = problem.uncertainty(point)
     half = replace(pixels, usable=pixels.usable & (torch.arange(12) < 6)[None, :, None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import Simulator
-from sifnet.physics.instrument import Instrument
+from sifnet.physics.instrument import Instrument, covered
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
+from sifnet.retrieval.model import instrument_for
+from sifnet.retrieval.shape import band_sun
 from sifnet.scenes import record_of
 from sifnet.scenes.scene import Scene
 from sifnet.units import standard_pressure
@@ -121,6 +124,65 @@ def known_scene(
         extra=extra,
     )
     return KnownScene(scene, _truth(state, shape))
+
+
+SUN = 35.0  # degrees from the zenith, of a scene from space
+DESIS_BANDS = 743.5 + 2.553 * np.arange(-41, 44)  # nm, those of the fit as they usually are
+
+
+def space_scene(emulator: Emulator, *, lines: int = 20, samples: int = 14, seed: int = 1) -> Scene:
+    """Vegetation and soil as DESIS sees them; simulated where the emulator reaches.
+
+    Beside it, where only the shape of reflectance is read, there is no air.
+    """
+    sensor, rng = record_of("desis"), torch.Generator().manual_seed(seed)
+    bands, fwhm = DESIS_BANDS, np.full(DESIS_BANDS.shape, sensor.fwhm)
+    simulator, inside = _desis(emulator)
+    bare = (torch.arange(lines)[:, None] // 3 + torch.arange(samples) // 4) % 3 == 0
+    level = torch.where(bare, 0.22, 0.40) + 0.04 * torch.rand(bare.shape, generator=rng)
+    slope = torch.where(bare, 0.0007, 0.0012)
+    sif = torch.where(bare, 0.0, 0.5 + 2.0 * torch.rand(bare.shape, generator=rng))
+    surface = Surface.sloped(level, slope, torch.full(bare.shape, 0.5), sif)
+    air = {"surface_pressure": 1010.0, "temperature_offset": 2.0, "aot_550": 0.18,
+           "aerosol_height": 1.5, "aerosol_type": 0.3, "o2_scale": 1.0}  # fmt: skip
+    smile = torch.linspace(-1, 1, samples)[None]
+    geometry = {"solar_zenith_angle": SUN, "view_zenith_angle": 6.0, "relative_azimuth_angle": 90.0,
+                "sensor_height": np.inf, "sun_earth_distance": 1.0}  # fmt: skip
+    at = torch.as_tensor(bands, dtype=torch.float32)
+    edge = torch.where(bare[..., None], 1.0, 0.12 + 0.88 * torch.sigmoid((at - 715.0) / 8.0))
+    light = torch.as_tensor(band_sun(bands, fwhm) * np.cos(np.radians(SUN)) / np.pi).float()
+    radiance = level[..., None] * edge * light
+    with torch.no_grad():
+        radiance[..., torch.as_tensor(inside)] = simulator.radiance(
+            State(
+                Atmosphere.of(**{name: [[value]] for name, value in air.items()}),
+                surface,
+                SensorState(0.1 + 0.2 * smile**2, 0.05 * smile),
+            ),
+            Geometry.of(**{name: [[value]] for name, value in geometry.items()}),
+        )
+    noise = noise_sd(radiance, sensor.shot_noise)
+    radiance = radiance + noise * torch.randn(radiance.shape, generator=rng)
+    return Scene.from_arrays(
+        radiance.numpy(),
+        bands,
+        fwhm,
+        geometry=geometry | {"ground_elevation": 0.0},
+        sensor=sensor,
+        name="fake",
+        acquisition_time="2022-06-25T10:32:00",
+    )
+
+
+@cache
+def _desis(emulator: Emulator) -> tuple[Simulator, NDArray[np.bool_]]:
+    """What simulates ``space_scene``, and in which of its bands."""
+    sensor = record_of("desis")
+    bands = DESIS_BANDS
+    fwhm, grid = np.full(bands.shape, sensor.fwhm), emulator.grid.double().numpy()
+    inside = covered(bands, fwhm, grid, sensor.shift_range, sensor.fwhm_range)
+    instrument = instrument_for(sensor, bands[inside], fwhm[inside], emulator)
+    return Simulator(emulator, instrument), inside
 
 
 def _truth(state: State, shape: tuple[int, int]) -> xr.Dataset:

@@ -8,7 +8,7 @@ import torch
 
 from fakes.database import fake_products
 from fakes.samples import fitted_emulator
-from sifnet.physics.forward import simulate
+from sifnet.physics.forward import Simulator
 from sifnet.physics.full.database import GRID
 from sifnet.physics.instrument import Instrument, gaussian_response
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
@@ -31,15 +31,13 @@ GEOMETRY = Geometry.of(
     sensor_height=0.7,
     sun_earth_distance=1.01,
 )
-SURFACE = Surface.of(
-    reflectance_740=0.3, reflectance_slope=0.004, reflectance_slope_ratio=0.5, sif_760=1.5
-)
+SURFACE = Surface.sloped(*torch.tensor([0.3, 0.004, 0.5, 1.5]))
 STATE = State(ATMOSPHERE, SURFACE, SensorState.of(wavelength_shift=0.02, fwhm_shift=-0.01))
 
 
 @pytest.fixture(scope="module")
-def instrument():
-    return Instrument(CENTRES, 0.3, fitted_emulator())
+def simulator() -> Simulator:
+    return Simulator(fitted_emulator(), Instrument(CENTRES, 0.3, fitted_emulator()))
 
 
 def without(surface: Surface, **values: float) -> State:
@@ -47,39 +45,38 @@ def without(surface: Surface, **values: float) -> State:
     return replace(STATE, surface=replace(surface, **changed))
 
 
-def test_black_ground_without_emission_is_path_radiance(instrument):
-    state = without(SURFACE, reflectance_740=0.0, reflectance_slope=0.0, sif_760=0.0)
-    path = instrument(fitted_emulator()(ATMOSPHERE, GEOMETRY), STATE.sensor).path
-    assert torch.equal(simulate(state, GEOMETRY, fitted_emulator(), instrument), path)
+def test_black_ground_without_emission_is_path_radiance(simulator):
+    state = without(SURFACE, **dict.fromkeys(Surface.names(), 0.0))
+    path = simulator.instrument(simulator.emulator(ATMOSPHERE, GEOMETRY), STATE.sensor).path
+    assert torch.equal(simulator.radiance(state, GEOMETRY), path)
 
 
-def test_emission_fills_the_band_in(instrument):
-    emulator = fitted_emulator()
-    bright = simulate(STATE, GEOMETRY, emulator, instrument)
-    dark = simulate(without(SURFACE, sif_760=0.0), GEOMETRY, emulator, instrument)
+def test_emission_fills_the_band_in(simulator):
+    bright = simulator.radiance(STATE, GEOMETRY)
+    dark = simulator.radiance(without(SURFACE, sif_760=0.0), GEOMETRY)
     added = (bright - dark) / dark
     assert (added > 0).all()
     deepest, clear = dark.argmin(), dark.argmax()
     assert added[deepest] > 2 * added[clear]
 
 
-def test_batches_broadcast(instrument):
+def test_batches_broadcast(simulator):
     """An atmosphere a patch, a sensor a column, a surface a pixel: (patch, line, sample)."""
     state = State(
         ATMOSPHERE.map(lambda t: t.expand(2, 1, 1)),
         SURFACE.map(lambda t: t.expand(2, 3, 4)),
         STATE.sensor.map(lambda t: t.expand(2, 1, 4)),
     )
-    radiance = simulate(state, GEOMETRY, fitted_emulator(), instrument)
+    radiance = simulator.radiance(state, GEOMETRY)
     assert radiance.shape == (2, 3, 4, len(CENTRES))
-    alone = simulate(STATE, GEOMETRY, fitted_emulator(), instrument)
+    alone = simulator.radiance(STATE, GEOMETRY)
     assert torch.allclose(radiance, alone.expand_as(radiance), rtol=1e-5)
 
 
 @pytest.mark.parametrize("measured", [False, True])
 def test_gradient_in_every_element_of_the_state(measured):
     emulator = fitted_emulator().double()
-    instrument = Instrument([757.0, 760.6, 764.0], 0.3, emulator).double()
+    simulator = Simulator(emulator, Instrument([757.0, 760.6, 764.0], 0.3, emulator).double())
     state = STATE.map(torch.Tensor.double)
     geometry = GEOMETRY.map(torch.Tensor.double)
     irradiance = torch.tensor([1100.0, 200.0, 500.0], dtype=torch.float64) if measured else None
@@ -87,7 +84,7 @@ def test_gradient_in_every_element_of_the_state(measured):
 
     def radiance(*v):
         state = State(Atmosphere(*v[:6]), Surface(*v[6:10]), SensorState(*v[10:]))
-        return simulate(state, geometry, emulator, instrument, irradiance)
+        return simulator.radiance(state, geometry, irradiance)
 
     try:
         assert torch.autograd.gradcheck(radiance, values, atol=1e-4, rtol=1e-4)
@@ -136,19 +133,19 @@ def test_measured_irradiance_replaces_the_modelled_one(height, tolerance):
     mu, mu0 = np.cos(np.radians(5.0)), np.cos(np.radians(40.0))
     downward = (at_sensor.ground / on_ground.ground) ** (mu / mu0)
     irradiance = np.pi * bounced / downward
-    got = simulate(nominal, geometry, ExactToy(), OnBands(), irradiance)
+    got = Simulator(ExactToy(), OnBands()).radiance(nominal, geometry, irradiance)
     relative = (got / exact - 1).abs()
     # The toy's emission also bounces off the air above the sensor, which measured light lacks.
     assert relative.max() < tolerance + 2e-3
 
 
-def test_clouds_are_in_measured_irradiance(instrument):
+def test_clouds_are_in_measured_irradiance(simulator):
     """Half the light, half the reflected radiance; emission stays."""
-    emulator, geometry = fitted_emulator(), replace(GEOMETRY, sensor_height=torch.tensor(0.003))
+    geometry = replace(GEOMETRY, sensor_height=torch.tensor(0.003))
     state = without(SURFACE, sif_760=0.0)
     light = torch.full((len(CENTRES),), 1000.0)
-    full = simulate(state, geometry, emulator, instrument, light)
-    half = simulate(state, geometry, emulator, instrument, light / 2)
-    path = simulate(state, geometry, emulator, instrument, light * 0)
+    full = simulator.radiance(state, geometry, light)
+    half = simulator.radiance(state, geometry, light / 2)
+    path = simulator.radiance(state, geometry, light * 0)
     assert torch.allclose(full - path, 2 * (half - path), rtol=1e-4)
     assert path.abs().max() < 1e-2 * full.min()

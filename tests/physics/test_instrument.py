@@ -25,8 +25,8 @@ def components(emulator) -> TransferFunctions:
     return components_of(emulator)
 
 
-def components_of(emulator: Emulator) -> TransferFunctions:
-    samples = fake_samples(2)
+def components_of(emulator: Emulator, *, space: bool = False) -> TransferFunctions:
+    samples = fake_samples(2, space=space)
     with torch.no_grad():
         as_float = (
             samples.atmosphere().map(torch.Tensor.float),
@@ -95,6 +95,34 @@ def test_a_lopsided_response_is_seen_as_measured(emulator, components):
     weights = torch.as_tensor(weights / weights.sum(), dtype=torch.float32)
     expected = emulator.spectra(components).ground @ weights
     assert torch.allclose(got(components, nominal).ground[:, 0], expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize("start", [-6.0, -5.5])
+def test_responses_tabulated_in_nm_steps_are_interpolated(start):
+    """A Gaussian of 3.5 nm given every 1 nm, sampled at its centre and either side of it.
+
+    Over DESIS's own shifts and widths, in its own window.
+    """
+    usual = record_of("desis")
+    emulator = Emulator.load(space=True).requires_grad_(False)
+    components = components_of(emulator, space=True)
+    offset = np.arange(start, 6.5, 1.0)
+    response = [
+        (centre + offset, np.exp(-4 * np.log(2) * (offset / 3.5) ** 2))
+        for centre in usual.centres()
+    ]
+    coarse = instrument_for(usual, usual.centres(), 3.5, emulator, response)
+    assert coarse.interpolation_error <= 1e-3
+    gaussian = instrument_for(usual, usual.centres(), 3.5, emulator)
+    for shift in np.linspace(*usual.shift_range, 7):
+        for change in (0.0, 0.9 * usual.fwhm_range[0], 0.9 * usual.fwhm_range[1]):
+            state = SensorState.of(wavelength_shift=shift, fwhm_shift=change)
+            light, expected = (
+                t.path + 0.3 * t.ground for t in (i(components, state) for i in (coarse, gaussian))
+            )
+            relative = light / expected - 1
+            assert relative.square().mean().sqrt() < 4e-3, (shift, change)
+            assert relative.abs().max() < 1.2e-2, (shift, change)  # in the depth of O2-A
 
 
 def test_gradient_in_shift_and_width(emulator, components):

@@ -15,7 +15,7 @@ from sifnet.physics.state import (
     check_ranges,
     outside,
 )
-from sifnet.physics.surface import Surface, sif_shape
+from sifnet.physics.surface import Surface, sif_740_ratio, sif_shape
 
 ATMOSPHERE = Atmosphere.of(
     surface_pressure=[1000.0, 950.0],
@@ -25,12 +25,8 @@ ATMOSPHERE = Atmosphere.of(
     aerosol_type=0.0,
     o2_scale=1.0,
 )
-SURFACE = Surface.of(
-    reflectance_740=[0.3, 0.4],
-    reflectance_slope=0.004,
-    reflectance_slope_ratio=0.5,
-    sif_760=[1.0, -0.5],
-)
+LEVEL, SLOPE, RATIO = torch.tensor([0.3, 0.4]), torch.tensor(0.004), torch.tensor(0.5)
+SURFACE = Surface.sloped(LEVEL, SLOPE, RATIO, torch.tensor([1.0, -0.5]))
 
 
 def test_items_name_every_tensor_of_the_parts():
@@ -95,11 +91,44 @@ def test_reflectance_slope_changes_linearly_to_its_ratio():
     assert slope[-2].item() == pytest.approx(0.002, rel=4e-3)
 
 
+def test_a_sloped_surface_is_the_published_parabola():
+    """rho740 + s y + (e - 1) s y^2 / 80, y = wavelength - 740 nm (Scharr et al. 2021-24)."""
+    rng = torch.Generator().manual_seed(2)
+    level, slope, ratio, sif = torch.rand(4, 50, generator=rng, dtype=torch.float64)
+    slope = 0.01 * (slope - 0.2)
+    surface = Surface.sloped(level, slope, ratio, sif)
+    y = torch.linspace(0.0, 40.0, 9, dtype=torch.float64)
+    s, e = slope[:, None], ratio[:, None]
+    expected = level[:, None] + s * y + (e - 1.0) * s * y**2 / 80.0
+    torch.testing.assert_close(surface.spectra(740.0 + y)[0], expected)
+    torch.testing.assert_close(surface.at_740(), (level, slope))
+    torch.testing.assert_close(surface.sif_760, sif)
+
+
+def test_level_ground_has_no_slope_at_740_nm():
+    level = Surface.sloped(LEVEL, torch.zeros(2), torch.ones(2), torch.zeros(2))
+    assert torch.equal(level.at_740()[1], torch.zeros(2))
+    torch.testing.assert_close(level.at_740()[0], LEVEL)
+
+
+def test_a_stacked_surface_is_unstacked_to_itself():
+    stacked = SURFACE.stack()
+    assert stacked.shape == (2, 4)
+    for (name, a), (_, b) in zip(Surface.unstack(stacked).items(), SURFACE.items(), strict=True):
+        assert torch.equal(a, b.expand(2)), name
+
+
+def test_a_shifted_surface_is_read_beside_itself():
+    at = torch.linspace(750.0, 770.0, 7)
+    shifted = SURFACE.shifted(torch.tensor(0.4)).spectra(at)[0]
+    torch.testing.assert_close(shifted, SURFACE.spectra(at + 0.4)[0])
+
+
 def test_emission_is_proportional_to_sif_760():
     wavelength = torch.tensor([740.0, 760.0])
     _, sif = SURFACE.spectra(wavelength)
     assert sif[:, 1].tolist() == pytest.approx([1.0, -0.5])
-    assert sif[:, 0].tolist() == pytest.approx(SURFACE.sif_740.tolist())
+    assert sif[:, 0].tolist() == pytest.approx((sif_740_ratio()[0] * SURFACE.sif_760).tolist())
 
 
 def test_shape_is_the_mean_of_scope_canopies(shared_data):

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from sifnet.physics.transfer import TransferFunctions, at_sensor_radiance
+from sifnet.physics.transfer import (
+    PRODUCTS,
+    TransferFunctions,
+    at_sensor_radiance,
+    linearised,
+    to_transfer,
+)
 
 
 def random_transfer(bands: int = 5) -> TransferFunctions:
@@ -41,6 +47,64 @@ def test_gradient():
     assert torch.autograd.gradcheck(
         lambda r, f, *p: at_sensor_radiance(r, f, TransferFunctions(*p)), inputs
     )
+
+
+def ground_of(
+    reflectance: float = 0.3, sif: float = 1.4
+) -> tuple[torch.Tensor, torch.Tensor, TransferFunctions]:
+    """A ground that differs from band to band, and the air above it."""
+    tilt = torch.linspace(-0.1, 0.1, 5, dtype=torch.float64)
+    return reflectance + tilt, sif - tilt, random_transfer()
+
+
+def test_the_linearised_radiance_is_the_radiance():
+    ground = ground_of()
+    assert torch.equal(linearised(*ground).value, at_sensor_radiance(*ground))
+
+
+@pytest.mark.parametrize("sif", [0.0, -0.4, 1.4])
+@pytest.mark.parametrize("reflectance", [0.1, 0.5])
+def test_derivatives_to_the_ground_are_those_of_autograd(reflectance, sif):
+    r, f, t = ground_of(reflectance, sif)
+    r, f = r.requires_grad_(), f.requires_grad_()
+    radiance = at_sensor_radiance(r, f, t)
+    by_reflectance, by_sif = torch.autograd.grad(radiance.sum(), (r, f))
+    closed = linearised(r, f, t)
+    torch.testing.assert_close(closed.to_reflectance, by_reflectance, rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(closed.to_sif, by_sif, rtol=1e-12, atol=0.0)
+
+
+@pytest.mark.parametrize("sif", [0.0, -0.4, 1.4])
+@pytest.mark.parametrize("reflectance", [0.1, 0.5])
+def test_derivatives_to_the_air_are_those_of_autograd(reflectance, sif):
+    r, f, t = ground_of(reflectance, sif)
+    t = t.map(lambda x: x.requires_grad_())
+    automatic = torch.autograd.grad(at_sensor_radiance(r, f, t).sum(), [x for _, x in t.items()])
+    closed = to_transfer(r, f, t)
+    for name, expected in zip(PRODUCTS, automatic, strict=True):
+        torch.testing.assert_close(
+            getattr(closed, name), expected, rtol=1e-12, atol=1e-14, msg=name
+        )
+
+
+def test_the_derivatives_have_gradients_of_their_own():
+    """Refinement is trained through nowhere, but a derivative that detaches would not be seen."""
+    r, f, t = ground_of()
+    inputs = [x.clone().requires_grad_() for x in (r, f, *(value for _, value in t.items()))]
+
+    def all_derivatives(r, f, *products):
+        t = TransferFunctions(*products)
+        return (*linearised(r, f, t), *(value for _, value in to_transfer(r, f, t).items()))
+
+    assert torch.autograd.gradcheck(all_derivatives, inputs, atol=1e-6)
+
+
+def test_the_closed_form_is_the_same_arithmetic_on_one_batch_and_many():
+    r, f, t = ground_of()
+    many = linearised(r.expand(3, 2, 5), f.expand(3, 1, 5), t.map(lambda x: x.expand(1, 2, 5)))
+    for together, alone in zip(many, linearised(r, f, t), strict=True):
+        assert together.shape == (3, 2, 5)
+        assert torch.equal(together, alone.expand(3, 2, 5))
 
 
 def four_stream(t: dict[str, np.ndarray], reflectance: float, sif: float) -> np.ndarray:

@@ -68,13 +68,14 @@ def test_untrained_atmosphere_is_the_prior(encoder: Encoder, pixels: Pixels) -> 
 
 def test_step_of_one_is_about_one_prior_sd() -> None:
     mean, sd = torch.tensor(1000.0), torch.tensor(8.0)
-    moved = around_prior(torch.tensor(1.0), mean, sd, (650.0, 1060.0))
+    moved = around_prior(torch.tensor(1.0), mean, sd, *torch.tensor([650.0, 1060.0]))
     assert float(moved - mean) == pytest.approx(8.0, rel=0.1)
 
 
 def test_bounded_and_its_inverse() -> None:
     x = torch.tensor([-0.11, 0.0, 0.05])
-    torch.testing.assert_close(bounded(unbounded(x, (-0.12, 0.12)), (-0.12, 0.12)), x)
+    low, high = torch.tensor([-0.12, 0.12])
+    torch.testing.assert_close(bounded(unbounded(x, low, high), low, high), x)
 
 
 def test_unusable_pixels_do_not_change_the_others(encoder: Encoder, pixels: Pixels) -> None:
@@ -96,7 +97,8 @@ def test_no_usable_pixel_is_no_error(encoder: Encoder, pixels: Pixels) -> None:
 
 def test_fitted_lines_have_their_own_columns(encoder: Encoder, pixels: Pixels) -> None:
     own = torch.zeros(1, 8, 2)
-    own[0, 3] = unbounded(torch.tensor(0.05), encoder.ranges["wavelength_shift"])
+    shifts = torch.tensor(encoder.ranges["wavelength_shift"])
+    own[0, 3] = unbounded(torch.tensor(0.05), *shifts)
     encoder.add_lines(own)
     known = Pixels(**{**vars(pixels), "line_id": torch.zeros_like(pixels.line_id)})
     shift = encoder(known).sensor.wavelength_shift

@@ -6,25 +6,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from sifnet.retrieval.jacobians import (
-    SHARED,
-    SIF,
-    from_polynomial,
-    jacobians,
-    linearise,
-    to_polynomial,
-    transfer_derivatives,
-)
 
 from fakes.emulator import fake_emulator
+from sifnet.physics.derivatives import SHARED, jacobians, transfer_derivatives
 from sifnet.physics.emulator import CoefficientNetwork, Emulator
-from sifnet.physics.forward import simulate, transfer_on_bands
+from sifnet.physics.forward import Simulator
 from sifnet.physics.full.radiative_transfer import Observer
 from sifnet.physics.full.spectral_grids import GRID, PRESMOOTHING_FWHM, SpectralGrids
 from sifnet.physics.instrument import Instrument, gaussian_response
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
-from sifnet.physics.surface import Surface, sif_shape
+from sifnet.physics.surface import SIF, Surface, sif_shape
+from sifnet.physics.transfer import PRODUCTS
 from sifnet.retrieval.information import (
     Blocks,
     normal_blocks,
@@ -41,16 +34,13 @@ UNITS = torch.tensor([8.0, 5.0, 0.1, 0.7, 0.3, 0.005, 0.01, 0.01], dtype=DOUBLE)
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Emulator:
+def simulator() -> Simulator:
     single = fake_emulator()
     network = CoefficientNetwork(**single.metadata["network"])
     network.load_state_dict(single.network.state_dict())
-    return Emulator(single.grid, single.basis, network, single.metadata).double()
-
-
-@pytest.fixture(scope="module")
-def instrument(emulator: Emulator) -> Instrument:
-    return Instrument(torch.arange(750.0, 770.0, 0.4).numpy(), 0.26, emulator)
+    emulator = Emulator(single.grid, single.basis, network, single.metadata).double()
+    bands = torch.arange(750.0, 770.0, 0.4).numpy()
+    return Simulator(emulator, Instrument(bands, 0.26, emulator))
 
 
 @pytest.fixture
@@ -58,8 +48,8 @@ def state() -> State:
     return State(
         Atmosphere.of(dtype=DOUBLE, surface_pressure=[980.0, 1010.0], temperature_offset=[1.0, 0.0],
                       aot_550=[0.2, 0.1], aerosol_height=1.5, aerosol_type=0.3, o2_scale=1.0),
-        Surface.of(dtype=DOUBLE, reflectance_740=[0.2, 0.35], reflectance_slope=[0.001, 0.004],
-                   reflectance_slope_ratio=[0.8, 0.3], sif_760=[0.0, 1.5]),
+        Surface.sloped(*torch.tensor([[0.2, 0.35], [0.001, 0.004], [0.8, 0.3], [0.0, 1.5]],
+                                     dtype=DOUBLE)),
         SensorState.of(dtype=DOUBLE, wavelength_shift=[0.02, -0.01], fwhm_shift=[0.01, 0.0]),
     )  # fmt: skip
 
@@ -71,60 +61,52 @@ def geometry() -> Geometry:
                        sun_earth_distance=1.0)  # fmt: skip
 
 
-def blocks_at(state, geometry, emulator, instrument, offset=0.0):  # type: ignore[no-untyped-def]
-    radiance = simulate(state, geometry, emulator, instrument)
+def blocks_at(state, geometry, simulator, offset=0.0):  # type: ignore[no-untyped-def]
+    radiance = simulator.radiance(state, geometry)
     sigma = noise_sd(radiance, 0.07)
-    return normal_blocks(radiance + offset, sigma, to_polynomial(state.surface), state, geometry,
-                         UNITS, emulator, instrument), radiance, sigma  # fmt: skip
+    return normal_blocks(radiance + offset, sigma, state, geometry, UNITS, simulator)
 
 
-def test_polynomial_is_the_same_surface(state: State) -> None:
-    back = from_polynomial(to_polynomial(state.surface))
-    for (name, a), (_, b) in zip(back.items(), state.surface.items(), strict=True):
-        torch.testing.assert_close(a, b, msg=name)
-    level = replace(state.surface, reflectance_slope=torch.zeros(2, dtype=DOUBLE))
-    assert torch.isfinite(from_polynomial(to_polynomial(level)).reflectance_slope_ratio).all()
+def test_linearised_radiance_is_the_simulation(state, geometry, simulator) -> None:  # type: ignore[no-untyped-def]
+    radiance, jacobian, _ = jacobians(simulator, state, geometry)
+    torch.testing.assert_close(radiance, simulator.radiance(state, geometry))
 
+    def radiance_of(surface: torch.Tensor) -> torch.Tensor:
+        there = replace(state, surface=Surface.unstack(surface))
+        return simulator.radiance(there, geometry).sum(0)
 
-def test_linearised_radiance_is_the_simulation(state, geometry, emulator, instrument) -> None:  # type: ignore[no-untyped-def]
-    transfer = transfer_on_bands(state.atmosphere, state.sensor, geometry, emulator, instrument)
-    wavelength = instrument.wavelength + state.sensor.wavelength_shift[..., None]
-    surface = to_polynomial(state.surface)
-    radiance, jacobian = linearise(surface, wavelength, transfer)
-    torch.testing.assert_close(radiance, simulate(state, geometry, emulator, instrument))
-    automatic = torch.autograd.functional.jacobian(
-        lambda x: linearise(x, wavelength, transfer)[0].sum(0), surface
-    )
+    automatic = torch.autograd.functional.jacobian(radiance_of, state.surface.stack())
     torch.testing.assert_close(jacobian, automatic.movedim(1, 0), rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("index", range(len(SHARED)))
 def test_shared_derivatives_are_those_of_the_simulation(  # type: ignore[no-untyped-def]
-    index, state, geometry, emulator, instrument
+    index, state, geometry, simulator
 ) -> None:
     """X'z with z a small change of one parameter must be the column of X'X of that parameter."""
     step = 1e-4 * UNITS[index]
     name = SHARED[index]
     part = "atmosphere" if index < 6 else "sensor"
     inner = replace(getattr(state, part), **{name: getattr(getattr(state, part), name) + step})
-    moved = simulate(replace(state, **{part: inner}), geometry, emulator, instrument)
-    at = simulate(state, geometry, emulator, instrument)
-    blocks, _, _ = blocks_at(state, geometry, emulator, instrument, (moved - at) / 1e-4)
+    moved = simulator.radiance(replace(state, **{part: inner}), geometry)
+    at = simulator.radiance(state, geometry)
+    blocks = blocks_at(state, geometry, simulator, (moved - at) / 1e-4)
     torch.testing.assert_close(blocks.shared, blocks.c[..., index], rtol=2e-3, atol=1e-3)
 
 
 def test_transfer_derivatives_with_measured_irradiance(  # type: ignore[no-untyped-def]
-    state, geometry, emulator, instrument
+    state, geometry, simulator
 ) -> None:
-    light = torch.full((2, len(instrument.wavelength)), 900.0, dtype=DOUBLE)
+    light = torch.full((2, len(simulator.instrument.wavelength)), 900.0, dtype=DOUBLE)
     low = replace(geometry, sensor_height=torch.full((2,), 0.002, dtype=DOUBLE))
-    transfer, changes = transfer_derivatives(state, low, emulator, instrument, light)
+    transfer, changes = transfer_derivatives(simulator, state, low, light)
+    changes = dict(zip(PRODUCTS, changes, strict=True))
     assert changes["ground"].shape == (*transfer.ground.shape, len(SHARED))
     assert all(torch.isfinite(change).all() for change in changes.values())
 
 
-def test_posterior_is_that_of_the_dense_system(state, geometry, emulator, instrument) -> None:  # type: ignore[no-untyped-def]
-    blocks, _, _ = blocks_at(state, geometry, emulator, instrument)
+def test_posterior_is_that_of_the_dense_system(state, geometry, simulator) -> None:  # type: ignore[no-untyped-def]
+    blocks = blocks_at(state, geometry, simulator)
     prior = torch.ones(len(SHARED), dtype=DOUBLE)
     top = torch.cat([blocks.a, blocks.b], dim=-1)
     bottom = torch.cat([blocks.b.mT, blocks.c + torch.diag(prior)], dim=-1)
@@ -133,8 +115,8 @@ def test_posterior_is_that_of_the_dense_system(state, geometry, emulator, instru
     torch.testing.assert_close(posterior_sd(blocks, prior), expected, rtol=1e-3, atol=0.0)
 
 
-def test_sharing_and_knowledge_help_and_noise_hurts(state, geometry, emulator, instrument) -> None:  # type: ignore[no-untyped-def]
-    blocks, _, _ = blocks_at(state, geometry, emulator, instrument)
+def test_sharing_and_knowledge_help_and_noise_hurts(state, geometry, simulator) -> None:  # type: ignore[no-untyped-def]
+    blocks = blocks_at(state, geometry, simulator)
     prior = torch.ones(len(SHARED), dtype=DOUBLE)
     alone, shared = posterior_sd(blocks, prior), posterior_sd(blocks, prior, 64.0)
     assert bool((shared < alone).all())
@@ -289,13 +271,13 @@ def test_jacobians_are_those_of_full_radiative_transfer(
     pytest.importorskip("sasktran2")
     radiance, expected = full_jacobian(air, angles)
     shipped = Emulator.load().requires_grad_(False)
-    instrument = Instrument(BANDS, 0.25, shipped)
+    simulator = Simulator(shipped, Instrument(BANDS, 0.25, shipped))
     more = {"relative_azimuth_angle": 90.0, "sun_earth_distance": 1.0}
     geometry = Geometry.of(**{name: [value] for name, value in (angles | more).items()})
     surface = torch.tensor([[*POLYNOMIAL, GLOW]])
     state = State(
         Atmosphere.of(**{name: [value] for name, value in air.items()}),
-        from_polynomial(surface),
+        Surface.unstack(surface),
         SensorState.of(wavelength_shift=[0.0], fwhm_shift=[0.0]),
     )
     sigma = 0.07 * np.sqrt(radiance)
@@ -304,11 +286,10 @@ def test_jacobians_are_those_of_full_radiative_transfer(
         units = torch.as_tensor(prior, dtype=torch.float32)
         noise = torch.as_tensor(sigma, dtype=torch.float32)[None]
         blocks = normal_blocks(torch.as_tensor(radiance, dtype=torch.float32)[None], noise,
-                               surface, state, geometry, units, shipped,
-                               instrument)  # fmt: skip
+                               state, geometry, units, simulator)  # fmt: skip
         return float(posterior_sd(blocks, torch.ones(8), pixels))
 
-    _, to_surface, to_shared = jacobians(surface, state, geometry, shipped, instrument)
+    _, to_surface, to_shared = jacobians(simulator, state, geometry)
     jacobian = torch.cat([to_surface, to_shared], dim=-1)[0].numpy()
     error = np.linalg.norm(jacobian - expected, axis=0) / np.linalg.norm(expected, axis=0)
     worst = dict(zip(("c0", "c1", "c2", "sif_760", *SHARED), error.round(4), strict=True))

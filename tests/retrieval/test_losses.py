@@ -38,7 +38,7 @@ def pixels() -> Pixels:
 @pytest.fixture
 def state(pixels: Pixels) -> State:
     plane = torch.ones(pixels.usable.shape)
-    surface = Surface(0.3 * plane, 0.003 * plane, 0.5 * plane, 1.2 * plane)
+    surface = Surface.sloped(0.3 * plane, 0.003 * plane, 0.5 * plane, 1.2 * plane)
     sensor = SensorState(torch.zeros(2, 1, 3), torch.zeros(2, 1, 3))
     return State(pixels.prior.mean, surface, sensor)
 
@@ -92,8 +92,8 @@ def test_perturbation_wants_fluorescence_to_follow_and_the_rest_to_stay(
     follows = with_sif(state, state.surface.sif_760 + added)
     assert float(losses.perturbation(pixels, state, Perturbed(follows, added))) == pytest.approx(0)
     deaf = float(losses.perturbation(pixels, state, Perturbed(state, added)))
-    assert deaf == pytest.approx(0.5 * (0.6 / losses.SURFACE_SCALE["sif_760"]) ** 2)
-    brighter = replace(follows.surface, reflectance_740=follows.surface.reflectance_740 + 0.02)
+    assert deaf == pytest.approx(0.5 * (0.6 / Surface.parameters()["sif_760"].step) ** 2)
+    brighter = replace(follows.surface, reflectance_760=follows.surface.reflectance_760 + 0.02)
     leaks = replace(follows, surface=brighter)
     assert float(losses.perturbation(pixels, state, Perturbed(leaks, added))) > 1.0
 

@@ -1,6 +1,7 @@
 """Scene to tensors: patches, flags, NDVI, prior; nothing usable is lost, nothing broken is used."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +9,15 @@ import torch
 import xarray as xr
 
 from fakes.emulator import fake_emulator
+from fakes.enmap import fake_enmap
 from fakes.scenes import known_scene
 from sifnet.errors import SifnetError
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import RANGES
-from sifnet.retrieval.pixels import fit_bands, join, patch_shape, read, strips
+from sifnet.retrieval.model import Setup
+from sifnet.retrieval.pixels import fit_bands, fit_window, join, patch_shape, read, strips
+from sifnet.scenes import open_scene
 from sifnet.scenes.scene import FIT_WINDOW, Flag, Scene
 from sifnet.training.patches import Patches, read_patches
 
@@ -138,3 +144,75 @@ def test_a_scene_without_usable_pixels_is_refused(scene: Scene) -> None:
     dark = changed(scene, view_zenith_angle=60.0)
     with pytest.raises(SifnetError, match="no pixel is usable"):
         read_patches([dark], (4, 7), ranges=RANGES, window=FIT_WINDOW)
+
+
+def reaching(low: float, high: float) -> Emulator:
+    """The fake emulator, of some wavelengths only."""
+    whole = fake_emulator()
+    inside = (whole.grid >= low) & (whole.grid <= high)
+    return Emulator(whole.grid[inside], whole.basis[..., inside], whole.network, whole.metadata)
+
+
+def fitted(scene: Scene, emulator: Emulator) -> np.ndarray:
+    return fit_bands(scene.wavelength, fit_window(scene, emulator))
+
+
+def test_a_window_that_can_be_simulated_is_fitted_as_asked_for(scene: Scene) -> None:
+    assert fit_window(scene, fake_emulator()) == FIT_WINDOW
+    assert fit_window(scene, fake_emulator(), (752.0, 768.0)) == (752.0, 768.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(752.0, 768.0), (752.0, 780.0), (740.0, 768.0)], ids=["both", "blue", "red"]
+)
+def test_bands_whose_wings_are_not_simulated_are_left_out(
+    scene: Scene, low: float, high: float
+) -> None:
+    """The widest window there is: with another band at an end it could not be simulated."""
+    emulator = reaching(low, high)
+    wanted, bands = fitted(scene, fake_emulator()), fitted(scene, emulator)
+    assert (np.diff(bands) == 1).all()
+    assert (bands[0] == wanted[0]) == (low < 750)
+    assert (bands[-1] == wanted[-1]) == (high > 770)
+    window = fit_window(scene, emulator)
+    assert (window[0] == FIT_WINDOW[0], window[1] == FIT_WINDOW[1]) == (low < 750, high > 770)
+    ranges = {"shift_range": scene.sensor.shift_range, "fwhm_range": scene.sensor.fwhm_range}
+    Instrument(scene.wavelength[bands], scene.fwhm[bands], emulator, **ranges)
+    more = [np.arange(bands[0] - 1, bands[-1] + 1)] * (low > 750)
+    more += [np.arange(bands[0], bands[-1] + 2)] * (high < 770)
+    for wider in more:
+        with pytest.raises(SifnetError, match="reach beyond"):
+            Instrument(scene.wavelength[wider], scene.fwhm[wider], emulator, **ranges)
+
+
+def test_no_band_within_a_window_is_left_out(scene: Scene) -> None:
+    """A band as wide as the window is refused by the simulation, not dropped in silence."""
+    fwhm = scene.dataset["fwhm"].copy(deep=True)
+    fwhm[40] = 15.0
+    odd = changed(scene, fwhm=fwhm)
+    assert fit_window(odd, fake_emulator()) == FIT_WINDOW
+    bands = fitted(odd, fake_emulator())
+    with pytest.raises(SifnetError, match="reach beyond"):
+        Instrument(odd.wavelength[bands], odd.fwhm[bands], fake_emulator())
+
+
+def test_a_window_with_too_few_bands_left_is_refused(scene: Scene) -> None:
+    with pytest.raises(SifnetError, match="too few bands"):
+        fit_window(scene, reaching(750.0, 751.9))
+
+
+def test_a_model_is_set_up_for_the_bands_that_can_be_simulated(scene: Scene) -> None:
+    emulator = reaching(752.0, 768.0)
+    setup = Setup.of_scene(scene, emulator)
+    assert setup.window == fit_window(scene, emulator)
+    np.testing.assert_array_equal(setup.wavelength, scene.wavelength[fitted(scene, emulator)])
+    assert len(setup.fwhm) == len(setup.wavelength)
+
+
+def test_a_sensor_that_can_only_be_inspected_is_refused_with_its_reason(tmp_path: Path) -> None:
+    scene = open_scene(fake_enmap(tmp_path))
+    with pytest.raises(SifnetError, match="enmap can be inspected only") as refused:
+        Setup.of_scene(scene, fake_emulator())
+    assert scene.sensor.inspect_only in str(refused.value)
+    assert "too few to tell fluorescence from reflectance" in str(refused.value)
+    assert "sifnet inspect" in str(refused.value)

@@ -16,7 +16,7 @@ from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.model import Retrieval, load
 from sifnet.retrieval.shape import GRID, interpolation
 from sifnet.retrieval.shipped import on_bands_of
-from sifnet.scenes import open_scene
+from sifnet.scenes import open_scene, record_of
 
 pytest.importorskip("sasktran2", reason="needs the 'build' extra")
 pytest.importorskip("prosail", reason="needs the 'build' extra")
@@ -38,7 +38,9 @@ def seen(model: Retrieval):  # type: ignore[no-untyped-def]
     wavelength = model.predictor.wavelength.double().numpy()
     fwhm = np.full(len(wavelength), 3.5)
     glows = np.arange(260) < 200
-    return lesson("desis", grounds, glows, Skies.drawn(rng, 12), wavelength, fwhm, 1800, rng)
+    return lesson(
+        record_of("desis"), grounds, glows, Skies.drawn(rng, 12), wavelength, fwhm, 1800, rng
+    )
 
 
 def test_errors_are_as_large_as_stated(model: Retrieval, seen) -> None:  # type: ignore[no-untyped-def]
@@ -62,7 +64,9 @@ def test_canopies_of_another_model(model: Retrieval, shared_data: Path) -> None:
     grounds = np.array([np.interp(COARSE_WAVELENGTH, wave, row) for row in table])
     rng, wavelength = np.random.default_rng(3), model.predictor.wavelength.double().numpy()
     fwhm, glows = np.full(len(wavelength), 3.5), np.ones(len(grounds), bool)
-    scope = lesson("desis", grounds, glows, Skies.drawn(rng, 12), wavelength, fwhm, 1800, rng)
+    scope = lesson(
+        record_of("desis"), grounds, glows, Skies.drawn(rng, 12), wavelength, fwhm, 1800, rng
+    )
     read = model.predictor(scope.spectrum, scope.geometry)
     error = read.shape + read.by_sif * scope.sif_760 - scope.shape
     at_748, at_780 = (error[:, at == GRID].square().mean().sqrt() for at in (748.0, 780.0))

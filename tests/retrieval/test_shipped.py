@@ -16,13 +16,13 @@ from sifnet.files import data_file
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.state import SensorState, check_ranges
 from sifnet.product.retrieve import retrieve
-from sifnet.retrieval import shipped as pretrained
-from sifnet.retrieval.draws import Simulation, anywhere
+from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.encoder import Architecture
 from sifnet.retrieval.model import Retrieval, load
 from sifnet.retrieval.shipped import model_for, on_bands_of
-from sifnet.scenes import open_scene
+from sifnet.scenes import open_scene, record_of
 from sifnet.scenes.scene import Scene
+from sifnet.training import pretrain as pretraining
 from sifnet.training.pretrain import pretrain, untrained
 from sifnet.units import standard_pressure
 
@@ -51,16 +51,16 @@ def test_simulations_cover_the_ranges_of_the_emulator() -> None:
     for name in ("solar_zenith_angle", "view_zenith_angle", "relative_azimuth_angle"):
         low, high = emulator.ranges[name]
         assert float(getattr(pixels.geometry, name).max()) > high - 0.05 * (high - low)
-    _, state = Simulation(untrained("hyplant", emulator), pixels, patches=256).draw()
+    _, state = Draws(untrained(record_of("hyplant"), emulator), pixels, patches=256).draw()
     check_ranges(state.atmosphere, emulator.ranges)
     assert float(state.atmosphere.aot_550.max()) > 0.6
-    reflectance, sif = state.surface.reflectance_740.flatten(), state.surface.sif_760.flatten()
+    reflectance, sif = (x.flatten() for x in (state.surface.at_740()[0], state.surface.sif_760))
     glowing = sif != 0
     assert abs(np.corrcoef(reflectance[glowing], sif[glowing])[0, 1]) < 0.05
 
 
 def test_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "EPOCH", 2)
+    monkeypatch.setattr(pretraining, "EPOCH", 2)
     path, seen = tmp_path / "model.ckpt", []
 
     class Dies(lightning.Callback):
@@ -69,14 +69,14 @@ def test_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
             if len(seen) == 2:
                 raise KeyboardInterrupt
 
-    real = pretrained.make_trainer
+    real = pretraining.make_trainer
 
     def trainer(**options) -> lightning.Trainer:  # type: ignore[no-untyped-def]
         made = real(**options)
         made.callbacks.append(Dies())
         return made
 
-    monkeypatch.setattr(pretrained, "make_trainer", trainer)
+    monkeypatch.setattr(pretraining, "make_trainer", trainer)
     options = {"steps": 6, "architecture": SMALL, "emulator": fake_emulator()}
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         pretrain("hyplant", path, **options)
@@ -95,7 +95,7 @@ def test_a_model_keeps_its_bands_and_reads_others(quick: Retrieval) -> None:
     assert on_bands_of(other, scene) is other
     # The same light read through both sets of bands is the same to the network, but for noise.
     with torch.no_grad():
-        pixels, state = Simulation(quick, anywhere(quick.emulator), patches=32).draw()
+        pixels, state = Draws(quick, anywhere(quick.emulator), patches=32).draw()
         mine = quick.encoder.features(_seen(quick, pixels, state))
         theirs = other.encoder.features(_seen(other, pixels, state))
     assert np.corrcoef(mine[..., 0].flatten(), theirs[..., 0].flatten())[0, 1] > 0.99
@@ -174,7 +174,7 @@ def test_where_no_model_ships_the_message_says_what_to_do() -> None:
     with pytest.raises(SifnetError, match=r"flox with measured irradiance.*sifnet fit"):
         model_for(scene)
     with pytest.raises(SifnetError, match="camera"):
-        untrained("camera", fake_emulator())
+        untrained(record_of("camera"), fake_emulator())
 
 
 def test_the_shipped_model_is_small_and_of_the_shipped_emulator() -> None:

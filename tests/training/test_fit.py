@@ -12,12 +12,12 @@ from fakes.emulator import fake_emulator
 from fakes.scenes import KnownScene, known_scene
 from sifnet.errors import SifnetError
 from sifnet.product.retrieve import retrieve
-from sifnet.retrieval.draws import Simulation
+from sifnet.retrieval.draws import Draws
 from sifnet.retrieval.encoder import Architecture
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import read
 from sifnet.training import fit as training
-from sifnet.training.fit import Training, fit
+from sifnet.training.fit import Fitting, Training, fit
 from sifnet.training.pretrain import atmosphere_error, sensor_error, surface_error
 
 SMALL = Architecture(features=12, widths=(32, 32, 16), repeats=(1, 1, 1), dropout=(0.0, 0.0, 0.0),
@@ -81,20 +81,20 @@ def test_start_model_replaces_pretraining(known: KnownScene, tmp_path: Path) -> 
 def test_interrupted_fit_leaves_no_model_and_goes_on(
     known: KnownScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(self: Retrieval) -> None:
+    def stop(self: Fitting) -> None:
         if self.current_epoch == 1:
             raise RuntimeError("power cut")
 
     config = replace(TINY, epochs=3)
     with monkeypatch.context() as patch:
-        patch.setattr(Retrieval, "on_train_epoch_start", stop)
+        patch.setattr(Fitting, "on_train_epoch_start", stop)
         with pytest.raises(RuntimeError, match="power cut"):
             fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
     assert not (tmp_path / "model.ckpt").exists()
     assert (tmp_path / "last.ckpt").exists()
 
     epochs: list[int] = []
-    monkeypatch.setattr(Retrieval, "on_train_epoch_start",
+    monkeypatch.setattr(Fitting, "on_train_epoch_start",
                         lambda self: epochs.append(self.current_epoch))  # fmt: skip
     monkeypatch.setattr(training, "learn_simulations", lambda *_, **__: pytest.fail("began again"))
     fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
@@ -115,7 +115,7 @@ def test_other_settings_do_not_go_on_from_an_interrupted_fit(
 
 def test_unwritable_output_is_refused_before_any_work(known: KnownScene, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SifnetError, match="output folder cannot be written"):
+    with pytest.raises(SifnetError, match="output cannot be written"):
         fit(known.scene, tmp_path / "file", config=TINY, emulator=fake_emulator())
 
 
@@ -142,16 +142,18 @@ def test_trainer_stops_early_and_is_deterministic(tmp_path: Path) -> None:
 
 def test_simulated_pixels_are_what_the_scene_could_hold(known: KnownScene) -> None:
     torch.manual_seed(0)
-    model = Retrieval(Setup.of_scene(known.scene, architecture=SMALL), fake_emulator())
+    model = Retrieval(
+        Setup.of_scene(known.scene, fake_emulator(), architecture=SMALL), fake_emulator()
+    )
     source = read(known.scene, slice(0, 36), (12, 8))
-    pixels, state = Simulation(model, source, patches=32).draw()
+    pixels, state = Draws(model, source, patches=32).draw()
     assert pixels.radiance.shape == (32, 8, 8, source.radiance.shape[-1])
     for name, value in state.items():
         low, high = model.encoder.ranges[name]
         assert bool(((value >= low) & (value <= high)).all()), name
     surface = state.surface
-    together = torch.stack([surface.sif_760.flatten(), surface.reflectance_740.flatten()])
+    together = torch.stack([surface.sif_760.flatten(), surface.at_740()[0].flatten()])
     assert abs(float(torch.corrcoef(together)[0, 1])) < 0.1  # no greenness to read from
     assert surface_error(surface, surface) == 0
-    assert atmosphere_error(state.atmosphere, state.atmosphere, pixels) == 0
+    assert atmosphere_error(state.atmosphere, state.atmosphere, pixels.prior) == 0
     assert sensor_error(state.sensor, state.sensor) == 0

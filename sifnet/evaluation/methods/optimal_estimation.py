@@ -157,7 +157,8 @@ def _bounds(problem: Problem) -> tuple[Tensor, Tensor]:
     """Lowest and highest deviation ``patch, 1, 8``: ranges of emulator and instrument."""
     ranges = {**problem.simulator.emulator.ranges, **problem.simulator.instrument.ranges}
     nominal = problem.state(torch.zeros_like(problem.units[:, 0]))
-    centre = torch.cat([nominal.atmosphere.stack(), nominal.sensor.stack()], dim=-1)[:, 0]
+    air = nominal.atmosphere.stack().mean((1, 2), keepdim=True)  # over terrain a pressure a pixel
+    centre = torch.cat([air, nominal.sensor.stack()], dim=-1)[:, 0]
     limits = centre.new_tensor([ranges[name] for name in SHARED])
     low, high = ((edge - centre).double() / problem.units[:, 0].double() for edge in limits.T)
     return low, high

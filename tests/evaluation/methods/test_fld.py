@@ -10,7 +10,7 @@ import xarray as xr
 from fakes.emulator import fake_emulator
 from sifnet.errors import SifnetError
 from sifnet.evaluation.methods.fld import Method, Shoulders, fld_scene, ifld, three_fld
-from sifnet.physics.forward import simulate
+from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
@@ -148,7 +148,7 @@ def _airborne(pressure_error: float) -> tuple[Scene, np.ndarray, np.ndarray]:
     seen = Geometry(**{n: torch.tensor([GEOMETRY[n]]) for n in Geometry.__dataclass_fields__})
     instrument = Instrument(bands[2:], np.full(bands.size - 2, 0.26), fake_emulator())
     with torch.no_grad():
-        light = simulate(state, seen, fake_emulator(), instrument).numpy()
+        light = Simulator(fake_emulator(), instrument).radiance(state, seen).numpy()
     red = light[..., :1] * np.where(soil, 0.9, 0.15)[..., None]
     return _scene(np.concatenate([red, red, light], axis=-1), bands), sif, soil
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from sifnet.retrieval.jacobians import SHARED
 
 from fakes.emulator import fake_emulator
 from fakes.scenes import KnownScene, known_scene
@@ -16,8 +15,9 @@ from sifnet.evaluation.methods.optimal_estimation import (
     most_probable,
     optimal_estimation_scene,
 )
+from sifnet.physics.derivatives import SHARED
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.forward import simulate
+from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorState, State
@@ -28,13 +28,9 @@ DRAWS, SHAPE = 160, (3, 4)
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Emulator:
-    return fake_emulator().requires_grad_(False)
-
-
-@pytest.fixture(scope="module")
-def instrument(emulator: Emulator) -> Instrument:
-    return Instrument(np.arange(750.0, 770.0, 0.3), 0.26, emulator)
+def simulator() -> Simulator:
+    emulator = fake_emulator().requires_grad_(False)
+    return Simulator(emulator, Instrument(np.arange(750.0, 770.0, 0.3), 0.26, emulator))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +48,7 @@ def found(known: KnownScene) -> dict[bool, xr.Dataset]:
     }
 
 
-def drawn(emulator: Emulator, instrument: Instrument) -> tuple[Pixels, torch.Tensor]:
+def drawn(simulator: Simulator) -> tuple[Pixels, torch.Tensor]:
     """Patches whose atmosphere, sensors and noise are drawn from what is assumed of them."""
     rng = torch.Generator().manual_seed(4)
 
@@ -67,12 +63,12 @@ def drawn(emulator: Emulator, instrument: Instrument) -> tuple[Pixels, torch.Ten
     pairs = zip(prior.mean.items(), prior.sd.items(), strict=True)
     atmosphere = Atmosphere(**{n: mean + sd * normal(DRAWS, 1, 1) for (n, mean), (_, sd) in pairs})
     sensor = SensorState(0.02 * normal(DRAWS, 1, SHAPE[1]), 0.01 * normal(DRAWS, 1, SHAPE[1]))
-    surface = Surface(0.3 + 0.1 * torch.rand(full.shape, generator=rng), 0.003 * full, 0.5 * full,
-                      3 * torch.rand(full.shape, generator=rng))  # fmt: skip
+    surface = Surface.sloped(0.3 + 0.1 * torch.rand(full.shape, generator=rng), 0.003 * full,
+                             0.5 * full, 3 * torch.rand(full.shape, generator=rng))  # fmt: skip
     angles = {"solar_zenith_angle": 40.0, "view_zenith_angle": 5.0, "relative_azimuth_angle": 90.0,
               "sensor_height": 1.0, "sun_earth_distance": 1.0}  # fmt: skip
     geometry = Geometry(**{n: v * torch.ones(DRAWS, 1, SHAPE[1]) for n, v in angles.items()})
-    radiance = simulate(State(atmosphere, surface, sensor), geometry, emulator, instrument)
+    radiance = simulator.radiance(State(atmosphere, surface, sensor), geometry)
     noise = noise_sd(radiance, 0.07)
     pixels = Pixels(
         radiance=radiance + noise * torch.randn(radiance.shape, generator=rng),
@@ -106,21 +102,21 @@ def test_truth_is_found_within_the_limit(known: KnownScene, found: dict[bool, xr
     assert error(found[True], known).std() < 0.85 * error(found[False], known).std()
 
 
-def test_scatter_is_the_posterior(emulator: Emulator, instrument: Instrument) -> None:
+def test_scatter_is_the_posterior(simulator: Simulator) -> None:
     """Over draws of atmosphere, sensor and noise, as the prior and the noise model say."""
-    pixels, truth = drawn(emulator, instrument)
-    problem = Problem(pixels, emulator, instrument)
+    pixels, truth = drawn(simulator)
+    problem = Problem(pixels, simulator)
     sif, sd = most_probable(problem, problem.prior())
     scatter = torch.sqrt(((sif - truth) ** 2).mean() / (sd**2).mean())
     assert float(scatter) == pytest.approx(1.0, abs=0.15)
     assert abs(float((sif - truth).mean())) < 0.2 * float(sd.mean())
 
 
-def test_where_it_starts_does_not_matter(emulator: Emulator, instrument: Instrument) -> None:
+def test_where_it_starts_does_not_matter(simulator: Simulator) -> None:
     """Also from a point so far off that steps must be taken back."""
-    pixels, _ = drawn(emulator, instrument)
+    pixels, _ = drawn(simulator)
     few = pixels.map(lambda x: x[:8])
-    problem = Problem(few, emulator, instrument)
+    problem = Problem(few, simulator)
     start = problem.prior()
     far = start.deviation + torch.tensor([2.0, -2, 4, -3, 3, 2, 0.5, -0.5])
     from_prior = most_probable(problem, start)
@@ -129,16 +125,17 @@ def test_where_it_starts_does_not_matter(emulator: Emulator, instrument: Instrum
         assert float((one - other).abs().max()) < 0.05 * float(from_prior[1].min())
 
 
-def test_bounds_hold(emulator: Emulator, instrument: Instrument) -> None:
+def test_bounds_hold(simulator: Simulator) -> None:
     """Half of the draws have less pressure than the prior's mean, here the least there may be."""
-    pixels, _ = drawn(emulator, instrument)
+    pixels, _ = drawn(simulator)
+    emulator = simulator.emulator
     ranges = {**emulator.ranges, "surface_pressure": (1000.0, 1060.0)}
     narrow = Emulator(
         emulator.grid, emulator.basis, emulator.network, {**emulator.metadata, "ranges": ranges}
     )
     found = {}
     for name, through in (("free", emulator), ("bound", narrow)):
-        problem = Problem(pixels, through, instrument)
+        problem = Problem(pixels, Simulator(through, simulator.instrument))
         step = Step.gauss_newton(problem, problem.prior(), torch.zeros(DRAWS))
         found[name] = step.shared[:, 0]
     pressure, o2 = SHARED.index("surface_pressure"), SHARED.index("o2_scale")

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
-from sifnet.retrieval.jacobians import to_polynomial
 
 from fakes.emulator import fake_emulator
 from fakes.scenes import known_scene
@@ -17,7 +16,7 @@ from sifnet.evaluation.methods.spectral_fitting import (
     spectral_fitting,
     spectral_fitting_scene,
 )
-from sifnet.physics.forward import simulate
+from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface, sif_shape
@@ -58,17 +57,17 @@ def _scene(radiance: np.ndarray, **extra: object) -> Scene:
     )
 
 
-def _known() -> tuple[Scene, State, Instrument]:
+def _known() -> tuple[Scene, State, Simulator]:
     """A scene without noise over the atmosphere of AIR, each column with a shift of its own."""
     rng = torch.Generator().manual_seed(5)
     uniform = lambda: torch.rand(LINES, SAMPLES, generator=rng)  # noqa: E731
     shift = torch.linspace(-0.06, 0.08, SAMPLES)[None]
     state = State(
         Atmosphere(**{name: torch.tensor([value]) for name, value in AIR.items()}),
-        Surface(
+        Surface.sloped(
             reflectance_740=0.1 + 0.4 * uniform(),
-            reflectance_slope=0.001 + 0.005 * uniform(),
-            reflectance_slope_ratio=uniform(),
+            slope=0.001 + 0.005 * uniform(),
+            ratio=uniform(),
             sif_760=0.3 + 3.0 * uniform(),
         ),
         SensorState(shift, torch.zeros_like(shift)),
@@ -76,25 +75,26 @@ def _known() -> tuple[Scene, State, Instrument]:
     full = xr.Dataset({name: GEOMETRY[name] for name in Geometry.__dataclass_fields__})
     seen = Geometry(**{n: torch.as_tensor(v.values).float().expand(SAMPLES)[None]
                        for n, v in full.data_vars.items()})  # fmt: skip
-    instrument = Instrument(BANDS, np.full(BANDS.size, 0.26), fake_emulator())
+    emulator = fake_emulator()
+    simulator = Simulator(emulator, Instrument(BANDS, np.full(BANDS.size, 0.26), emulator))
     with torch.no_grad():
-        radiance = simulate(state, seen, fake_emulator(), instrument).numpy()
-    return _scene(radiance), state, instrument
+        radiance = simulator.radiance(state, seen).numpy()
+    return _scene(radiance), state, simulator
 
 
-def _light(scene: Scene, instrument: Instrument, sample: int) -> ShiftedLight:
+def _light(scene: Scene, simulator: Simulator, sample: int) -> ShiftedLight:
     pixels = read(scene, slice(0, LINES), (LINES, SAMPLES), atmosphere=xr.Dataset(AIR))
     around = [sif_shape(torch.as_tensor(BANDS + d)).numpy() for d in (-0.5, 0.0, 0.5)]
-    table = _shifted(pixels, fake_emulator(), instrument)[0, sample]
+    table = _shifted(pixels, simulator)[0, sample]
     return ShiftedLight(BANDS, around[1], around[2] - around[0], table, 0.0, 0.12)
 
 
 def test_a_spectrum_gives_back_its_state() -> None:
-    scene, state, instrument = _known()
-    light = _light(scene, instrument, sample=5)
+    scene, state, simulator = _known()
+    light = _light(scene, simulator, sample=5)
     radiance = scene.radiance.values[3, 5].astype(float)
     found = spectral_fitting(radiance, 0.07 * np.sqrt(radiance), light)
-    c0, c1, c2, sif = to_polynomial(state.surface)[3, 5].tolist()
+    c0, c1, c2, sif = state.surface.stack()[3, 5].tolist()
     assert found[0] == pytest.approx(c0, rel=0.01)
     assert found[1:3] == pytest.approx([c1, c2], abs=2e-4)
     assert found[3] == pytest.approx(sif, rel=0.01)
@@ -102,8 +102,8 @@ def test_a_spectrum_gives_back_its_state() -> None:
 
 
 def test_the_jacobian_is_that_of_the_misfit() -> None:
-    scene, _, instrument = _known()
-    light = _light(scene, instrument, sample=0)
+    scene, _, simulator = _known()
+    light = _light(scene, simulator, sample=0)
     radiance = scene.radiance.values[0, 0].astype(float)
     misfit = _Misfit(radiance, np.ones_like(radiance), light)
     at = np.array([0.3, 0.02, -0.01, 1.0, 0.04]) / UNITS
@@ -140,8 +140,8 @@ def test_only_the_pixels_asked_for_are_fitted() -> None:
 
 
 def test_a_spectrum_that_cannot_be_explained_is_nan() -> None:
-    scene, _, instrument = _known()
-    light = _light(scene, instrument, sample=0)
+    scene, _, simulator = _known()
+    light = _light(scene, simulator, sample=0)
     broken = np.full(BANDS.size, np.nan)
     assert np.isnan(spectral_fitting(broken, np.ones(BANDS.size), light)).all()
     elsewhere = np.roll(scene.radiance.values[0, 0].astype(float), 3)  # 0.6 nm off

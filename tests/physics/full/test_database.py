@@ -107,7 +107,7 @@ def test_representative_wavenumbers_stand_for_all() -> None:
 def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with pytest.raises(SifnetError, match="cannot write the database"):
+    with pytest.raises(SifnetError, match="output cannot be written"):
         database.build(blocked, states=1)
 
 

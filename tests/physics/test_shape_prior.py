@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from sifnet.physics.surface import KnownShape
+from sifnet.physics.surface import ShapePrior
 
 DOUBLE = torch.float64
 
 
-def known() -> KnownShape:
+def shape_prior() -> ShapePrior:
     covariance = torch.tensor([[4e-6, 1e-6], [1e-6, 2e-6]], dtype=DOUBLE)
     p = torch.linalg.inv(covariance)
-    return KnownShape(
+    return ShapePrior(
         gain=torch.ones(5, dtype=DOUBLE),
         by_sif=torch.tensor([-3e-3, 1e-3], dtype=DOUBLE),
         precision=torch.stack([p[0, 0], p[0, 1], p[1, 1]]),
@@ -23,17 +23,17 @@ def known() -> KnownShape:
 
 
 def test_the_prior_is_the_sum_of_squares_it_stands_for() -> None:
-    k, c0 = known(), torch.tensor(0.4, dtype=DOUBLE)
+    k, c0 = shape_prior(), torch.tensor(0.4, dtype=DOUBLE)
     for c1, c2, sif in ((0.0, 0.0, 0.0), (0.01, -0.02, 1.1), (-0.003, 0.004, 2.5)):
         surface = torch.tensor([0.4, c1, c2, sif], dtype=DOUBLE)
         away = surface - k.mean(c0)
         off = torch.tensor([c1, c2], dtype=DOUBLE) / c0 - k.by_sif * sif
         p = k.precision[[0, 1, 1, 2]].reshape(2, 2)
         expected = off @ p @ off + ((sif - 1.1) / 0.4) ** 2
-        torch.testing.assert_close(away @ k.prior(c0) @ away, expected)
+        torch.testing.assert_close(away @ k.matrix(c0) @ away, expected)
 
 
 def test_nothing_is_known_of_the_level() -> None:
-    k, c0 = known(), torch.tensor(0.4, dtype=DOUBLE)
-    assert (k.prior(c0)[0] == 0).all()
+    k, c0 = shape_prior(), torch.tensor(0.4, dtype=DOUBLE)
+    assert (k.matrix(c0)[0] == 0).all()
     assert k.mean(c0)[0] == 0
