@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
@@ -157,9 +157,9 @@ class _Bands:
         offset = self.grid - (self.centre[:, None] + shift)
         nominal = self.centre[:, None] + offset * (self.fwhm / narrowed)[:, None]
         pairs = zip(nominal, self.response, strict=True)
-        # A curve without kinks, however coarsely it was measured, is interpolated well in shift.
+        # Splines, because a polygon's kinks cannot be followed while it is shifted.
         weights = np.array(
-            [np.nan_to_num(PchipInterpolator(*band, extrapolate=False)(x)) for x, band in pairs]
+            [np.nan_to_num(CubicSpline(*band, extrapolate=False)(x)) for x, band in pairs]
         )
         return weights / weights.sum(axis=1, keepdims=True)
 

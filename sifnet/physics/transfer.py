@@ -58,8 +58,8 @@ class Radiance(NamedTuple):
 
 
 def at_sensor_radiance(
-    reflectance: Float[Tensor, "*#batch band"],
-    sif: Float[Tensor, "*#batch band"],
+    reflectance: Float[Tensor, "*#batch #band"],
+    sif: Float[Tensor, "*#batch #band"],
     t: TransferFunctions,
 ) -> Float[Tensor, "*batch band"]:
     """Radiance at the sensor, mW m-2 nm-1 sr-1, ``..., band``.
@@ -78,8 +78,8 @@ def at_sensor_radiance(
 
 
 def linearised(
-    reflectance: Float[Spectra, "*#batch band"],
-    sif: Float[Spectra, "*#batch band"],
+    reflectance: Float[Spectra, "*#batch #band"],
+    sif: Float[Spectra, "*#batch #band"],
     t: TransferFunctions,
 ) -> Radiance:
     """``at_sensor_radiance`` with its derivatives to the ground.
@@ -93,8 +93,8 @@ def linearised(
 
 
 def to_transfer(
-    reflectance: Float[Spectra, "*#batch band"],
-    sif: Float[Spectra, "*#batch band"],
+    reflectance: Float[Spectra, "*#batch #band"],
+    sif: Float[Spectra, "*#batch #band"],
     t: TransferFunctions,
 ) -> TransferFunctions:
     """Derivatives of radiance to each transfer function, ``..., band``.

@@ -50,7 +50,8 @@ def solve_strips(
     model = model.eval()
     height = shared.patch[0]
     block = (min(BLOCK, height) if refine else height, scene.shape[1])
-    for window, pixels in pixel_strips(scene, model, block, atmosphere, STRIP):
+    strip = max(1, STRIP // block[0]) * block[0]  # whole blocks, wherever a scene is cut
+    for window, pixels in pixel_strips(scene, model, block, atmosphere, strip):
         maps, flags = _solve(model, pixels, shared, window.start, refine)
         height = window.stop - window.start
         maps = {name: values.to(torch.float32) for name, values in maps.items()}

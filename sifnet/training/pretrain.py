@@ -174,11 +174,7 @@ def untrained(
     architecture: Architecture = Architecture(),
     predictor: ShapePredictor | None = None,
 ) -> Retrieval:
-    """A model for the nominal bands of a sensor over the fit window.
-
-    Raises:
-        SifnetError: the sensor is not known.
-    """
+    """A model for the nominal bands of a sensor over the fit window."""
     centres = sensor.centres()
     setup = Setup(
         sensor=sensor,

@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 
 UNKNOWNS = ("c0", "c1", "c2", "sif_760", "wavelength_shift")
 """Reflectance c0 + c1 x + c2 x^2 with x = (wavelength - CENTRE) / SCALE as in
-``sifnet.retrieval.model.information``, mW m-2 nm-1 sr-1, nm."""
+``physics.surface``, mW m-2 nm-1 sr-1, nm."""
 UNITS = np.array([0.3, 0.05, 0.05, 1.0, 0.02])  # of the unknowns, steps of like effect
 STRIP = 16  # lines that share an atmosphere and are read together
 MOST = 40  # evaluations of a spectrum, of which it usually needs 5
