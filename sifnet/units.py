@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+RADIANCE = "mW m-2 nm-1 sr-1"  # as products and pages write it
 SPEED_OF_LIGHT = 2.99792458e8  # m s-1
 PLANCK = 6.62607015e-34  # J s
 BOLTZMANN = 1.380649e-23  # J K-1
@@ -35,11 +36,6 @@ def _refractive_index(vacuum_nm: NDArray[np.float64]) -> NDArray[np.float64]:
     """Refractive index of dry air at 15 C and 1013.25 hPa (Edlen 1966, Metrologia 2, 71)."""
     sigma2 = (1e3 / vacuum_nm) ** 2  # um-2
     return 1 + 1e-8 * (8342.13 + 2406030.0 / (130.0 - sigma2) + 15997.0 / (38.9 - sigma2))
-
-
-def nm_to_wavenumber(vacuum_nm: ArrayLike) -> NDArray[np.float64]:
-    """Wavenumber, cm-1, of a vacuum wavelength, nm."""
-    return 1e7 / np.asarray(vacuum_nm, dtype=float)
 
 
 def standard_pressure(elevation_km: ArrayLike) -> NDArray[np.float64]:

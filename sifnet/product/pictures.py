@@ -5,7 +5,6 @@ Every function returns its figure and, given a path, writes it as PNG.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sifnet.files import whole
 from sifnet.product.netcdf import flag_shares, thinned, trusted
@@ -43,7 +42,7 @@ def quicklook(product: xr.Dataset, path: str | Path | None = None) -> Figure:
     """SIF, its uncertainty, reflectance and residual; pixels that are not trusted are grey.
 
     A scene with one column is a series of measurements and is drawn against time. Of a file that is
-    open (``outputs.opened``) only what the picture shows is read.
+    open (``netcdf.opened``) only what the picture shows is read.
     """
     shape = product["sif_760"].shape
     if shape[1] > 1:
@@ -68,7 +67,7 @@ def thumbnail(product: xr.Dataset, path: str | Path, most: int = THUMBNAIL) -> P
         with whole(path) as partial:
             figure.savefig(partial, dpi=100)
         return path
-    low, high = _limits(values, zero=True)
+    low, high = _span(values, zero=True)
     colours = _with_grey("viridis")
     shown = values.T if lines / samples > LONG else values
     grown = np.kron(shown, np.ones((max(1, most // 2 // max(shown.shape)),) * 2))
@@ -107,7 +106,7 @@ def _maps(product: xr.Dataset, shape: tuple[int, ...]) -> Figure:
         figure.subplots(rows, columns).flat, PANELS, strict=True
     ):
         values = np.where(good, product[name].values, np.nan)
-        _map(axes, values, title, unit, colours, limits=_limits(values, zero), lying=lying,
+        _map(axes, values, title, unit, colours, limits=_span(values, zero=zero), lying=lying,
              shape=shape)  # fmt: skip
     return figure
 
@@ -148,22 +147,25 @@ def _map(
     axes.set_ylabel("sample" if lying else "line", fontsize=8)
     axes.tick_params(labelsize=8, length=3)
     axes.set_facecolor(GREY)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    axes.spines[:].set_visible(False)
 
 
 def _with_grey(colours: str) -> Colormap:
     return colormaps[colours].with_extremes(bad=GREY)
 
 
-def _limits(values: Array, zero: bool) -> tuple[float, float]:
-    """Colour limits from the 1st to the 99th percentile; zero is inside where it has meaning."""
-    finite = values[np.isfinite(values)]
+def _span(
+    *values: Array, zero: bool = False, beyond: float = 0.01, margin: float = 0.0
+) -> tuple[float, float]:
+    """Limits of finite values but a share ``beyond`` them at each end; with zero inside."""
+    together = np.concatenate([array.ravel() for array in values])
+    finite = together[np.isfinite(together)]
     if not finite.size:
         return 0.0, 1.0
-    low, high = np.quantile(finite, (0.01, 0.99))
+    low, high = np.quantile(finite, (beyond, 1 - beyond))
     low = min(low, 0.0) if zero else low
-    return float(low), float(high if high > low else low + 1e-6)
+    room = margin * max(high - low, 1e-3)
+    return float(low - room), float((high if high > low else low + 1e-6) + room)
 
 
 def _series(product: xr.Dataset) -> Figure:
@@ -214,18 +216,18 @@ def evaluation_figure(
     estimate, truth = np.where(used, estimate, np.nan), np.where(used, truth, np.nan)
     if samples == 1:
         figure = _figure(5.0, 5.0)
-        one_to_one(figure.subplots(), truth[used], estimate[used], "truth", "sifnet")
+        _one_to_one(figure.subplots(), truth[used], estimate[used])
         return _saved(figure, path)
     figure, (a, b, c, d), lying = _four(lines / samples)
     error = estimate - truth
-    limits = _limits(np.stack([truth, estimate]), zero=True)
+    limits = _span(truth, estimate, zero=True)
     reach = float(np.nanquantile(abs(error), 0.99)) if used.any() else 1.0
     scored = f"bias {np.nanmean(error):+.3f}, RMSE {np.sqrt(np.nanmean(error**2)):.3f}"
     _map(a, truth, "truth", UNITS, "viridis", limits=limits, lying=lying)
     _map(b, estimate, "sifnet", UNITS, "viridis", limits=limits, lying=lying)
     _map(c, error, f"sifnet minus truth: {scored}", UNITS, "RdBu_r",
          limits=(-reach, reach), lying=lying)  # fmt: skip
-    one_to_one(d, truth[used], estimate[used], "truth", "sifnet")
+    _one_to_one(d, truth[used], estimate[used])
     d.set_title("sifnet against truth, pixel by pixel", fontsize=10, loc="left", color=INK)
     if d.collections:  # a density, of many points
         inside = d.inset_axes((0.58, 0.14, 0.36, 0.03))
@@ -249,49 +251,24 @@ def _four(aspect: float) -> tuple[Figure, list[Axes], bool]:
     return figure, list(figure.subplots(4, 1, height_ratios=(each, each, each, 4.5))), lying
 
 
-def scatter(
-    estimate: ArrayLike,
-    references: Mapping[str, ArrayLike],
-    *,
-    uncertainty: ArrayLike | None = None,
-    name: str = "sifnet",
-    path: str | Path | None = None,
-) -> Figure:
-    """An estimate against each of several references, one panel each, with the line of equality."""
-    figure = _figure(4.6 * len(references), 4.6)
-    panels = figure.subplots(1, len(references), squeeze=False).flat
-    for axes, (label, values) in zip(panels, references.items(), strict=True):
-        one_to_one(axes, values, estimate, label, name, uncertainty=uncertainty)
-    return _saved(figure, path)
-
-
-def one_to_one(
-    axes: Axes,
-    x: ArrayLike,
-    y: ArrayLike,
-    x_name: str,
-    y_name: str,
-    *,
-    uncertainty: ArrayLike | None = None,
-) -> None:
+def _one_to_one(axes: Axes, truth: Array, estimate: Array) -> None:
     """Points, or their density when there are many, with the line of equality and statistics."""
-    a, b = np.asarray(x, float).ravel(), np.asarray(y, float).ravel()
-    both = np.isfinite(a) & np.isfinite(b)
-    a, b = a[both], b[both]
-    sigma = None if uncertainty is None else np.asarray(uncertainty, float).ravel()[both]
-    low, high = (0.0, 1.0) if not a.size else _span(a, b)
+    both = np.isfinite(truth) & np.isfinite(estimate)
+    x, y = truth[both], estimate[both]
+    many = x.size > 2000
+    low, high = _span(x, y, beyond=0.0005 if many else 0.0, margin=0.04)
     axes.plot((low, high), (low, high), color="0.5", linewidth=0.9, zorder=3)
-    if a.size > 2000:
-        axes.hexbin(a, b, gridsize=70, bins="log", cmap="viridis", mincnt=1, linewidths=0.1,
+    if many:
+        axes.hexbin(x, y, gridsize=70, bins="log", cmap="viridis", mincnt=1, linewidths=0.1,
                     extent=(low, high, low, high), zorder=2)  # fmt: skip
     else:
-        axes.errorbar(a, b, sigma, linestyle="none", marker="o", markersize=3.5, color=ACCENT,
-                      alpha=0.75, elinewidth=0.7, markeredgewidth=0, zorder=2)  # fmt: skip
+        axes.plot(x, y, linestyle="none", marker="o", markersize=3.5, color=ACCENT, alpha=0.75,
+                  markeredgewidth=0, zorder=2)  # fmt: skip
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.set_xlabel(f"{x_name}, {UNITS}", fontsize=9)
-    axes.set_ylabel(f"{y_name}, {UNITS}", fontsize=9)
+    axes.set_xlabel(f"truth, {UNITS}", fontsize=9)
+    axes.set_ylabel(f"sifnet, {UNITS}", fontsize=9)
     paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
-    axes.text(0.04, 0.96, _statistics(a, b), transform=axes.transAxes, va="top", fontsize=9,
+    axes.text(0.04, 0.96, _statistics(x, y), transform=axes.transAxes, va="top", fontsize=9,
               color=INK, bbox=paper)  # fmt: skip
     _plain(axes)
 
@@ -309,19 +286,9 @@ def _statistics(x: Array, y: Array) -> str:
     )
 
 
-def _span(x: Array, y: Array) -> tuple[float, float]:
-    if x.size > 2000:
-        low, high = np.quantile(np.concatenate([x, y]), (0.0005, 0.9995))
-    else:
-        low, high = min(x.min(), y.min()), max(x.max(), y.max())
-    margin = 0.04 * max(high - low, 1e-3)
-    return float(low - margin), float(high + margin)
-
-
 def _plain(axes: Axes) -> None:
     axes.tick_params(labelsize=8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _figure(width: float, height: float) -> Figure:
