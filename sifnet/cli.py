@@ -96,11 +96,11 @@ def _all(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
-    level = logging.INFO if verbose else logging.WARNING
+    level, quiet = (logging.INFO, logging.WARNING) if verbose else (logging.WARNING, logging.ERROR)
     handler = RichHandler(console=err, show_path=False, show_time=False)
     logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
     for library in ("lightning.pytorch", "lightning.fabric", "rasterio"):
-        logging.getLogger(library).setLevel(logging.WARNING if verbose else logging.ERROR)
+        logging.getLogger(library).setLevel(quiet)
 
 
 @app.command()
@@ -137,8 +137,8 @@ def fit(
     options = {"devices": devices, "precision": precision, "strategy": strategy}
     settings = replace(settings, **{n: v for n, v in options.items() if v is not None})  # type: ignore[arg-type]
     paths, refused = find(scenes)
-    for error in refused.values():
-        raise error
+    if refused:
+        raise next(iter(refused.values()))
     training.fit(
         [open_scene(path, sensor=sensor) for path in paths],
         output,
@@ -285,9 +285,7 @@ def pretrain(
 def build_emulator(
     database: Annotated[Path, typer.Argument(help="Folder of full radiative transfer runs.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the emulators.")],
-    states: Annotated[
-        int, typer.Option(min=16, help="Atmospheres of the fit; about 1 s each.")
-    ] = 2000,
+    states: Annotated[int, typer.Option(min=16, help="Atmospheres, about 1 s each.")] = 2000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: Annotated[int, typer.Option(help="Of the sequence of states.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with the states that are there.")] = False,
@@ -310,26 +308,21 @@ def main() -> None:
     app()
 
 
-def _map(
-    job: Job, scenes: list[Path], workers: int = 1, scheduler: str | None = None
-) -> list[Path]:
-    """Map scenes, say what became of each, and write the index: the products.
-
-    Exit code 2 if a scene failed.
-    """
+def _map(job: Job, scenes: list[Path], workers: int = 1, address: str | None = None) -> list[Path]:
+    """Map scenes, say what became of each, and write the index; exit code 2 if one failed."""
     from sifnet.batch.index import write_index
     from sifnet.batch.run import run
 
-    outcomes = []
+    outcomes: list[Outcome] = []
     # Lines that go into a file or a pipe are not the progress bar's to show.
     with Progress(console=err, transient=True, disable=not err.is_terminal,
                   redirect_stdout=out.is_terminal) as bar:  # fmt: skip
-        for outcome in run(job, scenes, workers, scheduler=scheduler, progress=bar):
+        for outcome in run(job, scenes, workers, scheduler=address, progress=bar):
             outcomes.append(outcome)
             if outcome.error is not None:
                 _complain(outcome.error)
             else:
-                _say(outcome.note if outcome.statistics is None else f"map: {outcome.note}")
+                _say(f"map: {outcome.note}" if outcome.statistics else outcome.note)
     if len(outcomes) > 1:
         _print_outcomes(outcomes)
     _say(f"index: {write_index(job.output)}")
@@ -353,19 +346,17 @@ def _print_evaluation(table: pd.DataFrame) -> None:
 
     shown = Table(title="SIF at 760 nm against truth, mW m-2 nm-1 sr-1", title_justify="left",
                   box=SIMPLE, padding=(0, 1, 0, 0))  # fmt: skip
-    table = table.dropna(axis="columns", how="all")
+    table, whole = table.dropna(axis="columns", how="all"), ("n", "spectra_per_second")
     meanings = Table(show_header=False, box=None, style="dim", padding=(0, 1, 0, 0))
     shown.add_column("method", no_wrap=True)
     for name in table.columns:
         header = str(name).replace("_", " ").replace(" over ", " / ")
         shown.add_column("\n".join(wrap(header, 12)), justify="right", vertical="bottom")
         meanings.add_row(header, COLUMNS[str(name)])
-    whole = ("n", "spectra_per_second")
     for method, row in table.iterrows():
         cells = [f"{v:,.0f}" if name in whole else f"{v:.3f}" for name, v in row.items()]
         shown.add_row(str(method), *("" if cell == "nan" else cell for cell in cells))
-    wide = Console(width=max(out.width, 160))
-    wide.print(shown, meanings, highlight=False)
+    Console(width=max(out.width, 160)).print(shown, meanings, highlight=False)
 
 
 def _print_outcomes(outcomes: list[Outcome]) -> None:
@@ -377,10 +368,9 @@ def _print_outcomes(outcomes: list[Outcome]) -> None:
     for name in ("pixels", "trusted", "mean", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     for outcome in outcomes:
-        cells = ["", "", ""]
-        if outcome.statistics is not None:
-            forms = {"pixels": "{:,.0f}", "trusted": "{:.1%}", "sif_760_mean": "{:.3f}"}
-            cells = [form.format(outcome.statistics[name]) for name, form in forms.items()]
+        forms = {"pixels": "{:,.0f}", "trusted": "{:.1%}", "sif_760_mean": "{:.3f}"}
+        figures = outcome.statistics
+        cells = [form.format(figures[name]) if figures else "" for name, form in forms.items()]
         state = f"[bold red]{outcome.state}[/]" if outcome.error else outcome.state
         took = f"{outcome.seconds:.1f}" if outcome.seconds else ""
         table.add_row(escape(outcome.scene.name), state, *cells, took)
@@ -405,7 +395,3 @@ def _build_extra() -> Iterator[None]:
 
 def _command() -> str:
     return shlex.join(["sifnet", *sys.argv[1:]])
-
-
-if __name__ == "__main__":
-    main()

@@ -38,15 +38,13 @@ def complete(path: Path, *, cog: bool, anew: bool) -> None:
         "thumbnail": pictures.thumbnail,
         "cog": geotiff.to_cog,
     }
-    files = beside(path, cog=cog)
+    files = beside(path, cog=True)
     item = files.pop("item")
-    missing = {name: file for name, file in files.items() if anew or not file.exists()}
+    wanted = [n for n in beside(path, cog=cog) if n in makers and (anew or not files[n].exists())]
     with opened(path) as product:
-        for name, file in missing.items():
-            makers[name](product, file)
-        if missing or not item.exists():
-            listed = {"product": path, **beside(path, cog=True)}
-            listed.pop("item")
-            there = {name: file for name, file in listed.items() if file.exists()}
+        for name in wanted:
+            makers[name](product, files[name])
+        if wanted or not item.exists():
+            there = {n: file for n, file in {"product": path, **files}.items() if file.exists()}
             hrefs = {n: file.relative_to(path.parent).as_posix() for n, file in there.items()}
             stac.write_item(product, item, hrefs)

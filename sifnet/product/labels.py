@@ -122,11 +122,11 @@ def _places(scene: Scene) -> dict[str, xr.Variable]:
 
 
 def _on_map(scene: Scene) -> tuple[CRS, Affine] | None:
-    from rasterio.transform import Affine
-
     wkt, transform = (scene.dataset.attrs.get(name) for name in ("crs", "transform"))
     if wkt is None or transform is None:
         return None
+    from rasterio.transform import Affine
+
     return CRS.from_user_input(wkt), Affine(*transform)
 
 
@@ -159,12 +159,12 @@ def grid(
     return coordinates
 
 
-def place(product: xr.Dataset, mapping: str = "spatial_ref") -> tuple[CRS, Affine] | None:
-    """Projection and transform of a product, or of a layer of it, that lies on a map."""
+def place(product: xr.Dataset) -> tuple[CRS, Affine] | None:
+    """Projection and transform of a product that lies on a map."""
+    if "spatial_ref" not in product.coords:
+        return None
     from rasterio.transform import Affine
 
-    if mapping not in product.coords:
-        return None
-    reference = product[mapping].attrs
+    reference = product["spatial_ref"].attrs
     transform = [float(value) for value in reference["GeoTransform"].split()]
     return CRS.from_wkt(reference["crs_wkt"]), Affine.from_gdal(*transform)

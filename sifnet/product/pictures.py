@@ -93,18 +93,9 @@ def _percent(share: float) -> str:
 
 
 def _maps(product: xr.Dataset, shape: tuple[int, ...]) -> Figure:
-    aspect = shape[0] / shape[1]
-    lying = aspect > LONG
-    shown = 1 / aspect if lying else aspect  # height over width of a map in the picture
-    stacked = shown < 1 / LONG
-    rows, columns = (4, 1) if stacked else (2, 2)
-    width = 9.0
-    height = rows * (width / columns - 1.2) * max(shown, 0.12) + 0.35 * rows + 1.0
-    figure = _figure(width, min(height, 14.0))
+    figure, panels, lying = _four(shape)
     good = trusted(product)
-    for axes, (name, title, unit, colours, zero) in zip(
-        figure.subplots(rows, columns).flat, PANELS, strict=True
-    ):
+    for axes, (name, title, unit, colours, zero) in zip(panels, PANELS, strict=True):
         values = np.where(good, product[name].values, np.nan)
         _map(axes, values, title, unit, colours, limits=_span(values, zero=zero), lying=lying,
              shape=shape)  # fmt: skip
@@ -138,16 +129,20 @@ def _map(
         extent=extent,
         interpolation="nearest",
     )
-    bar = axes.figure.colorbar(image, ax=axes, pad=0.015, extend="both", aspect=24)
-    bar.set_label(unit, fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    _colour_bar(axes, image, unit, ax=axes, pad=0.015, extend="both", aspect=24)
     axes.set_title(title, fontsize=10, loc="left", color=INK)
     axes.set_xlabel("line" if lying else "sample", fontsize=8)
     axes.set_ylabel("sample" if lying else "line", fontsize=8)
     axes.tick_params(labelsize=8, length=3)
     axes.set_facecolor(GREY)
     axes.spines[:].set_visible(False)
+
+
+def _colour_bar(axes: Axes, image: Any, label: str, **where: Any) -> None:
+    bar = axes.figure.colorbar(image, **where)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)  # type: ignore[operator]
 
 
 def _with_grey(colours: str) -> Colormap:
@@ -171,28 +166,30 @@ def _span(
 def _series(product: xr.Dataset) -> Figure:
     """Measurements against time: SIF with its uncertainty, reflectance, residual."""
     figure = _figure(9.0, 7.0)
-    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1, 1))
+    panels = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1, 1))
+    top, _, bottom = panels
     when = product["time"].values if "time" in product.coords else np.arange(product.sizes["line"])
     column = product.isel(sample=0)
     good = trusted(product)[:, 0]
-    sigma = column["sif_760_uncertainty"].values
-    top.axhline(0, color="0.8", linewidth=0.8)
-    style: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 3.5}
-    for chosen, colour, label in ((good, ACCENT, "trusted, ± 1 σ"), (~good, "0.7", "flagged")):
-        if chosen.any():
-            top.errorbar(when[chosen], column["sif_760"].values[chosen], sigma[chosen],
-                         color=colour, elinewidth=0.8, label=label, **style)  # fmt: skip
-        middle.plot(when[chosen], column["reflectance_740"].values[chosen], color=colour, **style)
-        bottom.plot(when[chosen], column["residual_rms"].values[chosen], color=colour, **style)
-    top.set_ylabel(f"SIF at 760 nm\n{UNITS}", fontsize=9)
-    middle.set_ylabel("reflectance\nat 740 nm", fontsize=9)
-    bottom.set_ylabel(f"residual (rms)\n{UNITS}", fontsize=9)
-    residual = column["residual_rms"].values
-    bottom.set_ylim(0, 1.15 * np.nanmax(residual) if np.isfinite(residual).any() else 1)
-    if top.get_legend_handles_labels()[0]:
-        top.legend(frameon=False, fontsize=8)
-    for axes in (top, middle, bottom):
+    labels = {
+        "sif_760": f"SIF at 760 nm\n{UNITS}",
+        "reflectance_740": "reflectance\nat 740 nm",
+        "residual_rms": f"residual (rms)\n{UNITS}",
+    }
+    for axes, (name, label) in zip(panels, labels.items(), strict=True):
+        values, sigma = column[name].values, column["sif_760_uncertainty"].values
+        for chosen, colour, text in (
+            (good, ACCENT, "trusted, ± 1 σ"),
+            (~good, "0.7", "flagged"),
+        ):
+            axes.errorbar(when[chosen], values[chosen], sigma[chosen] if axes is top else None,
+                          color=colour, elinewidth=0.8, label=text if chosen.any() else None,
+                          linestyle="none", marker="o", markersize=3.5)  # fmt: skip
+        axes.set_ylabel(label, fontsize=9)
         _plain(axes)
+    top.axhline(0, color="0.8", linewidth=0.8)
+    top.legend(frameon=False, fontsize=8)
+    bottom.set_ylim(bottom=0)
     if np.issubdtype(when.dtype, np.datetime64):
         locator = AutoDateLocator()
         bottom.xaxis.set_major_locator(locator)
@@ -212,13 +209,12 @@ def evaluation_figure(
         estimate, truth: (line, sample) SIF.
         used: (line, sample), the pixels that count; others are grey.
     """
-    lines, samples = truth.shape
     estimate, truth = np.where(used, estimate, np.nan), np.where(used, truth, np.nan)
-    if samples == 1:
+    if truth.shape[1] == 1:
         figure = _figure(5.0, 5.0)
         _one_to_one(figure.subplots(), truth[used], estimate[used])
         return _saved(figure, path)
-    figure, (a, b, c, d), lying = _four(lines / samples)
+    figure, (a, b, c, d), lying = _four(truth.shape, square=True)
     error = estimate - truth
     limits = _span(truth, estimate, zero=True)
     reach = float(np.nanquantile(abs(error), 0.99)) if used.any() else 1.0
@@ -231,24 +227,26 @@ def evaluation_figure(
     d.set_title("sifnet against truth, pixel by pixel", fontsize=10, loc="left", color=INK)
     if d.collections:  # a density, of many points
         inside = d.inset_axes((0.58, 0.14, 0.36, 0.03))
-        bar = figure.colorbar(d.collections[0], cax=inside, orientation="horizontal")
-        bar.set_label("pixels", fontsize=8)
-        bar.ax.tick_params(labelsize=8)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        _colour_bar(d, d.collections[0], "pixels", cax=inside, orientation="horizontal")
     figure.suptitle("SIF at 760 nm against truth", fontsize=11, fontweight="bold", color=INK)
     return _saved(figure, path)
 
 
-def _four(aspect: float) -> tuple[Figure, list[Axes], bool]:
-    """Axes of three maps and a square: two by two, or below each other where the scene is long."""
+def _four(shape: tuple[int, ...], square: bool = False) -> tuple[Figure, list[Axes], bool]:
+    """Axes of four maps, the last a ``square`` instead, and whether maps lie on their side.
+
+    Two by two, or below each other where the scene is long.
+    """
+    aspect = shape[0] / shape[1]
     lying = aspect > LONG
-    shown = 1 / aspect if lying else aspect
+    shown = 1 / aspect if lying else aspect  # height over width of a map in the picture
     if shown >= 1 / LONG:
-        figure = _figure(9.6, 8.6)
+        figure = _figure(9.3, 8.4 if square else 6.6 * shown + 1.7)
         return figure, list(figure.subplots(2, 2).flat), lying
-    each = 8.0 * max(shown, 0.08) + 0.5
-    figure = _figure(9.6, 3 * each + 5.0)
-    return figure, list(figure.subplots(4, 1, height_ratios=(each, each, each, 4.5))), lying
+    each = min(7.8 * max(shown, 0.12) + 0.35, 3.25)
+    heights = (each, each, each, 4.5 if square else each)
+    figure = _figure(9.3, sum(heights) + 1.0)
+    return figure, list(figure.subplots(4, 1, height_ratios=heights)), lying
 
 
 def _one_to_one(axes: Axes, truth: Array, estimate: Array) -> None:

@@ -21,12 +21,6 @@ from sifnet.product.page import Number, scenes, table, write_page
 from sifnet.product.pictures import MOST
 
 _STATISTICS = ("variable", "unit", *map(Number, ("mean", "sd", "5 %", "median", "95 %")))
-_PROVENANCE = (
-    "sensor", "acquisition_time", "solar_zenith_angle", "view_zenith_angle", "sensor_height",
-    "ground_elevation", "reader_notes", "source_files", "source_sha256", "model_file",
-    "model_sha256", "sifnet_version", "command", "seed", "atmosphere_source", "atmosphere_prior",
-    "configuration", "history",
-)  # fmt: skip
 
 
 def write_report(products: Sequence[Path], path: str | Path, *, log: Path | None = None) -> Path:
@@ -76,12 +70,8 @@ def _statistics(product: xr.Dataset) -> str:
 
 
 def _provenance(product: xr.Dataset) -> str:
-    stated = {name: str(product.attrs.get(name, "")) for name in _PROVENANCE}
-    return table(
-        (name.replace("_", " "), f"<pre>{escape(value)}</pre>")
-        for name, value in stated.items()
-        if value
-    )
+    stated = {name.replace("_", " "): str(value) for name, value in product.attrs.items()}
+    return table((name, f"<pre>{escape(text)}</pre>") for name, text in stated.items() if text)
 
 
 def _losses(losses: pd.DataFrame) -> str:

@@ -121,5 +121,5 @@ def read_atmosphere(path: Path | None, labels: Path | None = None) -> xr.Dataset
     told: xr.Dataset = read_labels(labels)
     if atmosphere is None:
         return told
-    new = {name: told[name] for name in told.data_vars if name not in atmosphere}
-    return atmosphere.assign(new).assign_attrs({**told.attrs, **atmosphere.attrs})
+    merged = xr.merge([atmosphere, told], compat="override")
+    return merged.assign_attrs({**told.attrs, **atmosphere.attrs})

@@ -20,11 +20,11 @@ from sifnet.files import whole
 from sifnet.product.labels import place
 from sifnet.product.netcdf import flag_shares, summary, thinned
 
-EXTENSIONS = {
-    "proj": "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-    "view": "https://stac-extensions.github.io/view/v1.0.0/schema.json",
-    "processing": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
-}
+EXTENSIONS = (
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/view/v1.0.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+)
 ASSETS: dict[str, tuple[str, str, str]] = {  # what: media type, role, title
     "product": ("application/x-netcdf", "data", "maps of fluorescence, NetCDF-4, CF-1.11"),
     "cog": ("image/tiff; application=geotiff; profile=cloud-optimized", "data", "maps, GeoTIFF"),
@@ -43,7 +43,6 @@ def item(product: xr.Dataset, files: Mapping[str, str]) -> dict[str, Any]:
     Its own properties, ``sifnet:...``, are statistics over the trusted pixels.
     """
     attributes = product.attrs
-    numbers = {name: _number(value) for name, value in summary(product).items()}
     flags = flag_shares(thinned(product[["quality_flag"]], 1000))
     properties = {
         "title": attributes["title"],
@@ -56,19 +55,23 @@ def item(product: xr.Dataset, files: Mapping[str, str]) -> dict[str, Any]:
         "processing:software": {"sifnet": str(attributes["sifnet_version"])},
         "processing:lineage": str(attributes["source"]),
         **_projection(product),
-        **{f"sifnet:{name}": value for name, value in numbers.items()},
+        **{f"sifnet:{name}": _number(value) for name, value in summary(product).items()},
         "sifnet:flags": {name: _number(share) for name, share in flags.items()},
         "sifnet:command": str(attributes["command"]),
     }
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": list(EXTENSIONS.values()),
+        "stac_extensions": list(EXTENSIONS),
         "id": str(attributes["scene"]),
         **_extent(footprint(product)),
         "properties": {n: v for n, v in properties.items() if v is not None or n == "datetime"},
         "links": [],
-        "assets": {what: _asset(what, path) for what, path in files.items()},
+        "assets": {
+            what: {"href": f"./{path}", "type": media, "roles": [role], "title": title}
+            for what, path in files.items()
+            for media, role, title in [ASSETS[what]]
+        },
     }
 
 
@@ -136,11 +139,6 @@ def _projection(product: xr.Dataset) -> dict[str, Any]:
         "proj:wkt2": projection.to_wkt(),
         "proj:transform": list(affine)[:6],
     }
-
-
-def _asset(what: str, path: str) -> dict[str, Any]:
-    media, role, title = ASSETS[what]
-    return {"href": f"./{path}", "type": media, "roles": [role], "title": title}
 
 
 def _utc(time: str) -> str:

@@ -19,7 +19,7 @@ import xarray as xr
 from conftest import PROJECT
 from fakes.emulator import fake_emulator
 from fakes.fitted import quick_fit, write_named
-from fakes.products import fake_maps
+from fakes.products import fake_maps, fake_scene
 from sifnet import files, scenes
 from sifnet.batch import done as finished
 from sifnet.batch import run as batch
@@ -90,10 +90,10 @@ def test_a_bad_scene_is_named_and_the_others_are_mapped(
     data.write_bytes(whole[:1000])
     opens = scenes.open_scene
 
-    def surprising(path: Path, **options: object) -> object:
+    def surprising(path: Path, *sensor: str, **options: object) -> object:
         if path == strange:
             raise ZeroDivisionError("of nothing")
-        return opens(path, **options)
+        return opens(path, *sensor, **options)
 
     monkeypatch.setattr(scenes, "open_scene", surprising)
     job = Job(tmp_path / "out", model)
