@@ -136,6 +136,7 @@ def fit(
     settings = (read_config(config) if config else Config()).training
     options = {"devices": devices, "precision": precision, "strategy": strategy}
     settings = replace(settings, **{n: v for n, v in options.items() if v is not None})  # type: ignore[arg-type]
+    air = read_atmosphere(atmosphere)
     paths, refused = find(scenes)
     if refused:
         raise next(iter(refused.values()))
@@ -144,7 +145,7 @@ def fit(
         output,
         config=settings,
         start_model=model,
-        atmosphere=read_atmosphere(atmosphere),
+        atmosphere=air,
         progress=err.is_terminal,
     )
     if is_first_process():
