@@ -18,19 +18,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from sifnet.errors import SifnetError
-    from sifnet.evaluation.evaluate import evaluate
-    from sifnet.physics.emulator import Emulator
-    from sifnet.physics.instrument import Instrument
-    from sifnet.product.pictures import quicklook
-    from sifnet.product.retrieve import retrieve
-    from sifnet.retrieval.model import Retrieval, load
-    from sifnet.scenes import open_scene
-    from sifnet.scenes.scene import Scene
-    from sifnet.scenes.sensor import Sensor
-    from sifnet.simulation.simulate import simulate
-    from sifnet.training.config import Config, read_config
-    from sifnet.training.fit import fit
+    from sifnet.errors import SifnetError as SifnetError
+    from sifnet.evaluation.evaluate import evaluate as evaluate
+    from sifnet.physics.emulator import Emulator as Emulator
+    from sifnet.physics.instrument import Instrument as Instrument
+    from sifnet.product.pictures import quicklook as quicklook
+    from sifnet.product.retrieve import retrieve as retrieve
+    from sifnet.retrieval.model import Retrieval as Retrieval
+    from sifnet.retrieval.model import load as load
+    from sifnet.scenes import open_scene as open_scene
+    from sifnet.scenes.scene import Scene as Scene
+    from sifnet.scenes.sensor import Sensor as Sensor
+    from sifnet.simulation.simulate import simulate as simulate
+    from sifnet.training.config import Config as Config
+    from sifnet.training.config import read_config as read_config
+    from sifnet.training.fit import fit as fit
 
 _HOME = {
     "Config": "training.config",
@@ -50,23 +52,7 @@ _HOME = {
     "simulate": "simulation.simulate",
 }
 
-__all__ = [
-    "Config",
-    "Emulator",
-    "Instrument",
-    "Retrieval",
-    "Scene",
-    "Sensor",
-    "SifnetError",
-    "evaluate",
-    "fit",
-    "load",
-    "open_scene",
-    "quicklook",
-    "read_config",
-    "retrieve",
-    "simulate",
-]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -29,7 +29,7 @@ from sifnet.errors import SifnetError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sifnet.batch.run import Outcome
+    from sifnet.batch.run import Job, Outcome
 
 out, err = Console(), Console(stderr=True)
 
@@ -96,11 +96,11 @@ def _all(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
-    level = logging.INFO if verbose else logging.WARNING
+    level, quiet = (logging.INFO, logging.WARNING) if verbose else (logging.WARNING, logging.ERROR)
     handler = RichHandler(console=err, show_path=False, show_time=False)
     logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
     for library in ("lightning.pytorch", "lightning.fabric", "rasterio"):
-        logging.getLogger(library).setLevel(logging.WARNING if verbose else logging.ERROR)
+        logging.getLogger(library).setLevel(quiet)
 
 
 @app.command()
@@ -119,51 +119,40 @@ def fit(
 ) -> None:
     """Adapt a model to scenes of one sensor, by their own radiance, and map them.
 
-    Writes `model.ckpt`, and for every scene `<scene>_sif.nc` and `<scene>_sif.png`, and
-    `report.html`. An interrupted fit goes on from its last epoch when called again.
+    Writes `model.ckpt`, `report.html`, and for every scene what `sifnet retrieve` writes. An
+    interrupted fit goes on from its last epoch when called again.
 
     Example: `sifnet fit 20200625-OEN-1132-0600-L1-S-FLUO_radiance.hdr -o out`
     """
-    from sifnet.product.provenance import Provenance
+    from sifnet.batch.find import find
+    from sifnet.batch.run import Job
     from sifnet.product.report import write_report
-    from sifnet.product.retrieve import map_scene, read_atmosphere, source_of
+    from sifnet.product.retrieve import read_atmosphere
     from sifnet.scenes import open_scene
     from sifnet.training import fit as training
     from sifnet.training.config import Config, read_config
     from sifnet.training.trainer import is_first_process
 
-    settings = read_config(config) if config else Config()
-    given: dict[str, Any] = {"devices": devices, "precision": precision, "strategy": strategy}
-    how = replace(settings.training, **{n: v for n, v in given.items() if v is not None})
-    settings = settings.model_copy(update={"training": how})
+    settings = (read_config(config) if config else Config()).training
+    options = {"devices": devices, "precision": precision, "strategy": strategy}
+    settings = replace(settings, **{n: v for n, v in options.items() if v is not None})  # type: ignore[arg-type]
     air = read_atmosphere(atmosphere)
-    opened = [open_scene(path, sensor=sensor) for path in scenes]
-    fitted = training.fit(
-        opened,
+    paths, refused = find(scenes)
+    if refused:
+        raise next(iter(refused.values()))
+    training.fit(
+        [open_scene(path, sensor=sensor) for path in paths],
         output,
-        config=settings.training,
+        config=settings,
         start_model=model,
         atmosphere=air,
         progress=err.is_terminal,
     )
-    if not is_first_process():
-        return
-    provenance = Provenance(
-        command=_command(),
-        model_file=output / "model.ckpt",
-        configuration=settings.plain(),
-        seed=settings.training.seed,
-        atmosphere_source=source_of(atmosphere),
-    )
-    made = []
-    for scene in opened:
-        product, picture = map_scene(
-            scene, fitted, output, air, provenance, progress=err.is_terminal
-        )
-        made.append((product, picture))
-        _say(f"map: {picture.with_suffix('.nc')}\npicture: {picture}")
-    report = write_report(made, output / "report.html", log=output / "log" / "metrics.csv")
-    _say(f"report: {report}")
+    if is_first_process():
+        job = Job(output, output / "model.ckpt", sensor, atmosphere, _command())
+        products = _map(job, paths)
+        report = write_report(products, output / "report.html", log=output / "log" / "metrics.csv")
+        _say(f"report: {report}")
 
 
 @app.command()
@@ -200,26 +189,11 @@ def retrieve(
 
     Example: `sifnet retrieve downloads -m out/model.ckpt -o maps --workers 2`
     """
-    from sifnet.batch.index import write_index
-    from sifnet.batch.run import Job, run
+    from sifnet.batch.run import Job
 
     job = Job(output, model, sensor, atmosphere, _command(), overwrite=overwrite, cog=cog,
               labels=labels, aggregate=aggregate)  # fmt: skip
-    outcomes = []
-    # Lines that go into a file or a pipe are not the progress bar's to show.
-    with Progress(console=err, transient=True, disable=not err.is_terminal,
-                  redirect_stdout=out.is_terminal) as bar:  # fmt: skip
-        for outcome in run(job, scenes, workers, scheduler=scheduler, progress=bar):
-            outcomes.append(outcome)
-            if outcome.error is not None:
-                _complain(outcome.error)
-            else:
-                _say(outcome.note if outcome.statistics is None else f"map: {outcome.note}")
-    if len(outcomes) > 1:
-        _print_outcomes(outcomes)
-    _say(f"index: {write_index(output)}")
-    if any(outcome.error is not None for outcome in outcomes):
-        raise typer.Exit(2)
+    _map(job, scenes, workers, scheduler)
 
 
 @app.command()
@@ -312,9 +286,7 @@ def pretrain(
 def build_emulator(
     database: Annotated[Path, typer.Argument(help="Folder of full radiative transfer runs.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the emulators.")],
-    states: Annotated[
-        int, typer.Option(min=16, help="Atmospheres of the fit; about 1 s each.")
-    ] = 2000,
+    states: Annotated[int, typer.Option(min=16, help="Atmospheres, about 1 s each.")] = 2000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: Annotated[int, typer.Option(help="Of the sequence of states.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with the states that are there.")] = False,
@@ -325,40 +297,39 @@ def build_emulator(
 
     Example: `sifnet build-emulator database -o data --states 2000 --workers 8 --resume`
     """
-    from sifnet.files import whole, writable
-    from sifnet.physics.emulator import SHIPPED
-    from sifnet.physics.full import database as runs
-    from sifnet.physics.full.emulator_fit import FitSettings, fit_emulator
-    from sifnet.physics.full.samples import Samples
-
-    if not resume and any(database.glob("*.npz")):
-        raise SifnetError(
-            "the database is there already",
-            found=f"{sum(1 for _ in database.glob('*.npz'))} files",
-            expected="an empty folder",
-            remedy="Go on with --resume, or choose another folder.",
-            file=database,
-        )
-    writable(output)
     with _build_extra():
-        runs.build(database, states, workers, seed)
-    for space, name in SHIPPED.items():
-        seen, unseen = (Samples.read(database, space=space, full=f) for f in (False, True))
-        with Progress(console=err, transient=True) as bar:
-            task = bar.add_task(name)
+        from sifnet.physics.full import build
 
-            def show(epoch: int, epochs: int, _: float) -> None:
-                bar.update(task, completed=epoch, total=epochs)  # noqa: B023 - called in this turn
-
-            emulator, report = fit_emulator(seen, unseen, FitSettings(seed=seed), show)
-        with whole(output / name) as partial:
-            emulator.save(partial)
-        _say(f"{output / name}: error {report}")
+        for text in build.build_emulator(database, output, states, workers, seed, resume=resume):
+            _say(text)
 
 
 def main() -> None:
     """Entry point of the ``sifnet`` command."""
     app()
+
+
+def _map(job: Job, scenes: list[Path], workers: int = 1, address: str | None = None) -> list[Path]:
+    """Map scenes, say what became of each, and write the index; exit code 2 if one failed."""
+    from sifnet.batch.index import write_index
+    from sifnet.batch.run import run
+
+    outcomes: list[Outcome] = []
+    # Lines that go into a file or a pipe are not the progress bar's to show.
+    with Progress(console=err, transient=True, disable=not err.is_terminal,
+                  redirect_stdout=out.is_terminal) as bar:  # fmt: skip
+        for outcome in run(job, scenes, workers, scheduler=address, progress=bar):
+            outcomes.append(outcome)
+            if outcome.error is not None:
+                _complain(outcome.error)
+            else:
+                _say(f"map: {outcome.note}" if outcome.statistics else outcome.note)
+    if len(outcomes) > 1:
+        _print_outcomes(outcomes)
+    _say(f"index: {write_index(job.output)}")
+    if any(outcome.error is not None for outcome in outcomes):
+        raise typer.Exit(2)
+    return [outcome.product for outcome in outcomes if outcome.product is not None]
 
 
 def _complain(error: SifnetError) -> None:
@@ -376,19 +347,17 @@ def _print_evaluation(table: pd.DataFrame) -> None:
 
     shown = Table(title="SIF at 760 nm against truth, mW m-2 nm-1 sr-1", title_justify="left",
                   box=SIMPLE, padding=(0, 1, 0, 0))  # fmt: skip
-    known = table.dropna(axis="columns", how="all")
+    table, whole = table.dropna(axis="columns", how="all"), ("n", "spectra_per_second")
     meanings = Table(show_header=False, box=None, style="dim", padding=(0, 1, 0, 0))
     shown.add_column("method", no_wrap=True)
-    for name in known.columns:
+    for name in table.columns:
         header = str(name).replace("_", " ").replace(" over ", " / ")
         shown.add_column("\n".join(wrap(header, 12)), justify="right", vertical="bottom")
         meanings.add_row(header, COLUMNS[str(name)])
-    whole = ("n", "spectra_per_second")
-    for method, row in known.iterrows():
+    for method, row in table.iterrows():
         cells = [f"{v:,.0f}" if name in whole else f"{v:.3f}" for name, v in row.items()]
         shown.add_row(str(method), *("" if cell == "nan" else cell for cell in cells))
-    wide = Console(width=max(out.width, 160))
-    wide.print(shown, meanings, highlight=False)
+    Console(width=max(out.width, 160)).print(shown, meanings, highlight=False)
 
 
 def _print_outcomes(outcomes: list[Outcome]) -> None:
@@ -400,10 +369,9 @@ def _print_outcomes(outcomes: list[Outcome]) -> None:
     for name in ("pixels", "trusted", "mean", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     for outcome in outcomes:
-        cells = ["", "", ""]
-        if (found := outcome.statistics) is not None:
-            cells = [f"{found['pixels']:,.0f}", f"{found['trusted']:.1%}",
-                     f"{found['sif_760_mean']:.3f}"]  # fmt: skip
+        forms = {"pixels": "{:,.0f}", "trusted": "{:.1%}", "sif_760_mean": "{:.3f}"}
+        figures = outcome.statistics
+        cells = [form.format(figures[name]) if figures else "" for name, form in forms.items()]
         state = f"[bold red]{outcome.state}[/]" if outcome.error else outcome.state
         took = f"{outcome.seconds:.1f}" if outcome.seconds else ""
         table.add_row(escape(outcome.scene.name), state, *cells, took)
@@ -428,7 +396,3 @@ def _build_extra() -> Iterator[None]:
 
 def _command() -> str:
     return shlex.join(["sifnet", *sys.argv[1:]])
-
-
-if __name__ == "__main__":
-    main()

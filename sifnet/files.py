@@ -51,12 +51,11 @@ def whole(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         partial.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    except RuntimeError as error:  # HDF5 that cannot flush when it closes
-        if "write failed" not in str(error) and "flush" not in str(error):
-            raise
-        raise _unwritable(path, error) from error
+    except (OSError, RuntimeError) as error:
+        # HDF5 that cannot flush when it closes raises no OSError.
+        if isinstance(error, OSError) or re.search("write failed|flush", str(error)):
+            raise _unwritable(path, error) from error
+        raise
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -78,10 +77,8 @@ def sweep(folder: Path) -> None:
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return True
 
 

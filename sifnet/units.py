@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+RADIANCE = "mW m-2 nm-1 sr-1"  # as products and pages write it
 SPEED_OF_LIGHT = 2.99792458e8  # m s-1
 PLANCK = 6.62607015e-34  # J s
 BOLTZMANN = 1.380649e-23  # J K-1

@@ -15,8 +15,10 @@ from typer.testing import CliRunner, Result
 from conftest import PROJECT
 from fakes.emulator import fake_emulator
 from fakes.fitted import QUICK, quick_fit, write_known
+from fakes.products import write
 from sifnet import __version__, cli
 from sifnet.errors import SifnetError
+from sifnet.files import sha256
 from sifnet.physics.emulator import Emulator
 from sifnet.product import netcdf as outputs
 from sifnet.simulation import simulate as simulation
@@ -67,16 +69,22 @@ def _run(*arguments: object) -> Result:
 
 def test_fit_leaves_model_map_picture_and_report(fitted: Path) -> None:
     left = {path.name for path in fitted.iterdir() if path.is_file()}
-    assert left == {
-        "model.ckpt",
-        PRODUCT,
-        PRODUCT.replace(".nc", ".png"),
-        "report.html",
-    }
+    beside = {PRODUCT.replace(".nc", suffix) for suffix in (".png", ".json")}
+    assert left == {"model.ckpt", PRODUCT, *beside, "index.html", "report.html"}
     product = outputs.read(fitted / PRODUCT)
-    assert product.attrs["model_sha256"] == outputs.sha256(fitted / "model.ckpt")
+    assert product.attrs["model_sha256"] == sha256(fitted / "model.ckpt")
     assert '"epochs": 1' in product.attrs["configuration"]
     assert "data:image/png;base64" in (fitted / "report.html").read_text()
+
+
+def test_what_a_fit_mapped_is_there_already(scene: Path, fitted: Path) -> None:
+    """A fit and a retrieval with its model write the same product."""
+    before = (fitted / PRODUCT).read_bytes()
+    result = _run("retrieve", scene, "-m", fitted / "model.ckpt", "-o", fitted)
+    assert f"{PRODUCT} is there already" in result.output
+    assert (fitted / PRODUCT).read_bytes() == before
+    again = _run("retrieve", scene, "-m", fitted / "model.ckpt", "-o", fitted, "--overwrite")
+    assert "made again" not in again.output
 
 
 def test_retrieve_maps_the_same_and_skips_what_is_there(
@@ -88,11 +96,10 @@ def test_retrieve_maps_the_same_and_skips_what_is_there(
     stem = PRODUCT.removesuffix(".nc")
     sides = {f"{stem}{suffix}" for suffix in (".nc", ".png", ".tif", ".json")}
     assert {p.name for p in tmp_path.iterdir()} == {*sides, "thumbnails", "index.html"}
-    made, before = (
-        outputs.read(tmp_path / PRODUCT),
-        outputs.read(fitted / PRODUCT),
-    )
+    made, before = (outputs.read(folder / PRODUCT) for folder in (tmp_path, fitted))
     np.testing.assert_allclose(made["sif_760"], before["sif_760"], atol=1e-4)
+    assert made.attrs["configuration"] == before.attrs["configuration"]
+    assert made.attrs["settings"] == before.attrs["settings"]
     written = (tmp_path / PRODUCT).stat().st_mtime_ns
     assert "there already" in _run(*arguments).output
     assert (tmp_path / PRODUCT).stat().st_mtime_ns == written
@@ -135,7 +142,7 @@ def test_two_workers_map_two_scenes(scene: Path, fitted: Path, tmp_path: Path) -
 def test_evaluate_prints_and_saves(scene: Path, fitted: Path) -> None:
     product = outputs.read(fitted / PRODUCT)
     product["quality_flag"][:] = 0  # a model of two steps fits poorly; here only figures count
-    path = outputs.write(product, scene.parent / "good_sif.nc")
+    path = write(product, scene.parent / "good_sif.nc")
     result = _run("evaluate", path, "--truth", scene.parent / "truth.nc")
     assert result.exit_code == 0, result.output
     assert "rmse" in result.output
@@ -250,10 +257,10 @@ def test_a_mistake_of_ours_is_not_hidden(
 def test_ctrl_c_on_the_real_process(tmp_path: Path) -> None:
     """The shell sees 130 and a sentence, not a traceback."""
     waiting = (
-        "import time, sifnet.cli as cli, sifnet.readers as readers\n"
+        "import time, sifnet.cli as cli, sifnet.scenes as scenes\n"
         "def wait(*_, **__):\n"
         "    print('ready', flush=True); time.sleep(60)\n"
-        "readers.open_scene = wait\n"
+        "scenes.open_scene = wait\n"
         "cli.app(['inspect', 'x'])\n"
     )
     process = subprocess.Popen(

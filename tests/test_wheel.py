@@ -53,7 +53,7 @@ def test_installed_elsewhere_it_finds_what_it_shipped(wheel: Path, tmp_path: Pat
         "import sifnet, sys, zipfile\n"
         "from pathlib import Path\n"
         "from sifnet.physics.state import RANGES, Atmosphere, Geometry\n"
-        "from sifnet.tables import data_file\n"
+        "from sifnet.files import data_file\n"
         f"target = Path({str(target)!r})\n"
         "assert Path(sifnet.__file__).is_relative_to(target), sifnet.__file__\n"
         f"for name in {_shipped()!r}:\n"

@@ -30,8 +30,8 @@ def spread(
     *,
     workers: int,
     scheduler: str | None = None,
-) -> Iterator[tuple[Path, Result | BaseException]]:
-    """``function`` of every path, as they finish; what a worker died of comes as its exception.
+) -> Iterator[tuple[Path, Result | SifnetError]]:
+    """``function`` of every path, as they finish; where its worker died, an error that says so.
 
     Whatever waited on a worker that dies is blamed with the one that killed it. So the blamed are
     tried again at the end, one after the other.
@@ -39,24 +39,33 @@ def spread(
     Raises:
         SifnetError: the scheduler cannot be reached.
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import Future, KilledWorker, as_completed
+
+    def result(future: Future, path: Path) -> Result | SifnetError:
+        problem = future.exception()
+        if problem is None:
+            return future.result()  # type: ignore[no-any-return]
+        return SifnetError(
+            "the worker did not survive this scene",
+            found=f"{type(problem).__name__}: {problem}",
+            expected=f"at most {MEMORY} of memory a worker",
+            remedy="Map the scene alone with one worker, and see what it says.",
+            file=path,
+        )
 
     with _client(min(workers, len(paths)), scheduler) as client:
         futures = {client.submit(function, path, pure=False): path for path in paths}
         blamed = []
         try:
             for future in as_completed(futures):
-                failure = future.exception()
-                if isinstance(failure, KilledWorker):
+                if isinstance(future.exception(), KilledWorker):
                     blamed.append(futures[future])
                 else:
-                    yield futures[future], future.result() if failure is None else failure
+                    yield futures[future], result(future, futures[future])
         finally:
             client.cancel(list(futures))
         for path in blamed:
-            alone = client.submit(function, path, pure=False)
-            failure = alone.exception()
-            yield path, alone.result() if failure is None else failure
+            yield path, result(client.submit(function, path, pure=False), path)
 
 
 @contextmanager
@@ -112,14 +121,3 @@ def _left_to_us() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, usual)
-
-
-def on_worker() -> bool:
-    """Whether this runs as a task of a Dask worker."""
-    from distributed import get_worker
-
-    try:
-        get_worker()
-    except ValueError:
-        return False
-    return True

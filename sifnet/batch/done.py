@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sifnet import __version__
-from sifnet.files import whole
-from sifnet.product.provenance import record
+from sifnet.files import sha256, size_and_time, whole
+from sifnet.product.provenance import same_sources
 
 FAILURES = "failures.json"
 
 
-def of_path(folder: Path) -> dict[str, Path]:
-    """The products of a folder by what the user named to make them."""
-    products = sorted(folder.glob("*_sif.nc"))
-    return {str(record(product).get("scene_path", "")): product for product in products}
+def outdated(
+    attrs: Mapping[str, Any], model: Path | None, settings: str, files: Sequence[Path]
+) -> str | None:
+    """Why a product must be made again; None if it need not.
 
-
-def outdated(known: Mapping[str, Any], model_sha256: str | None, settings: str) -> str | None:
-    """Why a product must be made again; None if need not."""
-    if not known:
+    Args:
+        attrs: of the product, see ``provenance.record``.
+        model: the checkpoint that it would be made with, settings: of ``run.Job``, files: of its
+            scene.
+    """
+    if not attrs:
         return "the product could not be read"
-    if known.get("sifnet_version") != __version__:
-        return f"it was made by sifnet {known.get('sifnet_version')}"
-    if known.get("model_sha256") != model_sha256:
+    if attrs.get("sifnet_version") != __version__:
+        return f"it was made by sifnet {attrs.get('sifnet_version')}"
+    if model is None or attrs.get("model_sha256") != _checksum(model, size_and_time(model)):
         return "it was made with another model"
-    if known.get("settings") != settings:
+    if attrs.get("settings") != settings:
         return "it was made with other settings"
-    return None
+    return None if same_sources(attrs, files) else "its scene has changed"
+
+
+@cache
+def _checksum(file: Path, state: str) -> str | None:
+    """SHA-256 of a file, which is read again only if its size or time changes."""
+    return None if state == "?" else sha256(file)
 
 
 @dataclass
@@ -47,8 +56,8 @@ class Failures:
         """Those of earlier runs; a file that cannot be understood is begun anew."""
         path = folder / FAILURES
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path, {entry["scene"]: entry for entry in known})
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path, {entry["scene"]: entry for entry in entries})
         except (OSError, ValueError, KeyError, TypeError):
             return cls(path, {})
 

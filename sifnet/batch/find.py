@@ -23,15 +23,13 @@ def find(named: Sequence[Path]) -> tuple[list[Path], dict[Path, SifnetError]]:
     Args:
         named: products, folders with products in them at any depth, or patterns (``*``, ``**``).
     """
-    found: list[Path] = []
+    names: dict[str, Path] = {}
     refused: dict[Path, SifnetError] = {}
     for path in named:
-        pattern = not path.exists() and glob.has_magic(str(path))
         matching = [path]
-        if pattern:  # which may be absolute, as pathlib's may not
+        if not path.exists() and glob.has_magic(str(path)):  # absolute, as pathlib's may not be
             matching = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207
-        scenes = [scene for one in matching for scene in _scenes(one)]
-        found += scenes
+        scenes = [scene for match in matching for scene in _scenes(match)]
         if not scenes:
             refused[path] = SifnetError(
                 "no scene is here",
@@ -40,17 +38,16 @@ def find(named: Sequence[Path]) -> tuple[list[Path], dict[Path, SifnetError]]:
                 remedy="Check the path.",
                 file=path,
             )
-    names: dict[str, Path] = {}
-    for scene in found:
-        first = names.setdefault(name_of(scene).lower(), scene)
-        if first.absolute() != scene.absolute():
-            refused[scene] = SifnetError(
-                "two scenes of one name",
-                found=f"the same name as {first}",
-                expected="different names, because products are named like their scenes",
-                remedy="Map this one by itself into another folder with -o.",
-                file=scene,
-            )
+        for scene in scenes:
+            first = names.setdefault(name_of(scene).lower(), scene)
+            if first.absolute() != scene.absolute():
+                refused[scene] = SifnetError(
+                    "two scenes of one name",
+                    found=f"the same name as {first}",
+                    expected="different names, because products are named like their scenes",
+                    remedy="Map this one by itself into another folder with -o.",
+                    file=scene,
+                )
     return list(names.values()), refused
 
 
@@ -68,12 +65,12 @@ def _scenes(path: Path) -> list[Path]:
     for child in sorted(path.iterdir()):
         if child.is_dir():
             deeper += _scenes(child)
-        elif _known(child):
+        elif _is_scene(child):
             products.setdefault(name_of(child), []).append(child)
     return [min(files, key=_rank) for files in products.values()] + deeper
 
 
-def _known(path: Path) -> bool:
+def _is_scene(path: Path) -> bool:
     try:
         return any(reader.matches(path) for reader in readers().values())
     except (SifnetError, OSError):

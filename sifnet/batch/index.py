@@ -9,9 +9,16 @@ from typing import Any
 from urllib.parse import quote
 
 from sifnet.batch.done import Failures
-from sifnet.files import whole
-from sifnet.product.labels import RADIANCE
-from sifnet.product.report import PAGE
+from sifnet.product.page import Number, scenes, table, write_page
+from sifnet.units import RADIANCE
+
+_FIGURES = {  # over trusted pixels, of the STAC item: format and title
+    "pixels": ("{:,.0f}", "pixels"),
+    "trusted": ("{:.1%}", "trusted"),
+    "sif_760_mean": ("{:.3f}", "mean SIF"),
+    "sif_760_sd": ("{:.3f}", "sd"),
+    "sif_760_uncertainty_mean": ("{:.3f}", "mean uncertainty"),
+}
 
 
 def write_index(folder: Path) -> Path:
@@ -24,16 +31,16 @@ def write_index(folder: Path) -> Path:
         SifnetError: the page cannot be written.
     """
     items = [item for path in sorted(folder.glob("*_sif.json")) if (item := _item(path))]
-    failures = list(Failures.read(folder).entries.values())
-    title = f"sifnet: {len(items)} scene{'s' * (len(items) != 1)}"
-    if failures:
+    titles = (Number(title) for _, title in _FIGURES.values())
+    maps = table(map(_row, items), ("", "scene", "sensor and time, UTC", *titles, "flags"))
+    note = f"SIF at 760 nm of trusted pixels, {RADIANCE}; uncertainty is one standard deviation."
+    title, body = scenes(len(items)), f"<p>{note}</p>\n{maps}"
+    if failures := Failures.read(folder).entries.values():
         title += f", {len(failures)} failed"
-    body = _failures(failures) + _scenes(items)
-    path = folder / "index.html"
-    with whole(path) as partial:
-        page = PAGE.substitute(title=escape(title), body=body, kind="wide")
-        partial.write_text(page, encoding="utf-8")
-    return path
+        rows = ([escape(entry[key]) for key in ("scene", "reason", "time")] for entry in failures)
+        failed = table(rows, ("scene", "reason and remedy", "time"))
+        body = f"<h2>Failures</h2>\n{failed}\n<h2>Maps</h2>\n{body}"
+    return write_page(folder / "index.html", title, body, wide=True)
 
 
 def _item(path: Path) -> dict[str, Any]:
@@ -46,52 +53,22 @@ def _item(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _failures(failures: list[dict[str, str]]) -> str:
-    if not failures:
-        return ""
-    rows = [
-        f"<tr><td>{escape(one['scene'])}</td><td>{escape(one['reason'])}</td>"
-        f"<td>{escape(one['time'])}</td></tr>"
-        for one in failures
+def _row(item: dict[str, Any]) -> list[str]:
+    """Thumbnail, links, time, figures and flags of a scene."""
+    properties = item["properties"]
+    links = {name: escape(quote(asset["href"])) for name, asset in item["assets"].items()}
+    picture = ""
+    if thumbnail := links.pop("thumbnail", None):
+        image = f'<img loading="lazy" alt="" src="{thumbnail}">'
+        picture = f'<a href="{links.get("quicklook", thumbnail)}">{image}</a>'
+    files = " ".join(f'<a href="{link}">{name}</a>' for name, link in links.items())
+    values = [(form, properties.get(f"sifnet:{name}")) for name, (form, _) in _FIGURES.items()]
+    time = str(properties["datetime"])[:19].replace("T", " ")
+    flags = properties.get("sifnet:flags", {}).items()
+    return [
+        picture,
+        f"{escape(item['id'])}<br>{files}",
+        f"{escape(str(properties['instruments'][0]))}<br>{escape(time)}",
+        *(Number("" if value is None else form.format(value)) for form, value in values),
+        escape(", ".join(f"{n.replace('_', ' ')} {share:.1%}" for n, share in flags)) or "none",
     ]
-    head = "<tr><th>scene</th><th>reason and remedy</th><th>time</th></tr>"
-    return f"<h2>Failures</h2>\n<table>{head}{''.join(rows)}</table>\n<h2>Maps</h2>\n"
-
-
-def _scenes(items: list[dict[str, Any]]) -> str:
-    """A row a scene: thumbnail, links, time, and figures over its trusted pixels."""
-    columns = {
-        "pixels": "{:,.0f}", "trusted": "{:.1%}", "sif_760_mean": "{:.3f}", "sif_760_sd": "{:.3f}",
-        "sif_760_uncertainty_mean": "{:.3f}",
-    }  # fmt: skip
-    rows = []
-    for item in items:
-        known, assets = item["properties"], item["assets"]
-        links = {name: escape(quote(asset["href"])) for name, asset in assets.items()}
-        picture = ""
-        if "thumbnail" in links:
-            image = f'<img loading="lazy" alt="" src="{links["thumbnail"]}">'
-            picture = f'<a href="{links.get("quicklook", links["thumbnail"])}">{image}</a>'
-        files = " ".join(f'<a href="{link}">{n}</a>' for n, link in links.items()
-                         if n != "thumbnail")  # fmt: skip
-        values = [known.get(f"sifnet:{name}") for name in columns]
-        cells = "".join(
-            f'<td class="number">{"" if value is None else form.format(value)}</td>'
-            for value, form in zip(values, columns.values(), strict=True)
-        )
-        flags = ", ".join(
-            f"{name.replace('_', ' ')} {share:.1%}"
-            for name, share in known.get("sifnet:flags", {}).items()
-        )
-        when = str(known["datetime"])[:19].replace("T", " ")
-        rows.append(
-            f"<tr><td>{picture}</td><td>{escape(item['id'])}<br>{files}</td>"
-            f"<td>{escape(str(known['instruments'][0]))}<br>{escape(when)}</td>{cells}"
-            f"<td>{escape(flags) or 'none'}</td></tr>"
-        )
-    labels = ("", "scene", "sensor and time, UTC")
-    head = "".join(f"<th>{label}</th>" for label in labels)
-    figures = ("pixels", "trusted", "mean SIF", "sd", "mean uncertainty")
-    head += "".join(f'<th class="number">{label}</th>' for label in figures)
-    note = f"<p>SIF at 760 nm of trusted pixels, {RADIANCE}; uncertainty is one standard deviation."
-    return f"{note}</p>\n<table><tr>{head}<th>flags</th></tr>\n" + "\n".join(rows) + "\n</table>"

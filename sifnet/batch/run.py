@@ -1,35 +1,33 @@
-"""Many scenes with one model: each is mapped on its own, what is there already is skipped."""
+"""Many scenes with one model: each is mapped on its own, what is there already is skipped.
+
+What takes seconds to import is imported where a scene is mapped, so that a batch that is done says
+so at once.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import dask
-import torch
 from rich.progress import Progress
 
 from sifnet.batch import cluster
-from sifnet.batch import done as finished
+from sifnet.batch.done import Failures, outdated
 from sifnet.batch.find import find
 from sifnet.errors import SifnetError
-from sifnet.files import data_file, sha256, sweep, writable
-from sifnet.product.aggregate import SPACE
-from sifnet.product.netcdf import opened, summary
-from sifnet.product.provenance import Provenance, record, refuse_foreign, same_sources, sources
-from sifnet.product.retrieve import beside, complete, read_atmosphere, source_of, write_map
-from sifnet.retrieval.model import load
-from sifnet.retrieval.shipped import model_for, shipped_file
-from sifnet.scenes import open_scene, sensors
+from sifnet.files import data_file, sha256, size_and_time, sweep, writable
+from sifnet.product.beside import beside, complete
+from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files, sources
 
-Done = Callable[[int], None]
+if TYPE_CHECKING:
+    from sifnet.retrieval.model import Retrieval
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,8 @@ class Outcome:
 
     Attributes:
         note: the product, or why there is none.
-        statistics: of the product, see ``outputs.summary``.
+        product: its file; None where the scene failed.
+        statistics: of a product that was made now, see ``netcdf.summary``.
         error: for which there is no product.
         detail: the traceback of an error that nobody foresaw.
     """
@@ -75,6 +74,7 @@ class Outcome:
     scene: Path
     state: Literal["mapped", "there already", "failed"]
     note: str
+    product: Path | None = None
     seconds: float = 0.0
     statistics: dict[str, float] | None = None
     error: SifnetError | None = None
@@ -94,7 +94,7 @@ def run(
     Failures are kept in ``failures.json`` of the output folder until the scene is mapped.
 
     Args:
-        scenes: see ``downloads.find``.
+        scenes: see ``find.find``.
         scheduler: address of a Dask cluster that shares the file system; else local processes.
         progress: is shown the scenes and, with one worker, the lines of each.
 
@@ -102,19 +102,18 @@ def run(
         SifnetError: the model, the atmosphere or the scheduler cannot be used, or the output
             cannot be written.
     """
-    if job.model is not None:
-        load(job.model)
-    read_atmosphere(job.atmosphere, job.labels)
-    writable(job.output)
-    sweep(job.output)
     bar = progress or Progress(disable=True)
-    failures = finished.Failures.read(job.output)
+    paths, refused = find(scenes)
+    there = {} if job.overwrite else _there(job, paths)
+    todo = [path for path in paths if path not in there]
+    if todo:
+        _check(job)
+    sweep(job.output)
+    failures = Failures.read(job.output)
+    task = bar.add_task("scenes", total=len(paths) + len(refused))
     try:
-        found, refused = find(scenes)
-        task = bar.add_task("scenes", total=len(found) + len(refused))
-        todo, there = _skip(job, found)
-        strange = [_failed(path, error) for path, error in refused.items()]
-        for outcome in chain(strange, there, _work(job, todo, workers, scheduler, bar)):
+        known = chain(map(_failed, refused, refused.values()), there.values())
+        for outcome in chain(known, _work(job, todo, workers, scheduler, bar)):
             if outcome.error is None:
                 failures.remove(outcome.scene)
             else:
@@ -126,154 +125,136 @@ def run(
         sweep(job.output)
 
 
-def _skip(job: Job, scenes: list[Path]) -> tuple[list[Path], list[Outcome]]:
-    """What is left to do, and what is done; the latter is seen without opening a scene."""
-    if job.overwrite:
-        return scenes, []
-    products, settings, model = finished.of_path(job.output), job.settings(), _models(job)
-    todo, there = [], []
+def _there(job: Job, scenes: Sequence[Path]) -> dict[Path, Outcome]:
+    """Scenes that are done, which is seen without opening one."""
+    products = {}
+    for file in sorted(job.output.glob("*_sif.nc")):
+        attrs = record(file)
+        products[attrs.get("scene_path")] = file, attrs
+    settings, there = job.settings(), {}
     for scene in scenes:
-        product = products.get(str(scene.absolute()))
-        known = {} if product is None else record(product)
-        if (
-            product is not None
-            and finished.outdated(known, model(str(known.get("sensor"))), settings) is None
-            and same_sources(known, sources(known))
-            and all(path.exists() for path in beside(product, cog=job.cog).values())
-        ):
-            there.append(_there(scene, product))
-        else:
-            todo.append(scene)
-    return todo, there
+        if (product := products.get(str(scene.absolute()))) is None:
+            continue
+        file, attrs = product
+        current = outdated(attrs, job.model or _shipped(attrs), settings, sources(attrs)) is None
+        if current and all(path.exists() for path in beside(file, cog=job.cog).values()):
+            there[scene] = _is_there(scene, file)
+    return there
 
 
-def _models(job: Job) -> Callable[[str], str | None]:
-    """Checksum of the model that scenes of a sensor are mapped with."""
-    checksums: dict[str, str | None] = {}
+def _shipped(attrs: dict[str, object]) -> Path | None:
+    """The model that ships under the name of that which made a product."""
+    try:
+        return data_file(Path(str(attrs.get("model_file"))).name)
+    except SifnetError:
+        return None
 
-    def of(sensor: str) -> str | None:
-        if sensor not in checksums:
-            record = sensors().get(sensor)
-            shipped = None if record is None else record.start_model
-            file = job.model or (None if shipped is None else data_file(shipped))
-            checksums[sensor] = None if file is None else sha256(file)
-        return checksums[sensor]
 
-    return of
+def _check(job: Job) -> None:
+    """Refuse, before hours are spent, what no scene could be mapped with."""
+    from sifnet.product.retrieve import read_atmosphere
+
+    if job.model is not None:
+        _model(job.model, size_and_time(job.model))
+    read_atmosphere(job.atmosphere, job.labels)
+    writable(job.output)
+
+
+@cache
+def _model(path: Path, state: str) -> Retrieval:
+    """A model, loaded once while its file does not change."""
+    from sifnet.retrieval.model import load
+
+    return load(path)
 
 
 def _work(
     job: Job, scenes: list[Path], workers: int, scheduler: str | None, bar: Progress
 ) -> Iterator[Outcome]:
     if scheduler is None and (workers == 1 or len(scenes) < 2):
-        for path in scenes:
-            yield _shown(job, path, bar)
+        yield from (_attempt(job, path, bar) for path in scenes)
         return
-    for path, result in cluster.spread(
-        partial(_one, job), scenes, workers=workers, scheduler=scheduler
-    ):
-        if isinstance(result, Outcome):
-            yield result
-        else:
-            yield _died(path, result)
+    attempt = partial(_attempt, job)
+    for path, result in cluster.spread(attempt, scenes, workers=workers, scheduler=scheduler):
+        yield result if isinstance(result, Outcome) else _failed(path, result)
 
 
-def _shown(job: Job, path: Path, bar: Progress) -> Outcome:
-    task = bar.add_task(path.name, total=None)
-    try:
-        return _one(
-            job,
-            path,
-            started=lambda lines: bar.update(task, total=2 * lines),
-            done=partial(bar.advance, task),
-        )
-    finally:
-        bar.remove_task(task)
+def _attempt(job: Job, path: Path, bar: Progress | None = None) -> Outcome:
+    """A scene from file to file; no error of it leaves here.
 
+    Args:
+        bar: None on a worker, which shows nothing and has one thread.
+    """
+    import dask
+    import torch
 
-def _died(path: Path, problem: BaseException) -> Outcome:
-    error = SifnetError(
-        "the worker did not survive this scene",
-        found=f"{type(problem).__name__}: {problem}",
-        expected=f"at most {cluster.MEMORY} of memory a worker",
-        remedy="Map the scene alone with one worker, and see what it says.",
-        file=path,
-    )
-    return _failed(path, error)
-
-
-def _failed(path: Path, error: SifnetError, detail: str = "") -> Outcome:
-    return Outcome(path, "failed", str(error), error=error, detail=detail)
-
-
-def _one(
-    job: Job,
-    path: Path,
-    started: Done = lambda lines: None,
-    done: Done = lambda lines: None,
-) -> Outcome:
-    """A scene from file to file; no error of it leaves here."""
     start = time.monotonic()
-    if cluster.on_worker():
+    if bar is None:
         torch.set_num_threads(1)
     try:
         # Within a Dask worker, reading must not become tasks of the cluster.
-        with dask.config.set(scheduler="synchronous" if cluster.on_worker() else "threads"):
-            outcome = _mapped(job, path, started, done)
-    except SifnetError as error:
-        outcome = _failed(path, error)
+        with dask.config.set(scheduler="synchronous" if bar is None else "threads"):
+            outcome = _mapped(job, path, bar or False)
     except Exception as error:
-        told = SifnetError(
-            "an error that nobody foresaw",
-            found=f"{type(error).__name__}: {error}, {_where(error)}",
-            remedy="Please report it, with its `detail` in failures.json.",
-            file=path,
-        )
-        detail = "".join(traceback.format_exception(error))
-        outcome = _failed(path, told, detail)
+        outcome = _failed(path, error)
     return replace(outcome, seconds=time.monotonic() - start)
 
 
-def _where(error: Exception) -> str:
-    """The last line of ours that an error came through."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [one for one in frames if "sifnet" in Path(one.filename).parts] or frames
-    return f"in {Path(ours[-1].filename).name}, line {ours[-1].lineno}, {ours[-1].name}"
+def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcome:
+    from sifnet.product.netcdf import summary
+    from sifnet.product.retrieve import read_atmosphere, retrieve
+    from sifnet.retrieval.shipped import shipped_file
+    from sifnet.scenes import open_scene
 
-
-def _mapped(job: Job, path: Path, started: Done, done: Done) -> Outcome:
     scene = open_scene(path, sensor=job.sensor)
-    started(scene.shape[0])
-    files = [Path(file) for file in scene.dataset.attrs["source_files"]]
-    target = job.output / f"{scene.name}_sif.nc"
-    model_file, settings, why = job.model or shipped_file(scene), job.settings(), None
-    if target.exists():
-        known = record(target)
-        refuse_foreign(known, files, target)
-        why = finished.outdated(known, _models(job)(scene.sensor.name), settings)
-        if why is None and not same_sources(known, files):
-            why = "its scene has changed"
+    file = job.output / f"{scene.name}_sif.nc"
+    model, settings, why = job.model or shipped_file(scene), job.settings(), None
+    if file.exists():
+        attrs, files = record(file), source_files(scene)
+        refuse_foreign(attrs, files, file)
+        why = outdated(attrs, model, settings, files)
         if why is None and not job.overwrite:
-            complete(target, cog=job.cog, anew=False)
-            return _there(path, target)
-    model = model_for(scene, job.model)
-    air = read_atmosphere(job.atmosphere, job.labels)
+            complete(file, cog=job.cog, anew=False)
+            return _is_there(path, file)
+    source = job.atmosphere or job.labels
     provenance = Provenance(
         command=job.command,
-        model_file=model_file,
-        configuration=asdict(model.setup),
-        atmosphere_source=source_of(job.atmosphere or job.labels),
+        model_file=model,
+        atmosphere_source=str(source.absolute()) if source else Provenance.atmosphere_source,
         settings=settings,
         scene_path=path,
     )
-    in_space = bool((scene.dataset["sensor_height"] == float("inf")).all())
-    block = (SPACE if in_space else 0) if job.aggregate is None else job.aggregate
-    write_map(scene, model, target, air, provenance, block=block, done=done)
-    complete(target, cog=job.cog, anew=True)
-    note = str(target) if why is None else f"{target}, made again: {why}"
-    with opened(target) as product:
-        return Outcome(path, "mapped", note, statistics=summary(product))
+    with retrieve(
+        scene,
+        model and _model(model, size_and_time(model)),
+        atmosphere=read_atmosphere(job.atmosphere, job.labels),
+        into=file,
+        block=job.aggregate,
+        provenance=provenance,
+        progress=progress,
+    ) as product:
+        statistics = summary(product)
+    complete(file, cog=job.cog, anew=True)
+    note = str(file) if why is None else f"{file}, made again: {why}"
+    return Outcome(path, "mapped", note, file, statistics=statistics)
 
 
-def _there(scene: Path, product: Path) -> Outcome:
-    return Outcome(scene, "there already", f"{product} is there already")
+def _is_there(scene: Path, product: Path) -> Outcome:
+    return Outcome(scene, "there already", f"{product} is there already", product)
+
+
+def _failed(scene: Path, error: Exception) -> Outcome:
+    """An error of ours says what is wrong; of any other the traceback is kept."""
+    if isinstance(error, SifnetError):
+        return Outcome(scene, "failed", str(error), error=error)
+    frames = traceback.extract_tb(error.__traceback__)
+    last = [frame for frame in frames if "sifnet" in Path(frame.filename).parts][-1]
+    where = f"in {Path(last.filename).name}, line {last.lineno}, {last.name}"
+    told = SifnetError(
+        "an error that nobody foresaw",
+        found=f"{type(error).__name__}: {error}, {where}",
+        remedy="Please report it, with its `detail` in failures.json.",
+        file=scene,
+    )
+    detail = "".join(traceback.format_exception(error))
+    return Outcome(scene, "failed", str(told), error=told, detail=detail)

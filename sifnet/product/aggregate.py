@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from rasterio.transform import Affine
 
 from sifnet.errors import SifnetError
-from sifnet.product.labels import RADIANCE, grid, place
+from sifnet.product.labels import grid, place
 from sifnet.product.netcdf import WINDOW, trusted, windows
+from sifnet.units import RADIANCE
 
 NAMES = ("sif_760", "sif_740")
+SIGMA = "_uncertainty"
 SPACE = 10  # pixels a side of a block, by default, of a sensor in space
 MAPPING = "spatial_ref_aggregated"
 SHARED = "errors that neighbouring pixels share are not averaged out"
@@ -29,7 +30,7 @@ def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
     """Weighted mean of SIF over blocks of pixels, with its own uncertainty.
 
     Args:
-        product: in memory or open (``outputs.opened``), with dimensions (line, sample).
+        product: in memory or open (``netcdf.opened``), with dimensions (line, sample).
         block: pixels a side; blocks at the lower and right edges may be smaller.
 
     Returns:
@@ -46,21 +47,18 @@ def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
             expected="at least 1",
             remedy="Correct --aggregate.",
         )
-    names = ["quality_flag"]
-    for name in NAMES:
-        around = (name, f"{name}_uncertainty", f"{name}_uncertainty_shared")
-        names += [one for one in around if one in product]
-    places = [n for n in ("latitude", "longitude") if product.get(n) is not None]
-    known = product[[*names, *(n for n in places if product[n].ndim == 2)]].reset_coords()
-    known = known.drop_vars([n for n in known.variables if known[n].ndim != 2])
+    parts = (name + part for name in NAMES for part in ("", SIGMA, f"{SIGMA}_shared"))
+    names = ["quality_flag", *parts, "latitude", "longitude"]
+    maps = product[[n for n in names if n in product and product[n].ndim == 2]].reset_coords()
+    maps = maps.drop_vars([name for name in maps.variables if maps[name].ndim != 2])
     means, shared = [], False
-    for strip in windows(known, block * max(1, WINDOW // block)):
+    for strip in windows(maps, block * max(1, WINDOW // block)):
         means.append(_means(strip, block))
         shared |= bool(_shared(strip, "sif_760").any())
     layer = xr.concat(means, "line_block")
     for name in NAMES:
         attributes = {**product[name].attrs, "cell_methods": "area: mean"}
-        mean, sigma = layer[f"{name}_aggregated"], layer[f"{name}_aggregated_uncertainty"]
+        mean, sigma = layer[f"{name}_aggregated"], layer[f"{name}_aggregated{SIGMA}"]
         mean.attrs = attributes | {
             "long_name": f"{name}, weighted mean of {block} x {block} pixels",
             "ancillary_variables": f"{sigma.name} aggregated_pixels",
@@ -70,8 +68,7 @@ def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
             "units": RADIANCE,
             "comment": SHARED if shared else INDEPENDENT,
         }
-    pixels = {"long_name": "trusted pixels of a block", "units": "1"}
-    layer["aggregated_pixels"].attrs = pixels
+    layer["aggregated_pixels"].attrs = {"long_name": "trusted pixels of a block", "units": "1"}
     return _on_map(layer, product, block)
 
 
@@ -81,29 +78,28 @@ def _means(strip: xr.Dataset, block: int) -> xr.Dataset:
         return blocks.sum().rename(line="line_block", sample="sample_block")  # type: ignore[attr-defined,no-any-return]
 
     good = strip["sif_760"].copy(data=trusted(strip))
-    sigma_760 = strip["sif_760_uncertainty"]
-    made = xr.Dataset()
+    means = xr.Dataset()
     for name in NAMES:
-        sigma = strip.get(f"{name}_uncertainty", sigma_760)
-        if not bool(sigma.notnull().any()):
-            sigma = sigma_760  # still the weight; what it says of this quantity is not known
-        told = bool(strip.get(f"{name}_uncertainty", sigma).notnull().any())
-        known = sigma.where(good & strip[name].notnull()).astype(float)
-        least = _median(known, block)
-        weight = (known.where(known >= least, least) ** -2.0).where(known.notnull(), 0.0)
+        sigma = strip.get(name + SIGMA)
+        stated = sigma is not None and bool(sigma.notnull().any())
+        if sigma is None or not stated:
+            sigma = strip[f"sif_760{SIGMA}"]  # the weight still; of this quantity it says nothing
+        used_sigma = sigma.where(good & strip[name].notnull()).astype(float)
+        least = _median(used_sigma, block)
+        weight = (used_sigma.where(used_sigma >= least, least) ** -2.0).fillna(0.0)
         share = _shared(strip, name).fillna(0.0).clip(0, 1)
         all_weight = total(weight).where(lambda x: x > 0)
         common = total(weight * sigma.fillna(0.0) * share) / all_weight
         own = total((weight * sigma.fillna(0.0)) ** 2 * (1 - share**2)) / all_weight**2
-        made[f"{name}_aggregated"] = total(weight * strip[name].fillna(0.0)) / all_weight
-        made[f"{name}_aggregated_uncertainty"] = ((common**2 + own) ** 0.5).where(told)
-    made = made.astype(np.float32)
-    made["aggregated_pixels"] = total(good).astype(np.int32)
+        means[f"{name}_aggregated"] = total(weight * strip[name].fillna(0.0)) / all_weight
+        means[f"{name}_aggregated{SIGMA}"] = ((common**2 + own) ** 0.5).where(stated)
+    means = means.astype(np.float32)
+    means["aggregated_pixels"] = total(good).astype(np.int32)
     for name in ("latitude", "longitude"):
         if name in strip:
             mean = total(strip[name]) / total(xr.ones_like(strip[name]))
-            made = made.assign_coords({f"{name}_block": mean})
-    return made
+            means = means.assign_coords({f"{name}_block": mean})
+    return means
 
 
 def _median(sigma: xr.DataArray, block: int) -> xr.DataArray:
@@ -115,10 +111,10 @@ def _median(sigma: xr.DataArray, block: int) -> xr.DataArray:
 
 def _shared(strip: xr.Dataset, name: str) -> xr.DataArray:
     """Share of a pixel's uncertainty that its neighbours have too; that of sif_760 by default."""
-    for known in (name, "sif_760"):
-        part = strip.get(f"{known}_uncertainty_shared")
+    for quantity in (name, "sif_760"):
+        part = strip.get(f"{quantity}{SIGMA}_shared")
         if part is not None and bool(part.notnull().any()):
-            return part / strip[f"{known}_uncertainty"]
+            return part / strip[quantity + SIGMA]
     return xr.zeros_like(strip["sif_760"])
 
 
@@ -127,17 +123,17 @@ def _on_map(layer: xr.Dataset, product: xr.Dataset, block: int) -> xr.Dataset:
     for name in ("latitude_block", "longitude_block"):
         if name in layer.coords:
             layer[name].attrs = dict(product[name.removesuffix("_block")].attrs)
-    found = place(product)
-    if found is None:
+    if (located := place(product)) is None:
         return layer
-    projection, affine = found
     for variable in layer.data_vars.values():
         variable.attrs["grid_mapping"] = MAPPING
-    dimensions = ("line_block", "sample_block")
-    shape = (layer.sizes["line_block"], layer.sizes["sample_block"])
+    projection, affine = located
     a, b, c, d, e, f = affine[:6]
-    scaled = Affine(a * block, b * block, c, d * block, e * block, f)
-    names = (MAPPING, "y_block", "x_block")
-    return layer.assign_coords(
-        grid(projection, scaled, shape=shape, names=names, dimensions=dimensions)
+    coordinates = grid(
+        projection,
+        type(affine)(a * block, b * block, c, d * block, e * block, f),
+        shape=(layer.sizes["line_block"], layer.sizes["sample_block"]),
+        names=(MAPPING, "y_block", "x_block"),
+        dimensions=("line_block", "sample_block"),
     )
+    return layer.assign_coords(coordinates)

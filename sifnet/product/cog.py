@@ -22,7 +22,7 @@ def to_cog(product: xr.Dataset, path: str | Path) -> Path:
     """Write the maps as a cloud-optimised GeoTIFF, float32, a band a variable.
 
     Bands carry name and unit; it is georeferenced where the product is. A file that is open
-    (``outputs.opened``) is never in memory as a whole.
+    (``netcdf.opened``) is never in memory as a whole.
 
     Raises:
         SifnetError: the file cannot be written.
@@ -34,9 +34,8 @@ def to_cog(product: xr.Dataset, path: str | Path) -> Path:
         "dtype": "float32", "nodata": float("nan"), "count": len(names), "height": lines,
         "width": samples, "tiled": True, "BIGTIFF": "IF_SAFER",
     }  # fmt: skip
-    found = place(product)
-    if found is not None:
-        profile["crs"], profile["transform"] = found[0].to_wkt(), found[1]
+    if (located := place(product)) is not None:
+        profile["crs"], profile["transform"] = located[0].to_wkt(), located[1]
     # The driver of this format only copies: what it copies is a plain GeoTIFF beside it.
     plain_path = path.with_name(f"{path.stem}.plain.tif")
     with warnings.catch_warnings(), whole(path) as partial, whole(plain_path) as plain:

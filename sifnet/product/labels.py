@@ -5,15 +5,19 @@ CF-1.11 on the scene's own grid, with uncertainty, flags, and where every number
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import xarray as xr
 from pyproj import CRS
-from rasterio.transform import Affine
 
 from sifnet.product.provenance import Provenance, attributes
 from sifnet.scenes.scene import FIT_WINDOW, FLAGS, Scene
+from sifnet.units import RADIANCE
 
-RADIANCE = "mW m-2 nm-1 sr-1"
+if TYPE_CHECKING:
+    from rasterio.transform import Affine
+
 SIF_COMMENT = "emitted at the surface, upward; may be negative, so that noise averages to zero"
 VARIABLES: dict[str, dict[str, str]] = {
     "sif_760": {
@@ -50,12 +54,6 @@ VARIABLES: dict[str, dict[str, str]] = {
         "long_name": "aerosol optical thickness of the whole column at 550 nm",
         "units": "1",
     },
-    "water_vapour": {
-        "long_name": "water vapour column",
-        "units": "g cm-2",
-        "comment": f"not retrieved: {FIT_WINDOW[0]:g}-{FIT_WINDOW[1]:g} nm has no water lines "
-        "that would tell it; the variable keeps its place",
-    },
     "surface_pressure": {
         "long_name": "air pressure at the surface",
         "standard_name": "surface_air_pressure",
@@ -87,26 +85,11 @@ PLACES = {
 TIME_ON_FILE = {"units": "seconds since 1970-01-01", "dtype": "float64"}  # to 1 microsecond
 
 
-def finish(maps: xr.Dataset, scene: Scene, provenance: Provenance | None = None) -> xr.Dataset:
-    """Label maps (line, sample): units, names, flags, place, time and provenance.
-
-    Every name of VARIABLES is there afterwards; what was not retrieved is NaN and says so.
-    """
-    around = frame(scene, provenance)
-    product = label(maps, scene).assign_coords(around.coords).assign_attrs(around.attrs)
-    assert product["sif_760"].shape == scene.shape[:2]
-    return product
-
-
 def label(maps: xr.Dataset, scene: Scene) -> xr.Dataset:
     """Maps of a scene, or of a window of it, with all that belongs to every pixel."""
     product = xr.Dataset(coords={n: v for n, v in _places(scene).items() if v.ndim == 2})
     for name, described in VARIABLES.items():
-        values = maps[name] if name in maps else xr.full_like(maps["sif_760"], np.nan)
-        product[name] = values.astype(np.float32)
-        product[name].attrs = dict(described)
-        if name not in maps and "not retrieved" not in described.get("comment", ""):
-            product[name].attrs["comment"] = "not retrieved"
+        product[name] = maps[name].astype(np.float32).assign_attrs(described)
     product["quality_flag"] = maps["quality_flag"].astype(np.uint16)
     product["quality_flag"].attrs = {
         "long_name": "why a result is not to be trusted; 0 is good",
@@ -121,31 +104,29 @@ def label(maps: xr.Dataset, scene: Scene) -> xr.Dataset:
     return product
 
 
-def frame(scene: Scene, provenance: Provenance | None = None) -> xr.Dataset:
+def frame(scene: Scene, provenance: Provenance = Provenance()) -> xr.Dataset:
     """What a product has beside its maps: provenance, and coordinates on one dimension or none."""
     coordinates = {n: v for n, v in _places(scene).items() if v.ndim < 2}
-    found = _on_map(scene)
-    if found is not None:
-        coordinates |= grid(*found, shape=scene.shape[:2])
-    return xr.Dataset(coords=coordinates, attrs=attributes(scene, provenance or Provenance()))
+    if (located := _on_map(scene)) is not None:
+        coordinates |= grid(*located, shape=scene.shape[:2])
+    return xr.Dataset(coords=coordinates, attrs=attributes(scene, provenance))
 
 
 def _places(scene: Scene) -> dict[str, xr.Variable]:
     """Latitude, longitude and time of the scene, as far as it has them."""
-    found = {}
-    for name, described in PLACES.items():
-        if name in scene.dataset:
-            values = scene.dataset[name].variable.copy()
-            values.attrs = dict(described)
-            values.encoding = dict(TIME_ON_FILE) if name == "time" else {}
-            found[name] = values
-    return found
+    places = {n: scene.dataset[n].variable.copy() for n in PLACES if n in scene.dataset}
+    for name, values in places.items():
+        values.attrs = dict(PLACES[name])
+        values.encoding = dict(TIME_ON_FILE) if name == "time" else {}
+    return places
 
 
 def _on_map(scene: Scene) -> tuple[CRS, Affine] | None:
     wkt, transform = (scene.dataset.attrs.get(name) for name in ("crs", "transform"))
     if wkt is None or transform is None:
         return None
+    from rasterio.transform import Affine
+
     return CRS.from_user_input(wkt), Affine(*transform)
 
 
@@ -162,24 +143,28 @@ def grid(
         **crs.to_cf(),
         "GeoTransform": " ".join(f"{value:.12g}" for value in affine.to_gdal()),
     }
-    found = {names[0]: xr.Variable((), np.int32(0), mapping)}
+    coordinates = {names[0]: xr.Variable((), np.int32(0), mapping)}
     if affine.b or affine.d:
-        return found  # rotated: x and y would need both dimensions, GeoTransform has it all
-    kind = ("latitude", "longitude") if crs.is_geographic else (
-        "projection_y_coordinate", "projection_x_coordinate")  # fmt: skip
-    units = ("degrees_north", "degrees_east") if crs.is_geographic else ("m", "m")
+        return coordinates  # rotated: y and x need both dimensions, GeoTransform has it all
     y = affine.f + affine.e * (np.arange(shape[0]) + 0.5)
     x = affine.c + affine.a * (np.arange(shape[1]) + 0.5)
-    for i, values in enumerate((y, x)):
-        attributes = {"standard_name": kind[i], "units": units[i]}
-        found[names[1 + i]] = xr.Variable(dimensions[i], values, attributes)
-    return found
+    meaning = (("latitude", "degrees_north"), ("longitude", "degrees_east"))
+    if not crs.is_geographic:
+        meaning = (("projection_y_coordinate", "m"), ("projection_x_coordinate", "m"))
+    for name, dimension, values, (standard_name, units) in zip(
+        names[1:], dimensions, (y, x), meaning, strict=True
+    ):
+        described = {"standard_name": standard_name, "units": units}
+        coordinates[name] = xr.Variable(dimension, values, described)
+    return coordinates
 
 
-def place(product: xr.Dataset, mapping: str = "spatial_ref") -> tuple[CRS, Affine] | None:
-    """Projection and transform of a product, or of a layer of it, that lies on a map."""
-    if mapping not in product.coords:
+def place(product: xr.Dataset) -> tuple[CRS, Affine] | None:
+    """Projection and transform of a product that lies on a map."""
+    if "spatial_ref" not in product.coords:
         return None
-    reference = product[mapping].attrs
+    from rasterio.transform import Affine
+
+    reference = product["spatial_ref"].attrs
     transform = [float(value) for value in reference["GeoTransform"].split()]
     return CRS.from_wkt(reference["crs_wkt"]), Affine.from_gdal(*transform)

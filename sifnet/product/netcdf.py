@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5netcdf
@@ -12,46 +11,36 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
-from sifnet.files import whole
 from sifnet.scenes.scene import Flag
 
 CHUNK = (64, 256)  # lines and samples; a retrieval hands over 64 lines at a time
 WINDOW = 512  # lines of a file that are read at once
 
 
-def write(product: xr.Dataset, path: str | Path) -> Path:
-    """Write NetCDF-4, chunked and compressed.
-
-    Raises:
-        SifnetError: the folder or the file cannot be written.
-    """
-    path = Path(path)
-    maps = [name for name, v in product.variables.items() if v.dims == ("line", "sample")]
-    others = [name for name in product.variables if name not in maps]
-    with whole(path) as partial:
-        strips = [(slice(0, product.sizes["line"]), product.drop_vars(others))] if maps else []
-        write_strips(product.drop_vars(maps), strips, partial)
-    return path
-
-
 def write_strips(
-    frame: xr.Dataset, strips: Iterable[tuple[slice, xr.Dataset]], path: Path, lines: int = 0
+    frame: xr.Dataset, strips: Iterable[tuple[slice, xr.Dataset]], path: Path, lines: int
 ) -> None:
-    """Write maps as they come: memory holds one strip.
+    """Write NetCDF-4, chunked and compressed, as maps come: memory holds one strip.
 
     Args:
         frame: all that is not a map (line, sample): coordinates and attributes.
         strips: lines, and the maps on them; names, types and attributes are those of the first.
-        lines: of the whole scene; by default the first strip is the scene.
+        lines: of the whole scene.
     """
     frame.to_netcdf(path, engine="h5netcdf")
     made: dict[str, h5netcdf.Variable] = {}
     with h5netcdf.File(path, "a") as file:
         for window, strip in strips:
             if not made:
-                made = _create(file, frame, strip, lines or strip.sizes["line"])
+                made = _create(file, frame, strip, lines)
             for name, variable in made.items():
                 variable[window] = strip[name].values
+
+
+def gathered(frame: xr.Dataset, strips: Iterable[tuple[slice, xr.Dataset]]) -> xr.Dataset:
+    """What ``write_strips`` would write, in memory."""
+    product = xr.concat([strip for _, strip in strips], "line")
+    return product.assign_coords(frame.coords).assign_attrs(frame.attrs)
 
 
 def _create(
@@ -115,16 +104,15 @@ def read_netcdf(path: str | Path) -> xr.Dataset:
         return file.load()
 
 
-@contextmanager
-def opened(path: str | Path) -> Iterator[xr.Dataset]:
-    """A NetCDF-4 file of which only what is asked for is read.
+def opened(path: str | Path) -> xr.Dataset:
+    """A NetCDF-4 file, open, of which only what is asked for is read.
 
     Raises:
         SifnetError: no such file, or not NetCDF-4.
     """
     path = Path(path)
     try:
-        file = xr.open_dataset(path, engine="h5netcdf", cache=False)
+        return xr.open_dataset(path, engine="h5netcdf", cache=False)
     except (OSError, ValueError) as error:
         raise SifnetError(
             "this is not a readable NetCDF-4 file",
@@ -133,8 +121,6 @@ def opened(path: str | Path) -> Iterator[xr.Dataset]:
             remedy="Check the path.",
             file=path,
         ) from error
-    with file:
-        yield file
 
 
 def windows(product: xr.Dataset, lines: int = WINDOW) -> Iterator[xr.Dataset]:

@@ -5,7 +5,6 @@ Every function returns its figure and, given a path, writes it as PNG.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sifnet.files import whole
 from sifnet.product.netcdf import flag_shares, thinned, trusted
@@ -43,7 +42,7 @@ def quicklook(product: xr.Dataset, path: str | Path | None = None) -> Figure:
     """SIF, its uncertainty, reflectance and residual; pixels that are not trusted are grey.
 
     A scene with one column is a series of measurements and is drawn against time. Of a file that is
-    open (``outputs.opened``) only what the picture shows is read.
+    open (``netcdf.opened``) only what the picture shows is read.
     """
     shape = product["sif_760"].shape
     if shape[1] > 1:
@@ -68,7 +67,7 @@ def thumbnail(product: xr.Dataset, path: str | Path, most: int = THUMBNAIL) -> P
         with whole(path) as partial:
             figure.savefig(partial, dpi=100)
         return path
-    low, high = _limits(values, zero=True)
+    low, high = _span(values, zero=True)
     colours = _with_grey("viridis")
     shown = values.T if lines / samples > LONG else values
     grown = np.kron(shown, np.ones((max(1, most // 2 // max(shown.shape)),) * 2))
@@ -94,20 +93,11 @@ def _percent(share: float) -> str:
 
 
 def _maps(product: xr.Dataset, shape: tuple[int, ...]) -> Figure:
-    aspect = shape[0] / shape[1]
-    lying = aspect > LONG
-    shown = 1 / aspect if lying else aspect  # height over width of a map in the picture
-    stacked = shown < 1 / LONG
-    rows, columns = (4, 1) if stacked else (2, 2)
-    width = 9.0
-    height = rows * (width / columns - 1.2) * max(shown, 0.12) + 0.35 * rows + 1.0
-    figure = _figure(width, min(height, 14.0))
+    figure, panels, lying = _four(shape)
     good = trusted(product)
-    for axes, (name, title, unit, colours, zero) in zip(
-        figure.subplots(rows, columns).flat, PANELS, strict=True
-    ):
+    for axes, (name, title, unit, colours, zero) in zip(panels, PANELS, strict=True):
         values = np.where(good, product[name].values, np.nan)
-        _map(axes, values, title, unit, colours, limits=_limits(values, zero), lying=lying,
+        _map(axes, values, title, unit, colours, limits=_span(values, zero=zero), lying=lying,
              shape=shape)  # fmt: skip
     return figure
 
@@ -139,58 +129,67 @@ def _map(
         extent=extent,
         interpolation="nearest",
     )
-    bar = axes.figure.colorbar(image, ax=axes, pad=0.015, extend="both", aspect=24)
-    bar.set_label(unit, fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    _colour_bar(axes, image, unit, ax=axes, pad=0.015, extend="both", aspect=24)
     axes.set_title(title, fontsize=10, loc="left", color=INK)
     axes.set_xlabel("line" if lying else "sample", fontsize=8)
     axes.set_ylabel("sample" if lying else "line", fontsize=8)
     axes.tick_params(labelsize=8, length=3)
     axes.set_facecolor(GREY)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    axes.spines[:].set_visible(False)
+
+
+def _colour_bar(axes: Axes, image: Any, label: str, **where: Any) -> None:
+    bar = axes.figure.colorbar(image, **where)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)  # type: ignore[operator]
 
 
 def _with_grey(colours: str) -> Colormap:
     return colormaps[colours].with_extremes(bad=GREY)
 
 
-def _limits(values: Array, zero: bool) -> tuple[float, float]:
-    """Colour limits from the 1st to the 99th percentile; zero is inside where it has meaning."""
-    finite = values[np.isfinite(values)]
+def _span(
+    *values: Array, zero: bool = False, beyond: float = 0.01, margin: float = 0.0
+) -> tuple[float, float]:
+    """Limits of finite values but a share ``beyond`` them at each end; with zero inside."""
+    together = np.concatenate([array.ravel() for array in values])
+    finite = together[np.isfinite(together)]
     if not finite.size:
         return 0.0, 1.0
-    low, high = np.quantile(finite, (0.01, 0.99))
+    low, high = np.quantile(finite, (beyond, 1 - beyond))
     low = min(low, 0.0) if zero else low
-    return float(low), float(high if high > low else low + 1e-6)
+    room = margin * max(high - low, 1e-3)
+    return float(low - room), float((high if high > low else low + 1e-6) + room)
 
 
 def _series(product: xr.Dataset) -> Figure:
     """Measurements against time: SIF with its uncertainty, reflectance, residual."""
     figure = _figure(9.0, 7.0)
-    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1, 1))
+    panels = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1, 1))
+    top, _, bottom = panels
     when = product["time"].values if "time" in product.coords else np.arange(product.sizes["line"])
     column = product.isel(sample=0)
     good = trusted(product)[:, 0]
-    sigma = column["sif_760_uncertainty"].values
-    top.axhline(0, color="0.8", linewidth=0.8)
-    style: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 3.5}
-    for chosen, colour, label in ((good, ACCENT, "trusted, ± 1 σ"), (~good, "0.7", "flagged")):
-        if chosen.any():
-            top.errorbar(when[chosen], column["sif_760"].values[chosen], sigma[chosen],
-                         color=colour, elinewidth=0.8, label=label, **style)  # fmt: skip
-        middle.plot(when[chosen], column["reflectance_740"].values[chosen], color=colour, **style)
-        bottom.plot(when[chosen], column["residual_rms"].values[chosen], color=colour, **style)
-    top.set_ylabel(f"SIF at 760 nm\n{UNITS}", fontsize=9)
-    middle.set_ylabel("reflectance\nat 740 nm", fontsize=9)
-    bottom.set_ylabel(f"residual (rms)\n{UNITS}", fontsize=9)
-    residual = column["residual_rms"].values
-    bottom.set_ylim(0, 1.15 * np.nanmax(residual) if np.isfinite(residual).any() else 1)
-    if top.get_legend_handles_labels()[0]:
-        top.legend(frameon=False, fontsize=8)
-    for axes in (top, middle, bottom):
+    labels = {
+        "sif_760": f"SIF at 760 nm\n{UNITS}",
+        "reflectance_740": "reflectance\nat 740 nm",
+        "residual_rms": f"residual (rms)\n{UNITS}",
+    }
+    for axes, (name, label) in zip(panels, labels.items(), strict=True):
+        values, sigma = column[name].values, column["sif_760_uncertainty"].values
+        for chosen, colour, text in (
+            (good, ACCENT, "trusted, ± 1 σ"),
+            (~good, "0.7", "flagged"),
+        ):
+            axes.errorbar(when[chosen], values[chosen], sigma[chosen] if axes is top else None,
+                          color=colour, elinewidth=0.8, label=text if chosen.any() else None,
+                          linestyle="none", marker="o", markersize=3.5)  # fmt: skip
+        axes.set_ylabel(label, fontsize=9)
         _plain(axes)
+    top.axhline(0, color="0.8", linewidth=0.8)
+    top.legend(frameon=False, fontsize=8)
+    bottom.set_ylim(bottom=0)
     if np.issubdtype(when.dtype, np.datetime64):
         locator = AutoDateLocator()
         bottom.xaxis.set_major_locator(locator)
@@ -210,88 +209,64 @@ def evaluation_figure(
         estimate, truth: (line, sample) SIF.
         used: (line, sample), the pixels that count; others are grey.
     """
-    lines, samples = truth.shape
     estimate, truth = np.where(used, estimate, np.nan), np.where(used, truth, np.nan)
-    if samples == 1:
+    if truth.shape[1] == 1:
         figure = _figure(5.0, 5.0)
-        one_to_one(figure.subplots(), truth[used], estimate[used], "truth", "sifnet")
+        _one_to_one(figure.subplots(), truth[used], estimate[used])
         return _saved(figure, path)
-    figure, (a, b, c, d), lying = _four(lines / samples)
+    figure, (a, b, c, d), lying = _four(truth.shape, square=True)
     error = estimate - truth
-    limits = _limits(np.stack([truth, estimate]), zero=True)
+    limits = _span(truth, estimate, zero=True)
     reach = float(np.nanquantile(abs(error), 0.99)) if used.any() else 1.0
     scored = f"bias {np.nanmean(error):+.3f}, RMSE {np.sqrt(np.nanmean(error**2)):.3f}"
     _map(a, truth, "truth", UNITS, "viridis", limits=limits, lying=lying)
     _map(b, estimate, "sifnet", UNITS, "viridis", limits=limits, lying=lying)
     _map(c, error, f"sifnet minus truth: {scored}", UNITS, "RdBu_r",
          limits=(-reach, reach), lying=lying)  # fmt: skip
-    one_to_one(d, truth[used], estimate[used], "truth", "sifnet")
+    _one_to_one(d, truth[used], estimate[used])
     d.set_title("sifnet against truth, pixel by pixel", fontsize=10, loc="left", color=INK)
     if d.collections:  # a density, of many points
         inside = d.inset_axes((0.58, 0.14, 0.36, 0.03))
-        bar = figure.colorbar(d.collections[0], cax=inside, orientation="horizontal")
-        bar.set_label("pixels", fontsize=8)
-        bar.ax.tick_params(labelsize=8)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        _colour_bar(d, d.collections[0], "pixels", cax=inside, orientation="horizontal")
     figure.suptitle("SIF at 760 nm against truth", fontsize=11, fontweight="bold", color=INK)
     return _saved(figure, path)
 
 
-def _four(aspect: float) -> tuple[Figure, list[Axes], bool]:
-    """Axes of three maps and a square: two by two, or below each other where the scene is long."""
+def _four(shape: tuple[int, ...], square: bool = False) -> tuple[Figure, list[Axes], bool]:
+    """Axes of four maps, the last a ``square`` instead, and whether maps lie on their side.
+
+    Two by two, or below each other where the scene is long.
+    """
+    aspect = shape[0] / shape[1]
     lying = aspect > LONG
-    shown = 1 / aspect if lying else aspect
+    shown = 1 / aspect if lying else aspect  # height over width of a map in the picture
     if shown >= 1 / LONG:
-        figure = _figure(9.6, 8.6)
+        figure = _figure(9.3, 8.4 if square else 6.6 * shown + 1.7)
         return figure, list(figure.subplots(2, 2).flat), lying
-    each = 8.0 * max(shown, 0.08) + 0.5
-    figure = _figure(9.6, 3 * each + 5.0)
-    return figure, list(figure.subplots(4, 1, height_ratios=(each, each, each, 4.5))), lying
+    each = min(7.8 * max(shown, 0.12) + 0.35, 3.25)
+    heights = (each, each, each, 4.5 if square else each)
+    figure = _figure(9.3, sum(heights) + 1.0)
+    return figure, list(figure.subplots(4, 1, height_ratios=heights)), lying
 
 
-def scatter(
-    estimate: ArrayLike,
-    references: Mapping[str, ArrayLike],
-    *,
-    uncertainty: ArrayLike | None = None,
-    name: str = "sifnet",
-    path: str | Path | None = None,
-) -> Figure:
-    """An estimate against each of several references, one panel each, with the line of equality."""
-    figure = _figure(4.6 * len(references), 4.6)
-    panels = figure.subplots(1, len(references), squeeze=False).flat
-    for axes, (label, values) in zip(panels, references.items(), strict=True):
-        one_to_one(axes, values, estimate, label, name, uncertainty=uncertainty)
-    return _saved(figure, path)
-
-
-def one_to_one(
-    axes: Axes,
-    x: ArrayLike,
-    y: ArrayLike,
-    x_name: str,
-    y_name: str,
-    *,
-    uncertainty: ArrayLike | None = None,
-) -> None:
+def _one_to_one(axes: Axes, truth: Array, estimate: Array) -> None:
     """Points, or their density when there are many, with the line of equality and statistics."""
-    a, b = np.asarray(x, float).ravel(), np.asarray(y, float).ravel()
-    both = np.isfinite(a) & np.isfinite(b)
-    a, b = a[both], b[both]
-    sigma = None if uncertainty is None else np.asarray(uncertainty, float).ravel()[both]
-    low, high = (0.0, 1.0) if not a.size else _span(a, b)
+    both = np.isfinite(truth) & np.isfinite(estimate)
+    x, y = truth[both], estimate[both]
+    many = x.size > 2000
+    low, high = _span(x, y, beyond=0.0005 if many else 0.0, margin=0.04)
     axes.plot((low, high), (low, high), color="0.5", linewidth=0.9, zorder=3)
-    if a.size > 2000:
-        axes.hexbin(a, b, gridsize=70, bins="log", cmap="viridis", mincnt=1, linewidths=0.1,
+    if many:
+        axes.hexbin(x, y, gridsize=70, bins="log", cmap="viridis", mincnt=1, linewidths=0.1,
                     extent=(low, high, low, high), zorder=2)  # fmt: skip
     else:
-        axes.errorbar(a, b, sigma, linestyle="none", marker="o", markersize=3.5, color=ACCENT,
-                      alpha=0.75, elinewidth=0.7, markeredgewidth=0, zorder=2)  # fmt: skip
+        axes.plot(x, y, linestyle="none", marker="o", markersize=3.5, color=ACCENT, alpha=0.75,
+                  markeredgewidth=0, zorder=2)  # fmt: skip
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.set_xlabel(f"{x_name}, {UNITS}", fontsize=9)
-    axes.set_ylabel(f"{y_name}, {UNITS}", fontsize=9)
+    axes.set_xlabel(f"truth, {UNITS}", fontsize=9)
+    axes.set_ylabel(f"sifnet, {UNITS}", fontsize=9)
     paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
-    axes.text(0.04, 0.96, _statistics(a, b), transform=axes.transAxes, va="top", fontsize=9,
+    axes.text(0.04, 0.96, _statistics(x, y), transform=axes.transAxes, va="top", fontsize=9,
               color=INK, bbox=paper)  # fmt: skip
     _plain(axes)
 
@@ -309,19 +284,9 @@ def _statistics(x: Array, y: Array) -> str:
     )
 
 
-def _span(x: Array, y: Array) -> tuple[float, float]:
-    if x.size > 2000:
-        low, high = np.quantile(np.concatenate([x, y]), (0.0005, 0.9995))
-    else:
-        low, high = min(x.min(), y.min()), max(x.max(), y.max())
-    margin = 0.04 * max(high - low, 1e-3)
-    return float(low - margin), float(high + margin)
-
-
 def _plain(axes: Axes) -> None:
     axes.tick_params(labelsize=8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _figure(width: float, height: float) -> Figure:

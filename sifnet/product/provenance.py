@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5netcdf
 
 from sifnet import __version__
 from sifnet.errors import SifnetError
 from sifnet.files import sha256, size_and_time
-from sifnet.scenes.scene import Scene
+
+if TYPE_CHECKING:
+    from sifnet.scenes.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Provenance:
     Attributes:
         command: as it was typed.
         model_file: the checkpoint, None if the model was never saved.
-        configuration: all settings of the fit.
+        configuration: of the model and of the fit that made it.
         seed: of the fit.
         atmosphere_source: what was known of the atmosphere beforehand.
         settings: of the retrieval, by which a batch knows what it made.
@@ -53,8 +55,7 @@ def attributes(scene: Scene, provenance: Provenance) -> dict[str, Any]:
     """The attributes of a product of a scene."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     data = scene.dataset
-    files = [Path(file) for file in data.attrs["source_files"]]
-    configuration = dict(provenance.configuration)
+    files = source_files(scene)
     written: dict[str, Any] = {
         "Conventions": "CF-1.11",
         "title": f"Sun-induced fluorescence, {scene.name}",
@@ -68,23 +69,27 @@ def attributes(scene: Scene, provenance: Provenance) -> dict[str, Any]:
         "source_size_and_time": "\n".join(map(size_and_time, files)),
         "reader_notes": "\n".join(str(note) for note in data.attrs["notes"]),
         "sifnet_version": __version__,
-        "configuration": json.dumps(configuration, default=str, sort_keys=True),
+        "configuration": json.dumps(dict(provenance.configuration), default=str, sort_keys=True),
         "atmosphere_source": provenance.atmosphere_source,
         "command": provenance.command,
     }
     for name, units in GEOMETRY.items():
         written[name] = float(data[name].mean())
         written[f"{name}_units"] = units
-    if provenance.settings:
-        written["settings"] = provenance.settings
-    if provenance.scene_path is not None:
-        written["scene_path"] = str(provenance.scene_path.absolute())
-    if provenance.seed is not None:
-        written["seed"] = provenance.seed
-    if provenance.model_file is not None:
-        written["model_file"] = str(provenance.model_file.absolute())
-        written["model_sha256"] = sha256(provenance.model_file)
-    return written
+    model_file, scene_path = provenance.model_file, provenance.scene_path
+    optional = {
+        "settings": provenance.settings or None,
+        "scene_path": scene_path and str(scene_path.absolute()),
+        "seed": provenance.seed,
+        "model_file": model_file and str(model_file.absolute()),
+        "model_sha256": model_file and sha256(model_file),
+    }
+    return written | {name: value for name, value in optional.items() if value is not None}
+
+
+def source_files(scene: Scene) -> list[Path]:
+    """The files that a scene is made of."""
+    return [Path(file) for file in scene.dataset.attrs["source_files"]]
 
 
 def record(product: Path) -> dict[str, Any]:
@@ -96,34 +101,34 @@ def record(product: Path) -> dict[str, Any]:
         return {}
 
 
-def sources(known: Mapping[str, Any]) -> list[Path]:
+def sources(attrs: Mapping[str, Any]) -> list[Path]:
     """The files that a product was made of."""
-    return [Path(name) for name in str(known.get("source_files", "")).split("\n") if name]
+    return [Path(name) for name in str(attrs.get("source_files", "")).split("\n") if name]
 
 
-def same_sources(known: Mapping[str, Any], files: Sequence[Path]) -> bool:
+def same_sources(attrs: Mapping[str, Any], files: Sequence[Path]) -> bool:
     """Whether files hold what a product was made of.
 
     Those of the same place, size and time are not read; others are compared by their checksum.
     """
-    if not files or "source_size_and_time" not in known:
+    if not files or "source_size_and_time" not in attrs:
         return False
     seen = [size_and_time(file) for file in files]
-    in_place = [file.absolute() for file in files] == sources(known)
-    if "?" not in seen and in_place and seen == str(known["source_size_and_time"]).split("\n"):
+    in_place = [file.absolute() for file in files] == sources(attrs)
+    if "?" not in seen and in_place and seen == str(attrs["source_size_and_time"]).split("\n"):
         return True
     checksums = [sha256(file) if file.is_file() else "?" for file in files]
-    return "?" not in checksums and checksums == str(known.get("source_sha256")).split("\n")
+    return "?" not in checksums and checksums == str(attrs.get("source_sha256")).split("\n")
 
 
-def refuse_foreign(known: Mapping[str, Any], files: Sequence[Path], product: Path) -> None:
+def refuse_foreign(attrs: Mapping[str, Any], files: Sequence[Path], product: Path) -> None:
     """Refuse to replace the product of another scene of the same name.
 
     Raises:
         SifnetError: the product was made of other files, with other content.
     """
-    theirs = sources(known)
-    if not theirs or [file.absolute() for file in files] == theirs or same_sources(known, files):
+    theirs = sources(attrs)
+    if not theirs or [file.absolute() for file in files] == theirs or same_sources(attrs, files):
         return
     raise SifnetError(
         "another scene of the same name has its product here",

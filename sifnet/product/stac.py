@@ -1,4 +1,4 @@
-"""A STAC item a scene: what a catalogue needs to find a product, and an index page to show it.
+"""A STAC item a scene: what a catalogue needs to find a product.
 
 SpatioTemporal Asset Catalog 1.1.0 with the extensions projection, view and processing.
 """
@@ -20,11 +20,11 @@ from sifnet.files import whole
 from sifnet.product.labels import place
 from sifnet.product.netcdf import flag_shares, summary, thinned
 
-EXTENSIONS = {
-    "proj": "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-    "view": "https://stac-extensions.github.io/view/v1.0.0/schema.json",
-    "processing": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
-}
+EXTENSIONS = (
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/view/v1.0.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+)
 ASSETS: dict[str, tuple[str, str, str]] = {  # what: media type, role, title
     "product": ("application/x-netcdf", "data", "maps of fluorescence, NetCDF-4, CF-1.11"),
     "cog": ("image/tiff; application=geotiff; profile=cloud-optimized", "data", "maps, GeoTIFF"),
@@ -43,10 +43,8 @@ def item(product: xr.Dataset, files: Mapping[str, str]) -> dict[str, Any]:
     Its own properties, ``sifnet:...``, are statistics over the trusted pixels.
     """
     attributes = product.attrs
-    outline = footprint(product)
-    numbers = {name: _number(value) for name, value in summary(product).items()}
     flags = flag_shares(thinned(product[["quality_flag"]], 1000))
-    known = {
+    properties = {
         "title": attributes["title"],
         "datetime": _utc(str(attributes["acquisition_time"])),
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -57,21 +55,23 @@ def item(product: xr.Dataset, files: Mapping[str, str]) -> dict[str, Any]:
         "processing:software": {"sifnet": str(attributes["sifnet_version"])},
         "processing:lineage": str(attributes["source"]),
         **_projection(product),
-        **{f"sifnet:{name}": value for name, value in numbers.items()},
+        **{f"sifnet:{name}": _number(value) for name, value in summary(product).items()},
         "sifnet:flags": {name: _number(share) for name, share in flags.items()},
         "sifnet:command": str(attributes["command"]),
     }
-    box = None if outline is None else _box(outline)
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": list(EXTENSIONS.values()),
+        "stac_extensions": list(EXTENSIONS),
         "id": str(attributes["scene"]),
-        "geometry": None if outline is None else _geometry(outline),
-        **({} if box is None else {"bbox": box}),
-        "properties": {n: v for n, v in known.items() if v is not None or n == "datetime"},
+        **_extent(footprint(product)),
+        "properties": {n: v for n, v in properties.items() if v is not None or n == "datetime"},
         "links": [],
-        "assets": {what: _asset(what, path) for what, path in files.items()},
+        "assets": {
+            what: {"href": f"./{path}", "type": media, "roles": [role], "title": title}
+            for what, path in files.items()
+            for media, role, title in [ASSETS[what]]
+        },
     }
 
 
@@ -90,19 +90,17 @@ def write_item(product: xr.Dataset, path: Path, files: Mapping[str, str]) -> Pat
 def footprint(product: xr.Dataset) -> list[list[float]] | None:
     """Closed ring of [longitude, latitude], counterclockwise; None if no place is known."""
     lines, samples = product["sif_760"].shape
-    found = place(product)
-    if found is not None:
-        projection, affine = found
+    if (located := place(product)) is not None:
+        projection, affine = located
         a, b, c, d, e, f = affine[:6]
         ends = ((0, 0), (0, lines), (samples, lines), (samples, 0))
-        corners = [(c + a * x + b * y, f + d * x + e * y) for x, y in ends]
         to_degrees = Transformer.from_crs(projection, "EPSG:4326", always_xy=True)
+        corners = [(c + a * x + b * y, f + d * x + e * y) for x, y in ends]
         ring = [list(to_degrees.transform(*corner)) for corner in corners]
     elif "latitude" in product.coords and "longitude" in product.coords:
         at = {"line": [0, -1, -1, 0], "sample": [0, 0, -1, -1]}
-        pairs = [product[n] for n in ("longitude", "latitude")]
-        values = [_corners(v, at) for v in pairs]
-        ring = [[float(x), float(y)] for x, y in zip(*values, strict=True)]
+        pairs = zip(*(_corners(product[n], at) for n in ("longitude", "latitude")), strict=True)
+        ring = [[float(x), float(y)] for x, y in pairs]
     else:
         return None
     if not np.isfinite(ring).all():
@@ -113,14 +111,15 @@ def footprint(product: xr.Dataset) -> list[list[float]] | None:
     return [*ring, ring[0]]
 
 
-def _geometry(ring: list[list[float]]) -> dict[str, Any]:
-    """A field spectrometer is a point, and a line whose swath is not known a line."""
-    different = [list(at) for at in dict.fromkeys(map(tuple, ring))]
-    if len(different) == 1:
-        return {"type": "Point", "coordinates": different[0]}
-    if len(different) == 2:
-        return {"type": "LineString", "coordinates": different}
-    return {"type": "Polygon", "coordinates": [ring]}
+def _extent(ring: list[list[float]] | None) -> dict[str, Any]:
+    """Geometry and box: a field spectrometer is a point, a line of unknown swath a line."""
+    if ring is None:
+        return {"geometry": None}
+    different = [list(corner) for corner in dict.fromkeys(map(tuple, ring))]
+    kinds: dict[int, tuple[str, Any]] = {1: ("Point", different[0]), 2: ("LineString", different)}
+    kind, coordinates = kinds.get(len(different), ("Polygon", [ring]))
+    box = [*np.min(ring, axis=0).tolist(), *np.max(ring, axis=0).tolist()]
+    return {"geometry": {"type": kind, "coordinates": coordinates}, "bbox": box}
 
 
 def _corners(values: xr.DataArray, at: Mapping[str, list[int]]) -> np.ndarray:
@@ -128,18 +127,11 @@ def _corners(values: xr.DataArray, at: Mapping[str, list[int]]) -> np.ndarray:
     return np.broadcast_to(values.isel(chosen).values, 4)
 
 
-def _box(ring: list[list[float]]) -> list[float]:
-    west, south = np.min(ring, axis=0)
-    east, north = np.max(ring, axis=0)
-    return [float(west), float(south), float(east), float(north)]
-
-
 def _projection(product: xr.Dataset) -> dict[str, Any]:
-    found = place(product)
     shape = {"proj:shape": list(product["sif_760"].shape)}
-    if found is None:
+    if (located := place(product)) is None:
         return shape
-    projection, affine = found
+    projection, affine = located
     code = projection.to_epsg()
     return {
         **shape,
@@ -147,11 +139,6 @@ def _projection(product: xr.Dataset) -> dict[str, Any]:
         "proj:wkt2": projection.to_wkt(),
         "proj:transform": list(affine)[:6],
     }
-
-
-def _asset(what: str, path: str) -> dict[str, Any]:
-    media, role, title = ASSETS[what]
-    return {"href": f"./{path}", "type": media, "roles": [role], "title": title}
 
 
 def _utc(time: str) -> str:

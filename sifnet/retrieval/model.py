@@ -132,11 +132,16 @@ def instrument_for(
 
 
 class Retrieval(nn.Module):
-    """Encoder, simulation and loss. Emulator and instrument are frozen; the encoder learns."""
+    """Encoder, simulation and loss. Emulator and instrument are frozen; the encoder learns.
+
+    ``made_by`` are the settings of the fit, for the record.
+    """
+
+    made_by: Mapping[str, Any]
 
     def __init__(self, setup: Setup, emulator: Emulator) -> None:
         super().__init__()
-        self.setup = setup
+        self.setup, self.made_by = setup, {}
         self.emulator = emulator.requires_grad_(False)
         self.instrument = instrument_for(
             setup.sensor, setup.wavelength, setup.fwhm, emulator, setup.response
@@ -216,6 +221,7 @@ class Retrieval(nn.Module):
             "predictor": {} if self.predictor is None else self.predictor.state_dict(),
             "emulator": self.emulator.state_dict(),
             "emulator_metadata": json.dumps(self.emulator.metadata),
+            "made_by": json.dumps(self.made_by),
         }
         save_checkpoint(path, KIND, content)
 
@@ -229,6 +235,7 @@ def load(path: str | Path) -> Retrieval:
     with checkpoint(path, KIND, "sifnet fit") as content:
         setup = TypeAdapter(Setup).validate_json(content["setup"])
         retrieval = Retrieval(setup, _emulator(content))
+        retrieval.made_by = json.loads(content.get("made_by", "{}"))
         retrieval.encoder.add_lines(torch.zeros_like(content["encoder"]["columns"]))
         retrieval.encoder.load_state_dict(content["encoder"])
         if retrieval.predictor is not None:

@@ -87,7 +87,7 @@ def on_bands_of(
             lines=(),
         )
         other = Retrieval(setup, model.emulator)
-        other.predictor = model.predictor
+        other.predictor, other.made_by = model.predictor, model.made_by
         weights = {
             name: value
             for name, value in model.encoder.state_dict().items()

@@ -145,6 +145,7 @@ def fit(
         model.encoder.add_lines(_columns(model, scenes, columns, atmosphere))
     if config.epochs:
         _adapt(model, pixels, config, folder, resume, progress)
+    model.made_by = asdict(config)
     if folder is not None and is_first_process():
         model.save(folder / "model.ckpt")
         for left in ("last.ckpt", "fit.json"):

@@ -18,19 +18,18 @@ import xarray as xr
 
 from conftest import PROJECT
 from fakes.emulator import fake_emulator
-from fakes.fitted import quick_fit, write_known
+from fakes.fitted import quick_fit, write_named
 from fakes.products import fake_maps, fake_scene
+from sifnet import files, scenes
 from sifnet.batch import done as finished
 from sifnet.batch import run as batch
-from sifnet.batch.cluster import spread
-from sifnet.batch.find import find, name_of
 from sifnet.batch.index import write_index
 from sifnet.batch.run import Job, Outcome
 from sifnet.errors import SifnetError
 from sifnet.physics.emulator import Emulator
 from sifnet.product import netcdf as outputs
+from sifnet.product import pictures
 from sifnet.product import retrieve as mapping
-from sifnet.product.provenance import Provenance
 from sifnet.scenes import record_of
 
 SIDES = {".nc", ".png", ".json"}
@@ -43,9 +42,9 @@ def _toy_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_artist(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The quicklook takes longer than all else; test_plots looks at it."""
+    """The quicklook takes longer than all else; test_pictures looks at it."""
     if "beside" not in request.node.name:
-        monkeypatch.setitem(mapping.MAKERS, "quicklook", lambda _, path: path.write_bytes(b"PNG"))
+        monkeypatch.setattr(pictures, "quicklook", lambda _, path: path.write_bytes(b"PNG"))
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +52,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.ckpt"
     quick_fit()[1].save(path)
     return path
-
-
-def _scene(folder: Path, name: str = "a") -> Path:
-    return write_known(folder, quick_fit()[0], name=f"{name}_FLUO_radiance")
 
 
 def _run(job: Job, *scenes: Path, **options: object) -> list[Outcome]:
@@ -67,36 +62,11 @@ def _states(outcomes: list[Outcome]) -> dict[str, str]:
     return {outcome.scene.name.split("_")[0]: outcome.state for outcome in outcomes}
 
 
-# --- which scenes ---
-
-
-def test_folders_patterns_and_files_are_found(tmp_path: Path) -> None:
-    here, deep = tmp_path / "downloads", tmp_path / "downloads" / "2024"
-    first, second = _scene(here, "a"), _scene(deep, "b")
-    (here / "notes.txt").touch()
-    assert find([here]) == ([first, second], {})
-    assert find([Path(f"{here}/**/*.hdr")]) == ([second, first], {})  # sorted by name
-    assert find([first, here]) == ([first, second], {})  # named twice is mapped once
-    found, refused = find([tmp_path / "none*.hdr", Path("nowhere.hdr")])
-    assert found == [Path("nowhere.hdr")]  # its reader says that it is not there
-    assert "no scene is here: found nothing that matches" in str(refused[tmp_path / "none*.hdr"])
-    (tmp_path / "empty").mkdir()
-    assert "no product in this folder" in str(find([tmp_path / "empty"])[1].popitem()[1])
-
-
-def test_products_of_one_folder_are_kept_apart(tmp_path: Path) -> None:
-    stems = [f"DESIS-HSI-L1B-DT000000000{n}_001-20200101T101010-V0210" for n in (1, 2)]
-    for stem in stems:
-        for layer in ("METADATA.xml", "QL_IMAGE.tif", "SPECTRAL_IMAGE.hdr", "SPECTRAL_IMAGE.tif"):
-            (tmp_path / f"{stem}-{layer}").touch()
-    found, refused = find([tmp_path])
-    assert [path.name for path in found] == [f"{stem}-SPECTRAL_IMAGE.hdr" for stem in stems]
-    assert not refused
-    assert [name_of(path) for path in found] == stems
+# --- one bad scene ---
 
 
 def test_two_scenes_of_one_name_are_not_one_product(model: Path, tmp_path: Path) -> None:
-    first, second = _scene(tmp_path / "x"), _scene(tmp_path / "y")
+    first, second = write_named(tmp_path / "x"), write_named(tmp_path / "y")
     refused, mapped = _run(Job(tmp_path / "out", model), first, second)
     assert refused.scene == second
     assert f"two scenes of one name: found the same name as {first}" in str(refused.error)
@@ -105,44 +75,41 @@ def test_two_scenes_of_one_name_are_not_one_product(model: Path, tmp_path: Path)
     (second.parent / "a_FLUO_radiance.dat").write_bytes(
         (second.parent / "a_FLUO_radiance.dat").read_bytes()[::-1]
     )
-    before = outputs.sha256(tmp_path / "out" / "a_FLUO_radiance_sif.nc")
+    before = files.sha256(tmp_path / "out" / "a_FLUO_radiance_sif.nc")
     (again,) = _run(Job(tmp_path / "out", model, overwrite=True), second)
     assert "another scene of the same name has its product here" in str(again.error)
-    assert outputs.sha256(tmp_path / "out" / "a_FLUO_radiance_sif.nc") == before
-
-
-# --- one bad scene ---
+    assert files.sha256(tmp_path / "out" / "a_FLUO_radiance_sif.nc") == before
 
 
 def test_a_bad_scene_is_named_and_the_others_are_mapped(
     monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path
 ) -> None:
-    good, broken, strange = (_scene(tmp_path / "in", name) for name in "abc")
+    good, broken, strange = (write_named(tmp_path / "in", name) for name in "abc")
     data = broken.with_suffix(".dat")
     whole = data.read_bytes()
     data.write_bytes(whole[:1000])
-    opens = batch.open_scene
+    opens = scenes.open_scene
 
-    def surprising(path: Path, **options: object) -> object:
+    def surprising(path: Path, *sensor: str, **options: object) -> object:
         if path == strange:
             raise ZeroDivisionError("of nothing")
-        return opens(path, **options)
+        return opens(path, *sensor, **options)
 
-    monkeypatch.setattr(batch, "open_scene", surprising)
+    monkeypatch.setattr(scenes, "open_scene", surprising)
     job = Job(tmp_path / "out", model)
     outcomes = _run(job, broken, strange, good)
     assert _states(outcomes) == {"b": "failed", "c": "failed", "a": "mapped"}
     told = json.loads((tmp_path / "out" / "failures.json").read_text())
     assert [Path(entry["scene"]) for entry in told] == [broken, strange]
     assert all(entry["reason"] and entry["time"] for entry in told)
-    assert "ZeroDivisionError: of nothing, in batch.py, line" in told[1]["reason"]
+    assert "ZeroDivisionError: of nothing, in run.py, line" in told[1]["reason"]
     assert "Traceback" in told[1]["detail"]
     page = write_index(tmp_path / "out").read_text()
     assert "1 scene, 2 failed" in page
     assert "ZeroDivisionError" in page
 
     data.write_bytes(whole)
-    monkeypatch.setattr(batch, "open_scene", opens)
+    monkeypatch.setattr(scenes, "open_scene", opens)
     outcomes = _run(job, broken, strange, good)
     assert _states(outcomes) == {"b": "mapped", "c": "mapped", "a": "there already"}
     assert not (tmp_path / "out" / "failures.json").exists()
@@ -150,7 +117,7 @@ def test_a_bad_scene_is_named_and_the_others_are_mapped(
 
 def test_what_a_map_has_beside_it(model: Path, tmp_path: Path) -> None:
     job = Job(tmp_path / "out", model, cog=True, aggregate=4)
-    (outcome,) = _run(job, _scene(tmp_path))
+    (outcome,) = _run(job, write_named(tmp_path))
     product = tmp_path / "out" / "a_FLUO_radiance_sif.nc"
     assert {p.suffix for p in product.parent.glob("a_*")} == {*SIDES, ".tif"}
     item = json.loads(product.with_suffix(".json").read_text())
@@ -178,16 +145,33 @@ def test_what_a_map_has_beside_it(model: Path, tmp_path: Path) -> None:
 def test_what_is_done_is_not_even_opened(
     monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path
 ) -> None:
-    scene, job = _scene(tmp_path), Job(tmp_path / "out", model)
+    scene, job = write_named(tmp_path), Job(tmp_path / "out", model)
     _run(job, scene)
     os.utime(scene.with_suffix(".dat"))  # another time, the same content
-    monkeypatch.delattr(batch, "open_scene")
+    monkeypatch.delattr(scenes, "open_scene")
     assert _run(job, scene)[0].state == "there already"
 
 
-def test_a_moved_archive_is_the_same_scene(model: Path, tmp_path: Path) -> None:
+def test_that_all_is_done_is_said_at_once(model: Path, tmp_path: Path) -> None:
+    """No library that takes seconds is loaded to see it."""
+    scene, output = write_named(tmp_path), tmp_path / "out"
+    _run(Job(output, model), scene)
+    text = (
+        "import sys; from pathlib import Path; from sifnet import cli\n"
+        "arguments = ['retrieve', sys.argv[1], '-m', sys.argv[2], '-o', sys.argv[3]]\n"
+        "cli.app(arguments, standalone_mode=False)\n"
+        "heavy = {'torch', 'matplotlib', 'distributed', 'sifnet.retrieval', 'pyproj'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    command = [sys.executable, "-c", text, str(scene), str(model), str(output)]
+    told = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+    assert "a_FLUO_radiance_sif.nc is there already" in told.stdout
+    assert "1 scene" in (output / "index.html").read_text()
+
+
+def test_a_moved_archive_is_the_samewrite_named(model: Path, tmp_path: Path) -> None:
     job = Job(tmp_path / "out", model)
-    scene = _scene(tmp_path / "in")
+    scene = write_named(tmp_path / "in")
     _run(job, scene)
     (tmp_path / "in").rename(tmp_path / "archive")
     (outcome,) = _run(job, tmp_path / "archive" / scene.name)
@@ -197,7 +181,7 @@ def test_a_moved_archive_is_the_same_scene(model: Path, tmp_path: Path) -> None:
 def test_what_is_of_another_make_is_made_again(
     monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path
 ) -> None:
-    scene, job = _scene(tmp_path), Job(tmp_path / "out", model)
+    scene, job = write_named(tmp_path), Job(tmp_path / "out", model)
     _run(job, scene)
     with monkeypatch.context() as patch:
         patch.setattr(finished, "__version__", "99.0")
@@ -224,7 +208,8 @@ def _script(text: str, *arguments: object, limit: int | None = None) -> subproce
     start = (
         "import sys; from pathlib import Path; from fakes.emulator import fake_emulator\n"
         "from sifnet.physics.emulator import Emulator\n"
-        "from sifnet import batch, mapping, cli; from sifnet.batch import Job\n"
+        "from sifnet import cli; from sifnet.batch import run as batch; Job = batch.Job\n"
+        "from sifnet.product import retrieve as mapping\n"
         "Emulator.load = classmethod(lambda *_, **__: fake_emulator())\n"
     )
 
@@ -245,12 +230,12 @@ def _script(text: str, *arguments: object, limit: int | None = None) -> subproce
 
 
 WAITING = (
-    "import time; strips = mapping.retrieve_strips\n"
+    "import time; strips = mapping.solve_strips\n"
     "def slow(*a, **k):\n"
     "    for window, maps in strips(*a, **k):\n"
     "        yield window, maps\n"
     "        print('a strip is written', flush=True); time.sleep(60)\n"
-    "mapping.retrieve_strips = slow\n"
+    "mapping.solve_strips = slow\n"
     "cli.app(['retrieve', sys.argv[1], '-m', sys.argv[2], '-o', sys.argv[3]])\n"
 )
 
@@ -259,7 +244,7 @@ WAITING = (
 def test_a_killed_batch_leaves_no_half_product_and_goes_on(
     model: Path, tmp_path: Path, blow: signal.Signals
 ) -> None:
-    scene, output = _scene(tmp_path), tmp_path / "out"
+    scene, output = write_named(tmp_path), tmp_path / "out"
     process = _script(WAITING, scene, model, output)
     assert process.stdout is not None
     assert process.stdout.readline() == "a strip is written\n"
@@ -278,7 +263,7 @@ def test_a_killed_batch_leaves_no_half_product_and_goes_on(
 
 def test_a_full_disk_is_said_and_loses_nothing(model: Path, tmp_path: Path) -> None:
     """No file may grow beyond what the product needs: the system itself refuses to write."""
-    scene, output = _scene(tmp_path), tmp_path / "out"
+    scene, output = write_named(tmp_path), tmp_path / "out"
     _run(Job(output, model), scene)
     product = output / "a_FLUO_radiance_sif.nc"
     before = product.read_bytes()
@@ -300,7 +285,7 @@ def test_a_disk_that_fills_while_a_strip_is_written(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    scene = _scene(tmp_path)
+    scene = write_named(tmp_path)
     monkeypatch.setattr(h5netcdf.Variable, "__setitem__", full)
     (outcome,) = _run(Job(tmp_path / "out", model), scene)
     assert "cannot be written: found No space left on device" in str(outcome.error)
@@ -313,14 +298,14 @@ def test_a_folder_that_cannot_be_written_is_refused_before_work(
     def forbidden(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    scene = _scene(tmp_path)
-    monkeypatch.setattr(outputs, "TemporaryFile", forbidden)
+    scene = write_named(tmp_path)
+    monkeypatch.setattr(files, "TemporaryFile", forbidden)
     with pytest.raises(SifnetError, match="cannot be written: found Permission denied.*with -o"):
         _run(Job(tmp_path / "out", model), scene)
 
 
 def test_leftovers_of_others_that_may_be_alive_are_kept(tmp_path: Path) -> None:
-    node = outputs.platform.node()
+    node = files.platform.node()
     mine = tmp_path / f".a_sif.{node}.{os.getpid()}.partial.nc"
     theirs = tmp_path / f".a_sif.elsewhere.{os.getpid()}.partial.nc"
     old = tmp_path / ".b_sif.elsewhere.1.partial.nc"
@@ -328,7 +313,7 @@ def test_leftovers_of_others_that_may_be_alive_are_kept(tmp_path: Path) -> None:
     for path in (mine, theirs, old, dead):
         path.touch()
     os.utime(old, (0, 0))
-    outputs.sweep(tmp_path)
+    files.sweep(tmp_path)
     assert {mine, theirs} == set(tmp_path.iterdir())
 
 
@@ -343,7 +328,10 @@ def test_memory_does_not_grow_with_lines(monkeypatch: pytest.MonkeyPatch, tmp_pa
             window = slice(start, min(start + 64, scene.shape[0]))
             yield window, fake_maps(window.stop - window.start, 250)
 
-    monkeypatch.setattr(mapping, "retrieve_strips", strips)
+    monkeypatch.setattr(mapping, "solve_strips", strips)
+    monkeypatch.setattr(mapping, "find_shared", lambda *_, **__: None)
+    fitted = quick_fit()[1]
+    monkeypatch.setattr(mapping, "model_for", lambda *_: fitted)
 
     def peak(lines: int) -> float:
         scene = fake_scene(1, 250)
@@ -359,8 +347,7 @@ def test_memory_does_not_grow_with_lines(monkeypatch: pytest.MonkeyPatch, tmp_pa
         path = tmp_path / f"{lines}.nc"
         tracemalloc.start()
         try:
-            mapping.write_map(fake, None, path, None, Provenance(), block=10)
-            with outputs.opened(path) as product:
+            with mapping.retrieve(fake, fitted, into=path, block=10) as product:
                 outputs.summary(product)
                 assert product["sif_760"].shape == (lines, 250)
                 assert product["sif_760_aggregated"].shape == (-(-lines // 10), 25)
@@ -371,57 +358,3 @@ def test_memory_does_not_grow_with_lines(monkeypatch: pytest.MonkeyPatch, tmp_pa
     peak(64)  # what is imported on the way counts once
     short, long = peak(500), peak(4000)
     assert long < 1.3 * short
-
-
-# --- several processes ---
-
-
-def test_an_existing_cluster_does_the_work(model: Path, tmp_path: Path) -> None:
-    """A Dask cluster of another process, found by its address."""
-    serving = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from distributed import LocalCluster\n"
-            "if __name__ == '__main__':\n"
-            "    with LocalCluster(n_workers=1, threads_per_worker=1) as cluster:\n"
-            "        print(cluster.scheduler_address, flush=True); input()\n",
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-    )
-    try:
-        assert serving.stdout is not None
-        address = serving.stdout.readline().strip()
-        bad, good = tmp_path / "none.hdr", _scene(tmp_path)
-        outcomes = _run(Job(tmp_path / "out", model), bad, good, scheduler=address)
-        assert _states(outcomes) == {"none.hdr": "failed", "a": "mapped"}
-        assert "no such file" in str({o.scene: o for o in outcomes}[bad].error)
-        assert (tmp_path / "out" / "a_FLUO_radiance_sif.json").exists()
-    finally:
-        serving.communicate("\n", timeout=60)
-
-
-def _dies(path: Path) -> str:
-    if path.name == "bad":
-        os._exit(1)
-    return path.name
-
-
-def test_a_worker_that_dies_takes_only_its_scene_along() -> None:
-    found = dict(spread(_dies, [Path("bad"), Path("good"), Path("fine")], workers=2))
-    assert found[Path("good")] == "good"
-    assert found[Path("fine")] == "fine"
-    outcome = batch._died(Path("bad"), found[Path("bad")])
-    assert "the worker did not survive this scene: found KilledWorker" in str(outcome.error)
-
-
-def test_a_scheduler_that_does_not_answer_is_refused(
-    monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("sifnet.cluster.PATIENCE", 1)
-    with pytest.raises(SifnetError, match="the Dask scheduler does not answer"):
-        _run(Job(tmp_path / "out", model), _scene(tmp_path), scheduler="tcp://127.0.0.1:9")

@@ -7,13 +7,12 @@ import torch
 import xarray as xr
 
 from fakes.fitted import quick_fit
-from fakes.products import fake_maps, fake_scene
+from fakes.products import fake_maps, fake_scene, finish, write
 from sifnet.errors import SifnetError
 from sifnet.evaluation import evaluate as evaluation
 from sifnet.evaluation.methods import all as every
 from sifnet.evaluation.methods.all import Estimate, all_estimates, evenly
-from sifnet.product import labels as product
-from sifnet.product import netcdf as outputs
+from sifnet.product.provenance import Provenance
 from sifnet.product.retrieve import retrieve
 
 SHAPE = (40, 30)
@@ -31,7 +30,7 @@ def _pair(bias: float = 0.0, sigma: float = 0.2) -> tuple[xr.Dataset, xr.Dataset
     maps["sif_760_uncertainty"][:] = sigma
     dims = ("line", "sample")
     truth = xr.Dataset({"sif_760": (dims, true), "bare_soil": (dims, bare)})
-    return product.finish(maps, fake_scene(*SHAPE)), truth
+    return finish(maps, fake_scene(*SHAPE)), truth
 
 
 def test_known_errors_are_found() -> None:
@@ -69,7 +68,7 @@ def test_truth_without_bare_soil_has_no_soil_mean() -> None:
 
 def test_table_and_picture_are_saved_beside_the_product(tmp_path: Path) -> None:
     made, truth = _pair()
-    path = outputs.write(made, tmp_path / "line_sif.nc")
+    path = write(made, tmp_path / "line_sif.nc")
     truth.to_netcdf(tmp_path / "truth.nc", engine="h5netcdf")
     comparison = evaluation.compare(path, tmp_path / "truth.nc")
     csv, png = comparison.save(path)
@@ -202,7 +201,7 @@ def test_model_and_atmosphere_of_the_product_are_used_again(
     model.save(tmp_path / "model.ckpt")
     air = xr.Dataset({"surface_pressure": 1017.0, "surface_pressure_uncertainty": 2.0})
     air.to_netcdf(tmp_path / "atmosphere.nc", engine="h5netcdf")
-    source = product.Provenance(
+    source = Provenance(
         model_file=tmp_path / "model.ckpt", atmosphere_source=str(tmp_path / "atmosphere.nc")
     )
     made = retrieve(known.scene, model, atmosphere=air, provenance=source)

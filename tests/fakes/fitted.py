@@ -46,3 +46,8 @@ def write_known(folder: Path, known: KnownScene, name: str = "line_FLUO_radiance
     )
     known.truth.to_netcdf(folder / "truth.nc", engine="h5netcdf")
     return header
+
+
+def write_named(folder: Path, name: str = "a") -> Path:
+    """The scene of ``quick_fit`` as a product of that name."""
+    return write_known(folder, quick_fit()[0], name=f"{name}_FLUO_radiance")

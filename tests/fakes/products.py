@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import xarray as xr
 
+from sifnet.files import whole
+from sifnet.product.labels import VARIABLES, frame, label
+from sifnet.product.netcdf import gathered, write_strips
+from sifnet.product.provenance import Provenance
 from sifnet.scenes.scene import FIT_WINDOW, Flag, Scene
 
 
@@ -37,13 +43,31 @@ def fake_maps(lines: int = 6, samples: int = 5, seed: int = 0) -> xr.Dataset:
     """Maps as the retrieval returns them: noisy stripes, one dead pixel, one poor fit."""
     rng = np.random.default_rng(seed)
     stripes = np.where(np.arange(samples) % 2, 1.5, 0.0) + np.linspace(0, 0.2, lines)[:, None]
-    names = ("reflectance_740", "residual_rms", "aot_550", "surface_pressure", "chi2_reduced")
     flags = np.zeros((lines, samples), np.uint16)
     flags[0, 0], flags[-1, -1] = Flag.DEAD, Flag.POOR_FIT
     sif = stripes + 0.1 * rng.standard_normal(stripes.shape)
     sif[0, 0] = np.nan
     maps = {"sif_760": sif, "sif_760_uncertainty": np.full_like(sif, 0.1)}
+    names = ("reflectance_740", "residual_rms", "aot_550", "surface_pressure", "chi2_reduced")
     maps |= {name: 0.3 + 0.01 * rng.random(sif.shape) for name in names}
+    maps |= {name: np.full_like(sif, np.nan) for name in VARIABLES if name not in maps}
     dims = ("line", "sample")
     variables = {name: (dims, values.astype(np.float32)) for name, values in maps.items()}
     return xr.Dataset({**variables, "quality_flag": (dims, flags)})
+
+
+def finish(maps: xr.Dataset, scene: Scene, provenance: Provenance = Provenance()) -> xr.Dataset:
+    """The product of maps that are there already."""
+    return gathered(frame(scene, provenance), [(slice(None), label(maps, scene))])
+
+
+def write(product: xr.Dataset, path: Path) -> Path:
+    """A product in memory to a file."""
+    maps = [name for name, v in product.variables.items() if v.dims == ("line", "sample")]
+    strip = product[[n for n in maps if n in product.data_vars]].drop_vars(
+        [name for name in product.coords if name not in maps]
+    )
+    with whole(path) as partial:
+        strips = [(slice(None), strip)]
+        write_strips(product.drop_vars(maps), strips, partial, product.sizes["line"])
+    return path

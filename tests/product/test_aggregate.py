@@ -5,9 +5,8 @@ import pytest
 import rasterio
 import xarray as xr
 
-from fakes.products import fake_maps, fake_scene
+from fakes.products import fake_maps, fake_scene, finish, write
 from sifnet.errors import SifnetError
-from sifnet.product import labels as product
 from sifnet.product import netcdf as outputs
 from sifnet.product.aggregate import aggregate
 
@@ -23,7 +22,7 @@ def _made(
     maps["quality_flag"][:] = 0
     if shared is not None:
         maps["sif_760_uncertainty_shared"] = xr.full_like(maps["sif_760"], 0) + np.float32(shared)
-    return product.finish(maps, fake_scene(*sif.shape, **attributes))
+    return finish(maps, fake_scene(*sif.shape, **attributes))
 
 
 def test_independent_errors_average_out_and_shared_ones_do_not() -> None:
@@ -88,7 +87,7 @@ def test_without_an_uncertainty_of_sif_740_none_is_claimed() -> None:
 def test_in_the_same_file_at_its_own_place(tmp_path: Path) -> None:
     """GDAL finds both layers where they are; the corner of a map is that of its blocks."""
     made = _made(np.ones((25, 12)), 0.5, **UTM)
-    path = outputs.write(made, tmp_path / "p.nc")
+    path = write(made, tmp_path / "p.nc")
     outputs.append(aggregate(made, 10), path)
     for name, size, shape in (("sif_760", 30, (25, 12)), ("sif_760_aggregated", 300, (3, 2))):
         with rasterio.open(f"netcdf:{path}:{name}") as file:

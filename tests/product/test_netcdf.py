@@ -6,19 +6,19 @@ import pytest
 import rasterio
 import xarray as xr
 
-from fakes.products import fake_maps, fake_scene
+from fakes.products import fake_maps, fake_scene, finish, write
+from sifnet import files
 from sifnet.errors import SifnetError
-from sifnet.product import cog
-from sifnet.product import labels as product
+from sifnet.product import cog, labels
 from sifnet.product import netcdf as outputs
 
 
 def _product(**attributes: object) -> object:
-    return product.finish(fake_maps(), fake_scene(**attributes))
+    return finish(fake_maps(), fake_scene(**attributes))
 
 
 def test_written_and_read_again(tmp_path: Path) -> None:
-    path = outputs.write(_product(), tmp_path / "deep" / "p.nc")
+    path = write(_product(), tmp_path / "deep" / "p.nc")
     again = outputs.read(path)
     np.testing.assert_array_equal(again["sif_760"], fake_maps()["sif_760"])
     path.unlink()  # nothing holds it open
@@ -27,7 +27,7 @@ def test_written_and_read_again(tmp_path: Path) -> None:
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "p.nc"
     path.write_text("what was there before")
-    with pytest.raises(KeyboardInterrupt), outputs.whole(path) as partial:
+    with pytest.raises(KeyboardInterrupt), files.whole(path) as partial:
         partial.write_text("half")
         raise KeyboardInterrupt
     assert path.read_text() == "what was there before"
@@ -38,9 +38,9 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.touch()
     for attempt in (
-        lambda: outputs.write(_product(), blocker / "p.nc"),
+        lambda: write(_product(), blocker / "p.nc"),
         lambda: cog.to_cog(_product(), blocker / "p.tif"),
-        lambda: outputs.writable(blocker / "folder"),
+        lambda: files.writable(blocker / "folder"),
     ):
         with pytest.raises(SifnetError, match="the output cannot be written.*Choose another"):
             attempt()
@@ -82,7 +82,7 @@ def test_geotiff_has_names_units_and_place(tmp_path: Path) -> None:
 def test_sha256_is_that_of_the_content(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"x" * 100_000)
-    assert outputs.sha256(path) == hashlib.sha256(b"x" * 100_000).hexdigest()
+    assert files.sha256(path) == hashlib.sha256(b"x" * 100_000).hexdigest()
 
 
 def test_strips_make_the_same_file_as_the_whole(tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ def test_strips_make_the_same_file_as_the_whole(tmp_path: Path) -> None:
     start = np.datetime64("2020-06-25T09:32", "ns")
     scene.dataset["time"] = ("line", start + np.arange(150) * np.timedelta64(20, "ms"))
     maps = fake_maps(150, 5)
-    made = product.finish(maps, scene)
-    path = outputs.write(made, tmp_path / "whole.nc")
+    made = finish(maps, scene)
+    path = write(made, tmp_path / "whole.nc")
     windows = (slice(0, 64), slice(64, 128), slice(128, 150))
-    strips = ((w, product.label(maps.isel(line=w), scene.window(w))) for w in windows)
-    outputs.write_strips(product.frame(scene), strips, tmp_path / "strips.nc", 150)
+    strips = ((w, labels.label(maps.isel(line=w), scene.window(w))) for w in windows)
+    outputs.write_strips(labels.frame(scene), strips, tmp_path / "strips.nc", 150)
     whole, built = outputs.read(path), outputs.read(tmp_path / "strips.nc")
     for each in (whole, built):
         each.attrs.pop("history")
@@ -106,7 +106,7 @@ def test_strips_make_the_same_file_as_the_whole(tmp_path: Path) -> None:
 
 
 def test_what_is_opened_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
-    path = outputs.write(product.finish(fake_maps(30, 20), fake_scene(30, 20)), tmp_path / "p.nc")
+    path = write(finish(fake_maps(30, 20), fake_scene(30, 20)), tmp_path / "p.nc")
     with outputs.opened(path) as file:
         few = outputs.thinned(file, 10)
         parts = list(outputs.windows(file[["sif_760"]], 7))
@@ -117,7 +117,7 @@ def test_what_is_opened_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
 
 def test_gdal_finds_a_map_at_its_place(tmp_path: Path) -> None:
     made = _product(crs="EPSG:32632", transform=[30.0, 0.0, 4e5, 0.0, -30.0, 5.6e6])
-    path = outputs.write(made, tmp_path / "p.nc")
+    path = write(made, tmp_path / "p.nc")
     with rasterio.open(f"netcdf:{path}:sif_760") as file:
         assert file.crs.to_epsg() == 32632
         assert file.bounds == (4e5, 5.6e6 - 6 * 30, 4e5 + 5 * 30, 5.6e6)

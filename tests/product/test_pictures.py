@@ -6,13 +6,12 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from fakes.products import fake_maps, fake_scene
-from sifnet.product import labels as product
+from fakes.products import fake_maps, fake_scene, finish
 from sifnet.product import pictures as plots
 
 
 def _product(lines: int, samples: int) -> xr.Dataset:
-    return product.finish(fake_maps(lines, samples), fake_scene(lines, samples))
+    return finish(fake_maps(lines, samples), fake_scene(lines, samples))
 
 
 def _texts(figure: Figure) -> str:
@@ -88,16 +87,8 @@ def test_evaluation_shows_bias_and_scatter(tmp_path: Path, shape: tuple[int, int
     assert "r = 1.000" in _texts(figure)
 
 
-def test_scatter_has_a_panel_a_reference_and_leaves_gaps_out() -> None:
-    estimate = np.array([0.1, 0.5, np.nan, 1.0])
-    figure = plots.scatter(
-        estimate, {"SPECFIT": [0.1, 0.5, 0.7, 1.0], "SFM": [0.2, np.nan, 0.7, 1.1]},
-        uncertainty=np.full(4, 0.1),
-    )  # fmt: skip
-    assert len(figure.axes) == 2
-    assert "n = 3" in _texts(figure)
-    assert "n = 2" in _texts(figure)
-
-
-def test_nothing_in_common_is_an_empty_panel() -> None:
-    assert "n = 0" in _texts(plots.scatter([np.nan], {"other": [1.0]}))
+def test_gaps_are_left_out_and_nothing_in_common_is_an_empty_panel() -> None:
+    truth = np.array([[0.1, np.nan], [0.7, 1.0]])
+    used = np.ones((2, 2), bool)
+    assert "n = 3" in _texts(plots.evaluation_figure(truth + 0.1, truth, used))
+    assert "n = 0" in _texts(plots.evaluation_figure(truth, truth, ~used))

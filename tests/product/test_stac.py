@@ -9,8 +9,7 @@ import pystac
 import pytest
 from pystac.validation import validate_dict
 
-from fakes.products import fake_maps, fake_scene
-from sifnet.product import labels as product
+from fakes.products import fake_maps, fake_scene, finish
 from sifnet.product import stac
 
 UTM = {"crs": "EPSG:32632", "transform": [30.0, 0.0, 4e5, 0.0, -30.0, 5.6e6]}
@@ -18,12 +17,12 @@ FILES = {"product": "fake_sif.nc", "thumbnail": "thumbnails/fake_sif.png"}
 
 
 def _item(**attributes: object) -> dict:
-    return stac.item(product.finish(fake_maps(), fake_scene(**attributes)), FILES)
+    return stac.item(finish(fake_maps(), fake_scene(**attributes)), FILES)
 
 
 @pytest.mark.parametrize("place", [{}, UTM])
 def test_an_item_is_valid(place: dict, tmp_path: Path) -> None:
-    made = product.finish(fake_maps(), fake_scene(**place))
+    made = finish(fake_maps(), fake_scene(**place))
     path = stac.write_item(made, tmp_path / "fake_sif.json", FILES)
     # The schemas of extensions are on the web; only the core comes with pystac.
     core = json.loads(path.read_text()) | {"stac_extensions": []}
@@ -56,7 +55,7 @@ def test_a_map_is_at_its_place() -> None:
 def test_without_a_map_corners_tell_the_place() -> None:
     made = _item()  # a line of latitudes at one longitude
     assert made["geometry"] == {"type": "LineString", "coordinates": [[6.5, 50.1], [6.5, 50.2]]}
-    point = product.finish(fake_maps(), fake_scene()).assign_coords(latitude=50.0)
+    point = finish(fake_maps(), fake_scene()).assign_coords(latitude=50.0)
     assert stac.item(point, FILES)["geometry"] == {"type": "Point", "coordinates": [6.5, 50.0]}
     nowhere = point.drop_vars(["latitude", "longitude"])
     assert stac.item(nowhere, FILES)["geometry"] is None
@@ -64,7 +63,7 @@ def test_without_a_map_corners_tell_the_place() -> None:
 
 
 def test_figures_are_those_of_trusted_pixels() -> None:
-    made = product.finish(fake_maps(), fake_scene())
+    made = finish(fake_maps(), fake_scene())
     known = stac.item(made, FILES)["properties"]
     good = made["sif_760"].values.ravel()[1:-1].astype(float)  # the first and last are flagged
     assert known["sifnet:pixels"] == 30
@@ -77,7 +76,7 @@ def test_figures_are_those_of_trusted_pixels() -> None:
 
 
 def test_a_blind_product_says_nothing_of_fluorescence() -> None:
-    made = product.finish(fake_maps(), fake_scene())
+    made = finish(fake_maps(), fake_scene())
     made["quality_flag"][:] = 1
     known = stac.item(made, FILES)["properties"]
     assert known["sifnet:trusted"] == 0.0

@@ -1,0 +1,52 @@
+"""The emulators that ship, from full radiative transfer to their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from rich.progress import Progress, TaskID
+
+from sifnet.errors import SifnetError
+from sifnet.files import whole, writable
+from sifnet.physics.emulator import SHIPPED
+from sifnet.physics.full import database as runs
+from sifnet.physics.full.emulator_fit import FitSettings, fit_emulator
+from sifnet.physics.full.samples import Samples
+
+
+def build_emulator(
+    database: Path, output: Path, states: int, workers: int, seed: int, *, resume: bool
+) -> Iterator[str]:
+    """Run full radiative transfer, fit each emulator and write it: its file and its error.
+
+    Args:
+        database: folder of the runs, one file a state. output: folder of the emulators.
+        resume: go on with the states that are there.
+
+    Raises:
+        SifnetError: there are states already and it is not to go on, or a folder cannot be written.
+    """
+    if not resume and any(database.glob("*.npz")):
+        raise SifnetError(
+            "the database is there already",
+            found=f"{sum(1 for _ in database.glob('*.npz'))} files",
+            expected="an empty folder",
+            remedy="Go on with --resume, or choose another folder.",
+            file=database,
+        )
+    writable(output)
+    runs.build(database, states, workers, seed)
+    for space, name in SHIPPED.items():
+        seen, unseen = (Samples.read(database, space=space, full=full) for full in (False, True))
+        with Progress(transient=True) as bar:
+            show = partial(_show, bar, bar.add_task(name))
+            emulator, report = fit_emulator(seen, unseen, FitSettings(seed=seed), show)
+        with whole(output / name) as partial_file:
+            emulator.save(partial_file)
+        yield f"{output / name}: error {report}"
+
+
+def _show(bar: Progress, task: TaskID, epoch: int, epochs: int, _: float) -> None:
+    bar.update(task, completed=epoch, total=epochs)

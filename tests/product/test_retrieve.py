@@ -1,0 +1,49 @@
+"""A scene becomes the same product in memory and in a file."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from conftest import PROJECT
+from fakes.fitted import QUICK, quick_fit
+from sifnet.product.retrieve import retrieve
+
+
+def test_retrieve_finishes_what_the_model_finds() -> None:
+    known, model = quick_fit()
+    made = retrieve(known.scene, model)
+    assert made["sif_760"].shape == known.scene.shape[:2]
+    assert made.attrs["source"].startswith("sifnet")
+    assert np.isfinite(made["sif_760_uncertainty"]).all()
+    assert f'"epochs": {QUICK.epochs}' in made.attrs["configuration"]
+    assert made.attrs["seed"] == QUICK.seed
+
+
+def test_in_memory_and_in_a_file_it_is_the_same_product(tmp_path: Path) -> None:
+    known, model = quick_fit()
+    model.save(tmp_path / "model.ckpt")
+    air = xr.Dataset({"surface_pressure": 1017.0, "surface_pressure_uncertainty": 2.0})
+    options = {"atmosphere": air, "block": 5}
+    made = retrieve(known.scene, tmp_path / "model.ckpt", **options)
+    options["into"] = tmp_path / "deep" / "p.nc"
+    with retrieve(known.scene, tmp_path / "model.ckpt", **options) as product:
+        again = product.load()
+    assert made["sif_760_aggregated"].shape == (5, 4)
+    assert "surface_pressure 1017" in made.attrs["atmosphere_prior"]
+    assert made.attrs["model_file"] == str(tmp_path / "model.ckpt")
+    for each in (made, again):
+        each.attrs.pop("history")  # which has the time
+    xr.testing.assert_identical(made.reset_coords(), again.reset_coords())
+
+
+def test_what_a_retrieval_does_not_need_is_not_loaded() -> None:
+    """Neither Lightning nor full radiative transfer, and nothing that only pictures need."""
+    code = (
+        "import sys, sifnet; sifnet.retrieve\n"
+        "heavy = {'lightning', 'sifnet.physics.full', 'matplotlib', 'sasktran2'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
