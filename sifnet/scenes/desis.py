@@ -127,7 +127,7 @@ def _flags(download: Download) -> Any:
                 "which the processor filled"
             )
     masks = mask_flags(download.product, download.raster, notes)
-    return saturation(download.raster, used, Flag.SATURATED, masks)
+    return saturation(download.raster, used, Flag.SATURATED, masks).lazy()
 
 
 LAYOUT = Layout(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
 from sifnet.scenes.formats import envi
+from sifnet.scenes.formats.lazy import Saturation
 from sifnet.scenes.hyplant_geometry import HALF_SWATH_DEG, acquire
 from sifnet.scenes.hyplant_metadata import parse_name
 from sifnet.scenes.scene import Flag, Scene
@@ -65,7 +66,7 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
     notes: list[str] = []
     wavelength, fwhm, order = _bands(file, facts, sensor, notes)
     gain, offset = _scale(file, notes)
-    radiance = file.radiance(gain, offset)[:, :, order]
+    radiance = file.radiance(gain, offset, order).lazy()
     flight = acquire(file, facts, notes)
     return Scene.from_arrays(
         radiance,
@@ -152,5 +153,5 @@ def _saturation(file: envi.EnviFile) -> dict[str, Any]:
     ignored = str(file.header.get("data ignore value", "")).strip()
     if ignored in (str(SATURATED), f"{SATURATED}.0"):
         return {}
-    full = (file.numbers() == SATURATED).any(axis=2)
-    return {"reader_flags": (("line", "sample"), full.astype(np.uint16) * int(Flag.SATURATED))}
+    full = Saturation(file.numbers(), SATURATED, int(Flag.SATURATED))
+    return {"reader_flags": (("line", "sample"), full.lazy())}

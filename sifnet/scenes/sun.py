@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import importlib.util
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sifnet.errors import SifnetError
+
+DELTA_T = 67.0  # s, terrestrial less universal time, as pvlib takes it
+AIR = (1013.25, 12.0)  # hPa, degrees Celsius; with REFRACTION for the apparent sun alone
+REFRACTION = 0.5667  # degrees, at sunset
+
+
+@cache
+def _spa() -> ModuleType:
+    """NREL's solar position algorithm (Reda and Andreas 2004), of pvlib.
+
+    The module alone: pvlib itself imports all of photovoltaics, most of a second.
+    """
+    package = importlib.util.find_spec("pvlib")
+    if package is None or package.submodule_search_locations is None:
+        raise ModuleNotFoundError("pvlib")
+    file = Path(package.submodule_search_locations[0], "spa.py")
+    spec = importlib.util.spec_from_file_location("sifnet.scenes._spa", file)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError("pvlib.spa")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _unix(times: NDArray[np.datetime64]) -> NDArray[np.float64]:
+    """Seconds since 1970."""
+    return times.astype("datetime64[ns]").astype(np.int64) / 1e9
 
 
 def sun_angles(
@@ -18,14 +49,12 @@ def sun_angles(
     The zenith is the true one, without refraction, as plane-parallel radiative transfer takes it
     (the apparent sun stands 0.05 degrees higher at 75 degrees). NREL's SPA through pvlib.
     """
-    import pandas as pd
-    from pvlib import solarposition
-
-    index = pd.DatetimeIndex(np.atleast_1d(np.asarray(times_utc, "datetime64[ns]")), tz="UTC")
-    position = solarposition.get_solarposition(
-        index, latitude, longitude, altitude=elevation_km * 1e3
+    seconds = _unix(np.atleast_1d(np.asarray(times_utc, "datetime64[ns]")))
+    metres = elevation_km * 1e3
+    position = _spa().solar_position(
+        seconds, latitude, longitude, metres, *AIR, DELTA_T, REFRACTION
     )
-    return position["zenith"].to_numpy(float), position["azimuth"].to_numpy(float)
+    return np.asarray(position[1], float), np.asarray(position[4], float)
 
 
 def solar_course(
@@ -56,12 +85,10 @@ def solar_course(
 
 def sun_earth_distance(time_utc: datetime | np.datetime64) -> float:
     """Distance of sun and earth, AU."""
-    import pandas as pd
-    from pvlib import solarposition
-
-    stamp = pd.Timestamp(time_utc)
-    index = pd.DatetimeIndex([stamp if stamp.tzinfo else stamp.tz_localize("UTC")])
-    return float(solarposition.nrel_earthsun_distance(index).iloc[0])
+    if isinstance(time_utc, datetime) and time_utc.tzinfo:
+        time_utc = time_utc.astimezone(UTC).replace(tzinfo=None)
+    seconds = _unix(np.array([time_utc], "datetime64[ns]"))
+    return float(_spa().earthsun_distance(seconds, DELTA_T, 1)[0])
 
 
 def relative_azimuth(

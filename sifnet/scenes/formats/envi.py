@@ -12,18 +12,14 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
-from sifnet.scenes.formats.lazy import lazy
+from sifnet.scenes.formats.lazy import Window
 
-if TYPE_CHECKING:
-    import dask.array as da
-
-CHUNK_BYTES = 32 * 2**20
 _BINARY_ENDINGS = ("", ".dat", ".bil", ".bsq", ".bip", ".img", ".raw")
 _AXES = {  # order of (line, sample, band) in the file
     "bil": ("line", "band", "sample"),
@@ -51,14 +47,18 @@ class EnviFile:
         """Lines, samples, bands."""
         return self.lines, self.samples, self.bands
 
-    def numbers(self) -> da.Array:
-        """The stored numbers (line, sample, band), lazy, chunked along line."""
-        return self._lazy(_Window(self))
+    def numbers(self, order: slice = slice(None)) -> Window:
+        """The stored numbers (line, sample, band), the bands in an order."""
+        return _Numbers(self, order)
 
-    def radiance(self, gain: Any, offset: Any) -> da.Array:
-        """gain x number + offset as float32 (line, sample, band); NaN at the data ignore value."""
-        ignore = self.number("data ignore value")
-        return self._lazy(_RadianceWindow(self, gain, offset, ignore))
+    def radiance(self, gain: Any, offset: Any, order: slice = slice(None)) -> Window:
+        """gain x number + offset as float32 (line, sample, band); NaN at the data ignore value.
+
+        Args:
+            gain, offset: a number, or one a band in the order of the file.
+            order: of the bands of what is returned.
+        """
+        return _Radiance(self, order, gain, offset, self.number("data ignore value"))
 
     def number(self, key: str) -> float | None:
         """A number of the header, None when the key is missing.
@@ -68,43 +68,39 @@ class EnviFile:
         """
         return float(_numbers(self, key)[0]) if key in self.header else None
 
-    def _lazy(self, window: _Window) -> da.Array:
-        line_bytes = self.samples * self.bands * window.dtype.itemsize
-        lines = max(1, min(self.lines, CHUNK_BYTES // line_bytes))
-        return lazy(window, self.data_file, lines)
 
+class _Numbers(Window):
+    """Maps the file anew for each window: nothing else is read."""
 
-class _Window:
-    """Array-like that maps the file anew for each window: nothing else is read, and it pickles."""
-
-    ndim = 3
-
-    def __init__(self, file: EnviFile) -> None:
-        self.file = file
-        self.shape = file.shape
+    def __init__(self, file: EnviFile, order: slice) -> None:
+        self.file, self.order, self.shape = file, order, file.shape
         self.dtype = file.dtype.newbyteorder("=")
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
+    def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         file, axes = self.file, _AXES[self.file.interleave]
         sizes = {"line": file.lines, "sample": file.samples, "band": file.bands}
         stored = np.memmap(
             file.data_file, file.dtype, "r", file.offset, tuple(sizes[axis] for axis in axes)
         )
         view = stored.transpose([axes.index(axis) for axis in ("line", "sample", "band")])
-        return np.array(view[key], dtype=file.dtype.newbyteorder("="))
+        return np.array(view[:, :, self.order][key], dtype=file.dtype.newbyteorder("="))
 
 
-class _RadianceWindow(_Window):
+class _Radiance(_Numbers):
     """The same, scaled: so that of a window of bands, too, only those are read and converted."""
 
-    def __init__(self, file: EnviFile, gain: Any, offset: Any, ignore: float | None) -> None:
-        super().__init__(file)
+    def __init__(
+        self, file: EnviFile, order: slice, gain: Any, offset: Any, ignore: float | None
+    ) -> None:
+        super().__init__(file, order)
         self.gain, self.offset, self.ignore = np.float32(gain), np.float32(offset), ignore
         self.dtype = np.dtype(np.float32)
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        numbers = super().__getitem__(key)
-        gain, offset = (np.broadcast_to(v, self.shape)[key] for v in (self.gain, self.offset))
+    def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        numbers = super().read(key)
+        gain, offset = (
+            np.broadcast_to(v, self.shape)[:, :, self.order][key] for v in (self.gain, self.offset)
+        )
         radiance = numbers * gain + offset
         if self.ignore is not None:
             radiance[numbers == self.ignore] = np.nan

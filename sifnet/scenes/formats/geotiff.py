@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
 from sifnet.scenes.formats.archive import Files
-from sifnet.scenes.formats.lazy import lazy
+from sifnet.scenes.formats.lazy import Saturation, Window
 
 if TYPE_CHECKING:
-    import dask.array as da
     import rasterio
 
 CHUNK_LINES = 64
@@ -156,21 +155,19 @@ def _damaged(file: Path, problem: object) -> SifnetError:
     )
 
 
-class _Stored:
-    """Array-like (line, sample, band) that reads a window on demand; it travels between processes.
+class _Stored(Window):
+    """Numbers (line, sample, band).
 
     Attributes:
         index: for every band of the array, its number in the file, from 0.
     """
-
-    ndim = 3
 
     def __init__(self, raster: Raster, index: NDArray[np.intp], dtype: Any) -> None:
         self.raster, self.index = raster, index
         self.shape = (raster.lines, raster.samples, index.size)
         self.dtype = np.dtype(dtype)
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
+    def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         wanted = [np.arange(size)[part] for size, part in zip(self.shape, key, strict=True)]
         lines, samples, bands = (np.atleast_1d(part) for part in wanted)
         made = np.empty((lines.size, samples.size, bands.size), self.dtype)
@@ -204,38 +201,23 @@ class _Radiance(_Stored):
         out[stored == self.fill] = np.nan
 
 
-class _Saturation:
-    """(line, sample): flags of masks, and one where a band has the largest int16."""
-
-    ndim, dtype = 2, np.dtype(np.uint16)
-
-    def __init__(self, numbers: _Stored, flag: int, masks: NDArray[np.uint16]) -> None:
-        self.numbers, self.flag, self.masks = numbers, np.uint16(flag), masks
-        self.shape = masks.shape
-
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        full = (self.numbers[(*key, slice(None))] >= SATURATED).any(axis=-1)
-        return np.asarray(self.masks[key] | full * self.flag)
-
-
 def radiance(
     raster: Raster, index: NDArray[np.intp], gain: Any, offset: Any, fill: int
-) -> da.Array:
-    """gain x number + offset, float32 (line, sample, band), lazy; NaN at the fill value.
+) -> Window:
+    """gain x number + offset, float32 (line, sample, band); NaN at the fill value.
 
     Args:
         index: (band,) number in the file, from 0. gain, offset: (band,) in that order.
     """
-    return lazy(_Radiance(raster, index, gain, offset, fill), raster.file, CHUNK_LINES)
+    return _Radiance(raster, index, gain, offset, fill)
 
 
 def saturation(
     raster: Raster, index: NDArray[np.intp], flag: int, masks: NDArray[np.uint16]
-) -> da.Array:
-    """(line, sample) uint16, lazy: the masks, and ``flag`` where a band is full.
+) -> Window:
+    """(line, sample) uint16: the masks, and ``flag`` where a band is full.
 
     Args:
         index: numbers in the file, from 0, of the bands that matter. masks: (line, sample).
     """
-    numbers = _Stored(raster, index, raster.dtype)
-    return lazy(_Saturation(numbers, flag, masks), raster.file, CHUNK_LINES)
+    return Saturation(_Stored(raster, index, raster.dtype), SATURATED, flag, masks)
