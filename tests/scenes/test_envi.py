@@ -12,7 +12,8 @@ import pytest
 
 from fakes.hyplant import NAME, SAMPLES, WAVELENGTH, fake_hyplant, known_radiance, listed
 from sifnet.errors import SifnetError
-from sifnet.scenes.formats.envi import _RadianceWindow, find_header, open_envi, scale, wavelengths
+from sifnet.scenes.formats.envi import find_header, open_envi, scale, wavelengths
+from sifnet.scenes.formats.lazy import Scaled
 
 
 @pytest.mark.parametrize("interleave", ["bil", "bsq", "bip", "BIL"])
@@ -76,14 +77,14 @@ def test_a_file_larger_than_memory_is_read_by_windows(tmp_path: Path) -> None:
 
 def test_only_the_asked_window_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, asked = open_envi(fake_hyplant(tmp_path)), []
-    read = _RadianceWindow.__getitem__
+    read = Scaled.__getitem__
 
-    def spy(window: _RadianceWindow, key: Any) -> Any:
+    def spy(window: Scaled, key: Any) -> Any:
         part = read(window, key)
         asked.append(part.shape)
         return part
 
-    monkeypatch.setattr(_RadianceWindow, "__getitem__", spy)
+    monkeypatch.setattr(Scaled, "__getitem__", spy)
     got = file.radiance(0.01, 0.0)[2:4, :, 10:13].compute(scheduler="synchronous")
     np.testing.assert_allclose(got, known_radiance()[2:4, :, 10:13], rtol=1e-6)
     assert asked == [(2, SAMPLES, 3)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
 from sifnet.scenes.formats.archive import Files
-from sifnet.scenes.formats.lazy import lazy
+from sifnet.scenes.formats.lazy import Scaled, lazy
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -165,10 +165,10 @@ class _Stored:
 
     ndim = 3
 
-    def __init__(self, raster: Raster, index: NDArray[np.intp], dtype: Any) -> None:
+    def __init__(self, raster: Raster, index: NDArray[np.intp]) -> None:
         self.raster, self.index = raster, index
         self.shape = (raster.lines, raster.samples, index.size)
-        self.dtype = np.dtype(dtype)
+        self.dtype = np.dtype(raster.dtype)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         wanted = [np.arange(size)[part] for size, part in zip(self.shape, key, strict=True)]
@@ -181,27 +181,8 @@ class _Stored:
                 rows = slice(int(lines[run[0]]), int(lines[run[-1]]) + 1)
                 stored = self.raster.read(self.index[bands].tolist(), rows, slice(first, last))
                 part = np.moveaxis(stored[:, :, samples - first], 0, 2)
-                self._convert(part, bands, made[run[0] : run[-1] + 1])
+                made[run[0] : run[-1] + 1] = part
         return made[tuple(0 if np.ndim(part) == 0 else slice(None) for part in wanted)]
-
-    def _convert(self, stored: NDArray[Any], bands: NDArray[np.intp], out: NDArray[Any]) -> None:
-        out[...] = stored
-
-
-class _Radiance(_Stored):
-    """The same as gain x number + offset; NaN at the fill value."""
-
-    def __init__(
-        self, raster: Raster, index: NDArray[np.intp], gain: Any, offset: Any, fill: int
-    ) -> None:
-        super().__init__(raster, index, np.float32)
-        self.gain, self.offset = np.asarray(gain, np.float32), np.asarray(offset, np.float32)
-        self.fill = fill
-
-    def _convert(self, stored: NDArray[Any], bands: NDArray[np.intp], out: NDArray[Any]) -> None:
-        np.multiply(stored, self.gain[bands], out=out)
-        out += self.offset[bands]
-        out[stored == self.fill] = np.nan
 
 
 class _Saturation:
@@ -226,7 +207,8 @@ def radiance(
     Args:
         index: (band,) number in the file, from 0. gain, offset: (band,) in that order.
     """
-    return lazy(_Radiance(raster, index, gain, offset, fill), raster.file, CHUNK_LINES)
+    scaled = Scaled(_Stored(raster, index), gain, offset, fill)
+    return lazy(scaled, raster.file, CHUNK_LINES)
 
 
 def saturation(
@@ -237,5 +219,5 @@ def saturation(
     Args:
         index: numbers in the file, from 0, of the bands that matter. masks: (line, sample).
     """
-    numbers = _Stored(raster, index, raster.dtype)
-    return lazy(_Saturation(numbers, flag, masks), raster.file, CHUNK_LINES)
+    full = _Saturation(_Stored(raster, index), flag, masks)
+    return lazy(full, raster.file, CHUNK_LINES)
