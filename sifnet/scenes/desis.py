@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from sifnet.scenes.desis_quality import labels, mask_flags
 from sifnet.scenes.footprint import heading
 from sifnet.scenes.formats.dlr import Download, Layout, open_product
-from sifnet.scenes.formats.geotiff import saturation
+from sifnet.scenes.formats.geotiff import Stored
 from sifnet.scenes.formats.hsi_doc import is_product
+from sifnet.scenes.formats.lazy import Saturation
 from sifnet.scenes.scene import Flag, Scene
 from sifnet.scenes.sensor import Sensor
 
@@ -53,6 +54,7 @@ SENSOR = Sensor(
     start_model="model_desis.ckpt",
 )
 NAME = r"DESIS-HSI-L\w\w-"
+SATURATED = 32767  # the largest int16
 RETRIEVED = (743.0, 784.0)  # nm, where dead detectors and saturation matter
 
 
@@ -127,7 +129,8 @@ def _flags(download: Download) -> Any:
                 "which the processor filled"
             )
     masks = mask_flags(download.product, download.raster, notes)
-    return saturation(download.raster, used, Flag.SATURATED, masks).lazy()
+    numbers = Stored(download.raster, used)
+    return Saturation(numbers, SATURATED, Flag.SATURATED, masks).lazy()
 
 
 LAYOUT = Layout(

@@ -66,7 +66,7 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
     notes: list[str] = []
     wavelength, fwhm, order = _bands(file, facts, sensor, notes)
     gain, offset = _scale(file, notes)
-    radiance = file.radiance(gain, offset, order).lazy()
+    radiance = file.radiance(gain, offset).lazy(order)
     flight = acquire(file, facts, notes)
     return Scene.from_arrays(
         radiance,

@@ -61,7 +61,7 @@ def acquire(file: EnviFile, site: Site, notes: list[str]) -> dict[str, Any]:
         SifnetError: the time, or the solar angle, cannot be known.
     """
     grid = map_grid(file.data_file, file.header)
-    navigation = None if grid else find_navigation(file.header_file, file.lines)
+    navigation = None if grid else find_navigation(file.header_file, file.shape[0])
     line = _Sources(file, site, parse_name(file.header_file.stem), navigation, grid, notes)
     time = _time(line)
     elevation, height = _heights(line)
@@ -116,7 +116,7 @@ def _place(line: _Sources) -> tuple[float, float] | None:
     if navigation is not None:
         return float(navigation.latitude.mean()), float(navigation.longitude.mean())
     if line.grid is not None:
-        return middle(*line.grid, line.file.lines, line.file.samples)
+        return middle(*line.grid, *line.file.shape[:2])
     return header_position(line.file.header)
 
 
@@ -175,7 +175,7 @@ def _view(line: _Sources) -> tuple[Any, NDArray[np.float64] | None]:
     if line.grid is not None:
         line.notes.append("rectified product: columns are not detector columns, nadir view taken")
         return 0.0, None
-    across = np.linspace(-HALF_SWATH_DEG, HALF_SWATH_DEG, line.file.samples)
+    across = np.linspace(-HALF_SWATH_DEG, HALF_SWATH_DEG, line.file.shape[1])
     navigation = line.navigation
     if navigation is None:
         heading = line.name.heading if line.name else None

@@ -79,7 +79,7 @@ FLAGS: dict[Flag, str] = {
 class Scene:
     """One acquisition. ``dataset`` has dimensions (line, sample, band) and
 
-    - ``radiance`` (line, sample, band), float32, lazy: chunked along line;
+    - ``radiance`` (line, sample, band), float32, lazy: a part is read when it is used;
     - optional ``irradiance`` (line, sample, band): measured at the sensor, on the same bands;
     - coordinates ``wavelength`` (ascending, vacuum) and ``fwhm`` on band;
     - the names of GEOMETRY_BOUNDS, each a scalar or on line, sample or both;
@@ -117,7 +117,7 @@ class Scene:
         """Label plain arrays.
 
         Args:
-            radiance: (line, sample, band), numpy or dask, mW m-2 nm-1 sr-1.
+            radiance: (line, sample, band), in memory or lazy, mW m-2 nm-1 sr-1.
             wavelength: (band,) nm in vacuum. fwhm: (band,) or scalar, nm.
             geometry: value, or (dimensions, values), of every name in GEOMETRY_BOUNDS.
             sensor: its record, or the name of one that is known.
@@ -208,26 +208,12 @@ class Scene:
         """Some lines and bands of the scene, in memory: one pass over its file.
 
         Args:
-            bands: ascending. Neighbours are read together, and each run on its own: dask hands
-                only a lone slice down to the file, and of anything else reads every band.
+            bands: ascending.
         """
-        import xarray as xr
-
-        spectral = [name for name, v in self.dataset.data_vars.items() if "band" in v.dims]
-        runs = np.split(bands, np.flatnonzero(np.diff(bands) != 1) + 1)
-        parts = [
-            self.dataset[spectral].isel(line=lines, band=slice(*run[[0, -1]] + (0, 1))).load()
-            for run in runs
-            if run.size
-        ]
-        rest = self.dataset.drop_dims("band").isel(line=lines, missing_dims="ignore").load()
-        whole = xr.concat(
-            parts, "band", data_vars="minimal", coords="minimal", compat="override", join="exact"
-        )
-        return _unchecked(rest.merge(whole, compat="override"))
+        return _unchecked(self.dataset.isel(line=lines, band=bands).load())
 
     def flags(self) -> xr.DataArray:
-        """(line, sample) uint16, lazy: what the reader knew, and DEAD where nothing was seen."""
+        """(line, sample) uint16: what the reader knew, and DEAD where nothing was seen."""
         low = np.searchsorted(self.wavelength, FIT_WINDOW[0], "left")
         high = np.searchsorted(self.wavelength, FIT_WINDOW[1], "right")
         seen = self.radiance.isel(band=slice(low, high))

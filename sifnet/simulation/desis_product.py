@@ -25,9 +25,8 @@ from rasterio.warp import transform
 
 from sifnet.errors import SifnetError
 from sifnet.scenes import desis_quality
-from sifnet.scenes.desis import LAYOUT
+from sifnet.scenes.desis import LAYOUT, SATURATED
 from sifnet.scenes.formats.dlr import RADIANCE
-from sifnet.scenes.formats.geotiff import SATURATED
 
 PIXEL = 30.0  # m
 TOP = 32000  # largest number that is not saturated; the smallest is -TOP

@@ -80,7 +80,7 @@ def test_only_the_asked_window_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Raster, "read", spy)
     scene.read(slice(2, 4), np.array([3, 4, 9]))
     fit = [int(band) for band in np.flatnonzero((WAVELENGTH >= 743) & (WAVELENGTH <= 784))]
-    assert sorted(asked) == sorted([([3, 4], 2, 4), ([9], 2, 4), (fit, 2, 4)])
+    assert sorted(asked) == sorted([([3, 4, 9], 2, 4), (fit, 2, 4)])
 
 
 def test_geometry_time_and_what_the_product_states(tmp_path: Path) -> None:
@@ -225,9 +225,9 @@ def test_a_copied_image_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     scene = open_scene(fake_desis(tmp_path / "in", **way))
-    again = pickle.loads(pickle.dumps(scene.radiance.data))
+    again = pickle.loads(pickle.dumps(scene.radiance))
     assert len(list(tmp_path.glob("sifnet-*"))) == 1
-    np.testing.assert_allclose(again.compute(), known_radiance(), rtol=1e-6)
+    np.testing.assert_allclose(again, known_radiance(), rtol=1e-6)
     del scene, again
     gc.collect()
     assert list(tmp_path.glob("sifnet-*")) == []

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from fakes.hyplant import NAME, SAMPLES, WAVELENGTH, fake_hyplant, known_radiance, listed
 from sifnet.errors import SifnetError
-from sifnet.scenes.formats.envi import _RadianceWindow, find_header, open_envi, scale, wavelengths
+from sifnet.scenes.formats.envi import find_header, open_envi, scale, wavelengths
+from sifnet.scenes.formats.lazy import Scaled
+
+ALL = (slice(None),) * 3
 
 
 @pytest.mark.parametrize("interleave", ["bil", "bsq", "bip", "BIL"])
@@ -21,8 +25,9 @@ def test_every_number_is_where_it_belongs(tmp_path: Path, interleave: str, byte_
     file = open_envi(fake_hyplant(tmp_path, interleave=interleave, byte_order=byte_order))
     expected = np.rint(known_radiance() * 100)
     numbers = file.numbers()
-    np.testing.assert_array_equal(numbers.compute(), expected)
-    np.testing.assert_array_equal(numbers[2:4, 1, 5:9].compute(), expected[2:4, 1, 5:9])
+    np.testing.assert_array_equal(numbers.read(ALL), expected)
+    part = numbers.read((slice(2, 4), 1, slice(5, 9)))
+    np.testing.assert_array_equal(part, expected[2:4, 1, 5:9])
     assert numbers.dtype == np.uint16
 
 
@@ -30,7 +35,7 @@ def test_header_offset_and_floats(tmp_path: Path) -> None:
     header = fake_hyplant(tmp_path, dtype="f4", scale=1.0, header={"header offset": 16})
     binary = header.with_suffix(".dat")
     binary.write_bytes(b"x" * 16 + binary.read_bytes())
-    values = open_envi(header).numbers().compute()
+    values = open_envi(header).numbers().read(ALL)
     np.testing.assert_array_equal(values, known_radiance().astype(np.float32))
 
 
@@ -38,7 +43,7 @@ def test_the_data_ignore_value_becomes_nan(tmp_path: Path) -> None:
     values = known_radiance()
     values[1, 2] = 0.0
     file = open_envi(fake_hyplant(tmp_path, radiance=values, header={"data ignore value": 0}))
-    radiance = file.radiance(0.01, 0.0).compute()
+    radiance = file.radiance(0.01, 0.0).read(ALL)
     assert radiance.dtype == np.float32
     assert np.isnan(radiance[1, 2]).all()
     np.testing.assert_allclose(radiance[0], values[0], rtol=1e-6)
@@ -65,7 +70,7 @@ def test_a_file_larger_than_memory_is_read_by_windows(tmp_path: Path) -> None:
     file = open_envi(header)
     tracemalloc.start()
     try:
-        got = file.radiance(0.01, 0.0)[7777].compute(scheduler="synchronous")
+        got = file.radiance(0.01, 0.0).read((7777, *ALL[1:]))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -76,22 +81,23 @@ def test_a_file_larger_than_memory_is_read_by_windows(tmp_path: Path) -> None:
 
 def test_only_the_asked_window_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, asked = open_envi(fake_hyplant(tmp_path)), []
-    read = _RadianceWindow.__getitem__
+    read = Scaled.read
 
-    def spy(window: _RadianceWindow, key: Any) -> Any:
+    def spy(window: Scaled, key: Any) -> Any:
         part = read(window, key)
         asked.append(part.shape)
         return part
 
-    monkeypatch.setattr(_RadianceWindow, "__getitem__", spy)
-    got = file.radiance(0.01, 0.0)[2:4, :, 10:13].compute(scheduler="synchronous")
+    monkeypatch.setattr(Scaled, "read", spy)
+    dims = ("line", "sample", "band")
+    got = xr.Variable(dims, file.radiance(0.01, 0.0).lazy())[2:4, :, 10:13].values
     np.testing.assert_allclose(got, known_radiance()[2:4, :, 10:13], rtol=1e-6)
     assert asked == [(2, SAMPLES, 3)]
 
 
 def test_a_gain_for_each_band(tmp_path: Path) -> None:
     gain = np.linspace(0.01, 0.02, WAVELENGTH.size)
-    got = open_envi(fake_hyplant(tmp_path)).radiance(gain, 0.5)[:, :, 3:9].compute()
+    got = open_envi(fake_hyplant(tmp_path)).radiance(gain, 0.5).read((*ALL[:2], slice(3, 9)))
     expected = known_radiance() * 100 * gain + 0.5
     np.testing.assert_allclose(got, expected[:, :, 3:9], rtol=1e-6)
 
@@ -99,7 +105,7 @@ def test_a_gain_for_each_band(tmp_path: Path) -> None:
 def test_a_window_travels_to_a_worker_without_its_pixels(tmp_path: Path) -> None:
     numbers = open_envi(fake_hyplant(tmp_path)).numbers()
     again = pickle.loads(pickle.dumps(numbers))
-    np.testing.assert_array_equal(again.compute(), np.rint(known_radiance() * 100))
+    np.testing.assert_array_equal(again.read(ALL), np.rint(known_radiance() * 100))
 
 
 @pytest.mark.parametrize("ending", [".dat", ".bil", ".bsq", ""])

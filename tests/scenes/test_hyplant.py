@@ -43,7 +43,6 @@ def notes(scene: Scene) -> str:
 def test_the_whole_product_without_navigation(tmp_path: Path) -> None:
     scene = open_scene(fake_hyplant(tmp_path))
     np.testing.assert_allclose(scene.radiance.values, known_radiance(), rtol=1e-6)
-    assert scene.radiance.chunks is not None
     np.testing.assert_array_equal(scene.wavelength, WAVELENGTH)
     np.testing.assert_allclose(scene.fwhm, 0.26)
     assert scene.name == NAME

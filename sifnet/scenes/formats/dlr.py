@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from sifnet.errors import SifnetError
 from sifnet.scenes.footprint import place
 from sifnet.scenes.formats.archive import damaged
-from sifnet.scenes.formats.geotiff import Raster, open_raster, radiance
+from sifnet.scenes.formats.geotiff import Raster, Stored, open_raster
 from sifnet.scenes.formats.hsi_doc import Document, Product, find_products
+from sifnet.scenes.formats.lazy import Scaled
 from sifnet.scenes.scene import Scene
 from sifnet.scenes.sensor import Sensor
 from sifnet.scenes.site import Site
@@ -111,9 +112,8 @@ def open_product(path: Path, layout: Layout, sensor: Sensor, site: Mapping[str, 
     mapped = raster if product.level == "L1C" else replace(raster, crs=None)
     located, grid = place(mapped, document.corners())
     return Scene.from_arrays(
-        radiance(
-            raster,
-            index,
+        Scaled(
+            Stored(raster, index),
             layout.unit * table["gain"],
             layout.unit * table["offset"],
             layout.fill if fill is None else int(fill),

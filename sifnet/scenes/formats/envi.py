@@ -18,47 +18,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
-from sifnet.scenes.formats.lazy import Window
+from sifnet.scenes.formats.lazy import Scaled, Window
 
 _BINARY_ENDINGS = ("", ".dat", ".bil", ".bsq", ".bip", ".img", ".raw")
-_AXES = {  # order of (line, sample, band) in the file
-    "bil": ("line", "band", "sample"),
-    "bsq": ("band", "line", "sample"),
-    "bip": ("line", "sample", "band"),
-}
+_ORDER = {"bil": (0, 2, 1), "bsq": (2, 0, 1), "bip": (0, 1, 2)}  # of line 0, sample 1, band 2
 
 
 @dataclass(frozen=True)
 class EnviFile:
-    """A header and its binary, checked against each other."""
+    """A header and its binary, checked against each other; shape is lines, samples, bands."""
 
     header_file: Path
     data_file: Path
     header: dict[str, Any]
-    lines: int
-    samples: int
-    bands: int
+    shape: tuple[int, int, int]
     interleave: str
     dtype: np.dtype[Any]
     offset: int
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Lines, samples, bands."""
-        return self.lines, self.samples, self.bands
+    def numbers(self) -> Window:
+        """The stored numbers (line, sample, band)."""
+        return _Numbers(self)
 
-    def numbers(self, order: slice = slice(None)) -> Window:
-        """The stored numbers (line, sample, band), the bands in an order."""
-        return _Numbers(self, order)
-
-    def radiance(self, gain: Any, offset: Any, order: slice = slice(None)) -> Window:
-        """gain x number + offset as float32 (line, sample, band); NaN at the data ignore value.
-
-        Args:
-            gain, offset: a number, or one a band in the order of the file.
-            order: of the bands of what is returned.
-        """
-        return _Radiance(self, order, gain, offset, self.number("data ignore value"))
+    def radiance(self, gain: Any, offset: Any) -> Window:
+        """gain x number + offset as float32 (line, sample, band); NaN at the data ignore value."""
+        return Scaled(self.numbers(), gain, offset, self.number("data ignore value"))
 
     def number(self, key: str) -> float | None:
         """A number of the header, None when the key is missing.
@@ -72,39 +56,15 @@ class EnviFile:
 class _Numbers(Window):
     """Maps the file anew for each window: nothing else is read."""
 
-    def __init__(self, file: EnviFile, order: slice) -> None:
-        self.file, self.order, self.shape = file, order, file.shape
+    def __init__(self, file: EnviFile) -> None:
+        self.file, self.shape = file, file.shape
         self.dtype = file.dtype.newbyteorder("=")
 
     def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        file, axes = self.file, _AXES[self.file.interleave]
-        sizes = {"line": file.lines, "sample": file.samples, "band": file.bands}
-        stored = np.memmap(
-            file.data_file, file.dtype, "r", file.offset, tuple(sizes[axis] for axis in axes)
-        )
-        view = stored.transpose([axes.index(axis) for axis in ("line", "sample", "band")])
-        return np.array(view[:, :, self.order][key], dtype=file.dtype.newbyteorder("="))
-
-
-class _Radiance(_Numbers):
-    """The same, scaled: so that of a window of bands, too, only those are read and converted."""
-
-    def __init__(
-        self, file: EnviFile, order: slice, gain: Any, offset: Any, ignore: float | None
-    ) -> None:
-        super().__init__(file, order)
-        self.gain, self.offset, self.ignore = np.float32(gain), np.float32(offset), ignore
-        self.dtype = np.dtype(np.float32)
-
-    def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        numbers = super().read(key)
-        gain, offset = (
-            np.broadcast_to(v, self.shape)[:, :, self.order][key] for v in (self.gain, self.offset)
-        )
-        radiance = numbers * gain + offset
-        if self.ignore is not None:
-            radiance[numbers == self.ignore] = np.nan
-        return np.asarray(radiance, dtype=np.float32)
+        file, order = self.file, _ORDER[self.file.interleave]
+        sizes = tuple(file.shape[axis] for axis in order)
+        stored = np.memmap(file.data_file, file.dtype, "r", file.offset, sizes)
+        return np.array(stored.transpose(np.argsort(order))[key], dtype=self.dtype)
 
 
 def open_envi(path: str | Path) -> EnviFile:
@@ -123,21 +83,14 @@ def open_envi(path: str | Path) -> EnviFile:
             file=path,
         )
     header = _read_header(header_file)
-    lines, samples, bands, offset = _sizes(header_file, header)
+    keys = ("lines", "samples", "bands", "header offset")
+    lines, samples, bands, offset = (_size(header_file, header, key) for key in keys)
     interleave = str(header["interleave"]).lower()
-    if interleave not in _AXES:
+    if interleave not in _ORDER:
         _refuse(header_file, "unknown interleave", interleave, "bil, bsq or bip")
-    file = EnviFile(
-        header_file,
-        _find_binary(header_file),
-        header,
-        lines,
-        samples,
-        bands,
-        interleave,
-        _dtype(header_file, header),
-        offset,
-    )
+    binary, dtype = _find_binary(header_file), _dtype(header_file, header)
+    shape = (lines, samples, bands)
+    file = EnviFile(header_file, binary, header, shape, interleave, dtype, offset)
     _check_size(file)
     return file
 
@@ -213,15 +166,12 @@ def _read_header(file: Path) -> dict[str, Any]:
     return header
 
 
-def _sizes(file: Path, header: dict[str, Any]) -> tuple[int, int, int, int]:
-    """Lines, samples, bands and header offset, whole and positive."""
-    sizes = []
-    for key, least in (("lines", 1), ("samples", 1), ("bands", 1), ("header offset", 0)):
-        text = str(header.get(key, 0)).strip()
-        if not re.fullmatch(r"\d+", text) or int(text) < least:
-            _refuse(file, f"`{key}` is not a size", text, f"a whole number, {least} or more")
-        sizes.append(int(text))
-    return sizes[0], sizes[1], sizes[2], sizes[3]
+def _size(file: Path, header: dict[str, Any], key: str) -> int:
+    """Lines, samples, bands or header offset: a whole number, and only the last may be 0."""
+    text, least = str(header.get(key, 0)).strip(), 0 if key == "header offset" else 1
+    if not re.fullmatch(r"\d+", text) or int(text) < least:
+        _refuse(file, f"`{key}` is not a size", text, f"a whole number, {least} or more")
+    return int(text)
 
 
 def _dtype(file: Path, header: dict[str, Any]) -> np.dtype[Any]:
@@ -257,7 +207,8 @@ def _find_binary(header_file: Path) -> Path:
 
 
 def _check_size(file: EnviFile) -> None:
-    needed = file.offset + file.lines * file.samples * file.bands * file.dtype.itemsize
+    lines, samples, bands = file.shape
+    needed = file.offset + lines * samples * bands * file.dtype.itemsize
     there = file.data_file.stat().st_size
     if there == needed:
         return
@@ -265,8 +216,8 @@ def _check_size(file: EnviFile) -> None:
     raise SifnetError(
         what,
         found=f"{there} bytes",
-        expected=f"{needed} bytes ({file.lines} lines x {file.samples} samples x "
-        f"{file.bands} bands x {file.dtype.itemsize} bytes + {file.offset})",
+        expected=f"{needed} bytes ({lines} lines x {samples} samples x "
+        f"{bands} bands x {file.dtype.itemsize} bytes + {file.offset})",
         remedy="Copy the file again, or correct lines, samples, bands and data type in the header.",
         file=file.data_file,
     )
@@ -274,12 +225,13 @@ def _check_size(file: EnviFile) -> None:
 
 def _per_band(file: EnviFile, key: str) -> NDArray[np.float64]:
     values = _numbers(file, key)
-    if values.size != file.bands:
+    bands = file.shape[2]
+    if values.size != bands:
         _refuse(
             file.header_file,
             f"`{key}` does not match the bands",
             f"{values.size} values",
-            f"{file.bands}",
+            bands,
             "Correct the list in the header.",
         )
     return values

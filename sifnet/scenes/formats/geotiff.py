@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
 from sifnet.scenes.formats.archive import Files
-from sifnet.scenes.formats.lazy import Saturation, Window
+from sifnet.scenes.formats.lazy import Window
 
 if TYPE_CHECKING:
     import rasterio
 
-CHUNK_LINES = 64
-SATURATED = 32767  # the largest int16
+BLOCK_LINES = 64  # the tallest blocks that are read where they lie
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def open_raster(files: Files, name: str) -> Raster:
         with _opened(opens, file) as source:
             if (end := _end(source)) > files.sizes[name]:
                 raise _damaged(file, f"{files.sizes[name]} bytes, and pixels up to byte {end}")
-            if max(height for height, _ in source.block_shapes) > CHUNK_LINES:
+            if max(height for height, _ in source.block_shapes) > BLOCK_LINES:
                 opens = _by_lines(source, scratch, file)
             raster = Raster(
                 opens,
@@ -155,17 +154,17 @@ def _damaged(file: Path, problem: object) -> SifnetError:
     )
 
 
-class _Stored(Window):
-    """Numbers (line, sample, band).
+class Stored(Window):
+    """Numbers (line, sample, band) of a raster.
 
     Attributes:
         index: for every band of the array, its number in the file, from 0.
     """
 
-    def __init__(self, raster: Raster, index: NDArray[np.intp], dtype: Any) -> None:
+    def __init__(self, raster: Raster, index: NDArray[np.intp]) -> None:
         self.raster, self.index = raster, index
         self.shape = (raster.lines, raster.samples, index.size)
-        self.dtype = np.dtype(dtype)
+        self.dtype = np.dtype(raster.dtype)
 
     def read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         wanted = [np.arange(size)[part] for size, part in zip(self.shape, key, strict=True)]
@@ -178,46 +177,5 @@ class _Stored(Window):
                 rows = slice(int(lines[run[0]]), int(lines[run[-1]]) + 1)
                 stored = self.raster.read(self.index[bands].tolist(), rows, slice(first, last))
                 part = np.moveaxis(stored[:, :, samples - first], 0, 2)
-                self._convert(part, bands, made[run[0] : run[-1] + 1])
+                made[run[0] : run[-1] + 1] = part
         return made[tuple(0 if np.ndim(part) == 0 else slice(None) for part in wanted)]
-
-    def _convert(self, stored: NDArray[Any], bands: NDArray[np.intp], out: NDArray[Any]) -> None:
-        out[...] = stored
-
-
-class _Radiance(_Stored):
-    """The same as gain x number + offset; NaN at the fill value."""
-
-    def __init__(
-        self, raster: Raster, index: NDArray[np.intp], gain: Any, offset: Any, fill: int
-    ) -> None:
-        super().__init__(raster, index, np.float32)
-        self.gain, self.offset = np.asarray(gain, np.float32), np.asarray(offset, np.float32)
-        self.fill = fill
-
-    def _convert(self, stored: NDArray[Any], bands: NDArray[np.intp], out: NDArray[Any]) -> None:
-        np.multiply(stored, self.gain[bands], out=out)
-        out += self.offset[bands]
-        out[stored == self.fill] = np.nan
-
-
-def radiance(
-    raster: Raster, index: NDArray[np.intp], gain: Any, offset: Any, fill: int
-) -> Window:
-    """gain x number + offset, float32 (line, sample, band); NaN at the fill value.
-
-    Args:
-        index: (band,) number in the file, from 0. gain, offset: (band,) in that order.
-    """
-    return _Radiance(raster, index, gain, offset, fill)
-
-
-def saturation(
-    raster: Raster, index: NDArray[np.intp], flag: int, masks: NDArray[np.uint16]
-) -> Window:
-    """(line, sample) uint16: the masks, and ``flag`` where a band is full.
-
-    Args:
-        index: numbers in the file, from 0, of the bands that matter. masks: (line, sample).
-    """
-    return Saturation(_Stored(raster, index, raster.dtype), SATURATED, flag, masks)

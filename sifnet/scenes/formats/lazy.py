@@ -1,4 +1,4 @@
-"""Arrays of a file that read a window when it is asked for, and nothing before."""
+"""Arrays of a file that read, and scale, a window when it is asked for, and nothing before."""
 
 from __future__ import annotations
 
@@ -28,9 +28,29 @@ class Window(BackendArray):
         support = indexing.IndexingSupport.OUTER_1VECTOR
         return indexing.explicit_indexing_adapter(key, self.shape, support, self.read)
 
-    def lazy(self) -> indexing.LazilyIndexedArray:
-        """As data of a variable of xarray."""
-        return indexing.LazilyIndexedArray(self)
+    def lazy(self, last: slice = slice(None)) -> indexing.LazilyIndexedArray:
+        """As data of a variable of xarray; of its last axis a part, in an order."""
+        key = (slice(None),) * (len(self.shape) - 1) + (last,)
+        return indexing.LazilyIndexedArray(self, indexing.BasicIndexer(key))
+
+
+class Scaled(Window):
+    """gain x number + offset as float32; NaN where the number is ``ignore``."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, numbers: Window, gain: Any, offset: Any, ignore: float | None) -> None:
+        self.numbers, self.shape = numbers, numbers.shape
+        self.gain, self.offset, self.ignore = np.float32(gain), np.float32(offset), ignore
+
+    def read(self, key: tuple[Any, ...]) -> NDArray[np.float32]:
+        numbers = self.numbers.read(key)
+        gain, offset = (np.broadcast_to(v, self.shape)[key] for v in (self.gain, self.offset))
+        radiance = numbers * gain
+        radiance += offset
+        if self.ignore is not None:
+            radiance[numbers == self.ignore] = np.nan
+        return np.asarray(radiance, dtype=np.float32)
 
 
 class Saturation(Window):
