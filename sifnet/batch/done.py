@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sifnet import __version__
+from sifnet.errors import SifnetError
 from sifnet.files import sha256, size_and_time, whole
 from sifnet.product.provenance import same_sources
 
@@ -61,11 +62,11 @@ class Failures:
         except (OSError, ValueError, KeyError, TypeError):
             return cls(path, {})
 
-    def add(self, scene: Path, reason: str, remedy: str, detail: str = "") -> None:
+    def add(self, scene: Path, error: SifnetError, detail: str) -> None:
         """Note a failure at once, so that a batch that is killed has told of it."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = {"scene": str(scene.absolute()), "reason": reason, "remedy": remedy, "time": now}
-        self.entries[entry["scene"]] = entry | ({"detail": detail} if detail else {})
+        path, now = str(scene.absolute()), datetime.now(UTC).isoformat(timespec="seconds")
+        entry = {"scene": path, "reason": str(error), "remedy": error.remedy or "", "time": now}
+        self.entries[path] = entry | ({"detail": detail} if detail else {})
         self._save()
 
     def remove(self, scene: Path) -> None:

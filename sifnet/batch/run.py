@@ -112,13 +112,12 @@ def run(
     failures = Failures.read(job.output)
     task = bar.add_task("scenes", total=len(paths) + len(refused))
     try:
-        known = chain(map(_failed, refused, refused.values()), there.values())
-        for outcome in chain(known, _work(job, todo, workers, scheduler, bar)):
+        settled = chain(map(_failed, refused, refused.values()), there.values())
+        for outcome in chain(settled, _work(job, todo, workers, scheduler, bar)):
             if outcome.error is None:
                 failures.remove(outcome.scene)
             else:
-                remedy = getattr(outcome.error, "remedy", None) or ""
-                failures.add(outcome.scene, str(outcome.error), remedy, outcome.detail)
+                failures.add(outcome.scene, outcome.error, outcome.detail)
             bar.advance(task)
             yield outcome
     finally:
@@ -127,15 +126,13 @@ def run(
 
 def _there(job: Job, scenes: Sequence[Path]) -> dict[Path, Outcome]:
     """Scenes that are done, which is seen without opening one."""
-    products = {}
-    for file in sorted(job.output.glob("*_sif.nc")):
-        attrs = record(file)
-        products[attrs.get("scene_path")] = file, attrs
+    records = {file: record(file) for file in sorted(job.output.glob("*_sif.nc"))}
+    products = {attrs.get("scene_path"): file for file, attrs in records.items()}
     settings, there = job.settings(), {}
     for scene in scenes:
-        if (product := products.get(str(scene.absolute()))) is None:
+        if (file := products.get(str(scene.absolute()))) is None:
             continue
-        file, attrs = product
+        attrs = records[file]
         current = outdated(attrs, job.model or _shipped(attrs), settings, sources(attrs)) is None
         if current and all(path.exists() for path in beside(file, cog=job.cog).values()):
             there[scene] = _is_there(scene, file)

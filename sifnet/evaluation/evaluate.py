@@ -17,6 +17,7 @@ from sifnet.evaluation.methods.all import Estimate, all_estimates
 from sifnet.files import sha256, whole
 from sifnet.product.netcdf import read, read_netcdf, trusted
 from sifnet.product.pictures import evaluation_figure
+from sifnet.product.provenance import sources
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.shipped import model_for
 from sifnet.scenes import open_scene
@@ -149,8 +150,8 @@ def compare(
     if true.shape != estimate.shape:
         raise SifnetError(
             "product and truth do not belong together",
-            found=f"truth of {_size(true)}",
-            expected=_size(estimate),
+            found=f"truth of {_size(true.shape)}",
+            expected=_size(estimate.shape),
             remedy="Give the truth of the same scene.",
             file=None if isinstance(truth, xr.Dataset) else truth,
         )
@@ -208,8 +209,7 @@ def _checked(scene: Scene, shape: tuple[int, ...]) -> Scene:
 
 
 def _scene_of(product: xr.Dataset) -> Scene:
-    files = str(product.attrs.get("source_files", "")).split("\n")
-    if not files[0]:
+    if not (files := sources(product.attrs)):
         raise SifnetError(
             "the product does not say which scene it is of",
             expected="the attribute source_files",
@@ -236,8 +236,8 @@ def _model_of(product: xr.Dataset, scene: Scene) -> Retrieval | None:
         return None
 
 
-def _size(array: Array) -> str:
-    return " x ".join(str(length) for length in array.shape)
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _mean(values: NDArray) -> float:
@@ -245,7 +245,7 @@ def _mean(values: NDArray) -> float:
 
 
 def _rms(values: Array) -> float:
-    return float(np.sqrt((values**2).mean())) if values.size else np.nan
+    return _mean(values**2) ** 0.5
 
 
 def _correlation(x: Array, y: Array) -> float:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
@@ -75,18 +75,14 @@ class Instrument(nn.Module):
         centres = np.atleast_1d(np.asarray(centre, dtype=float))
         widths = np.broadcast_to(np.asarray(fwhm, dtype=float), centres.shape).copy()
         self.shift_range, self.fwhm_range = shift_range, fwhm_range
-        bands = _Bands(
-            emulator.grid.double().cpu().numpy(),
-            emulator.presmoothing_fwhm,
-            centres,
-            widths,
-            response,
-        )
-        bands.refuse_impossible(shift_range, fwhm_range)
+        grid = emulator.grid.double().cpu().numpy()
+        ranges = shift_range, fwhm_range
+        bands = _Bands(grid, emulator.presmoothing_fwhm, centres, widths, response, *ranges)
+        bands.refuse_impossible()
         basis = emulator.basis.double().cpu().numpy()
         for nodes in _NODES:
-            fitted = _chebyshev_matrices(bands, basis, shift_range, fwhm_range, nodes)
-            error = _interpolation_error(bands, basis, fitted, shift_range, fwhm_range)
+            fitted = _chebyshev_matrices(bands, basis, nodes)
+            error = _interpolation_error(bands, basis, fitted)
             if error <= _WANTED:
                 break
         # Measured responses with sharp edges end between the two.
@@ -143,6 +139,8 @@ class _Bands:
     centre: _Array
     fwhm: _Array
     response: Response | None
+    shift_range: tuple[float, float]
+    fwhm_range: tuple[float, float]
 
     def matrix(self, shift: float, width: float) -> _Array:
         """Responses ``band, wavelength`` with shift and width change (nm) applied.
@@ -154,6 +152,8 @@ class _Bands:
         narrowed = np.sqrt((self.fwhm + width) ** 2 - self.presmoothing**2)
         if self.response is None:
             return gaussian_response(self.grid, self.centre + shift, narrowed)
+        from scipy.interpolate import CubicSpline  # takes 0.4 s, for which Gaussians need not wait
+
         offset = self.grid - (self.centre[:, None] + shift)
         nominal = self.centre[:, None] + offset * (self.fwhm / narrowed)[:, None]
         pairs = zip(nominal, self.response, strict=True)
@@ -163,11 +163,9 @@ class _Bands:
         )
         return weights / weights.sum(axis=1, keepdims=True)
 
-    def refuse_impossible(
-        self, shift_range: tuple[float, float], fwhm_range: tuple[float, float]
-    ) -> None:
+    def refuse_impossible(self) -> None:
         """Raise SifnetError for bands narrower than the grid's smoothing or beyond its ends."""
-        narrowest = self.fwhm.min() + fwhm_range[0]
+        narrowest = self.fwhm.min() + self.fwhm_range[0]
         if not narrowest > self.presmoothing * 1.2:
             raise SifnetError(
                 "a band is too narrow for the emulator",
@@ -175,7 +173,7 @@ class _Bands:
                 expected=f"above {1.2 * self.presmoothing:.3g} nm",
                 remedy="Check that widths are in nm, or narrow fwhm_range.",
             )
-        inside = covered(self.centre, self.fwhm, self.grid, shift_range, fwhm_range)
+        inside = covered(self.centre, self.fwhm, self.grid, self.shift_range, self.fwhm_range)
         if not inside.all():
             beyond = self.centre[~inside]
             raise SifnetError(
@@ -211,25 +209,12 @@ def _polynomials(value: Tensor, limits: tuple[float, float], count: int) -> Tens
     return torch.stack(terms, dim=-1)
 
 
-def _chebyshev_matrices(
-    bands: _Bands,
-    basis: _Array,
-    shift_range: tuple[float, float],
-    fwhm_range: tuple[float, float],
-    nodes: tuple[int, int],
-) -> _Array:
+def _chebyshev_matrices(bands: _Bands, basis: _Array, nodes: tuple[int, int]) -> _Array:
     """Chebyshev coefficients ``shift, width, product, component, band`` of the convolved basis."""
-    samples = np.stack(
-        [
-            np.stack(
-                [
-                    np.tensordot(basis, bands.matrix(shift, width), axes=([2], [1]))
-                    for width in _points(fwhm_range, nodes[1])
-                ]
-            )
-            for shift in _points(shift_range, nodes[0])
-        ]
-    )
+    shifts, widths = _points(bands.shift_range, nodes[0]), _points(bands.fwhm_range, nodes[1])
+    matrices = (bands.matrix(shift, width) for shift, width in product(shifts, widths))
+    samples = np.stack([np.tensordot(basis, matrix, axes=([2], [1])) for matrix in matrices])
+    samples = samples.reshape(*nodes, *samples.shape[1:])
     return np.einsum("is,jw,sw...->ij...", _transform(nodes[0]), _transform(nodes[1]), samples)
 
 
@@ -244,29 +229,18 @@ def _transform(count: int) -> _Array:
     return np.linalg.inv(chebyshev.chebvander(chebyshev.chebpts1(count), count - 1))
 
 
-def _interpolation_error(
-    bands: _Bands,
-    basis: _Array,
-    fitted: _Array,
-    shift_range: tuple[float, float],
-    fwhm_range: tuple[float, float],
-) -> float:
+def _interpolation_error(bands: _Bands, basis: _Array, fitted: _Array) -> float:
     """Largest relative error of the mean radiance at reflectance 0.3, midway between the nodes.
 
     The corners of the ranges, where interpolation is worst, are among the points.
     """
-    mean = basis[:, 0]
-    radiance = mean[0] + 0.3 * mean[1]
+    path, ground = basis[:2, 0]
+    series = fitted[:, :, 0, 0] + 0.3 * fitted[:, :, 1, 0]
     worst = 0.0
-    for x in np.linspace(-1.0, 1.0, 8):
-        for y in (-1.0, -0.4, 0.3, 1.0):
-            shift = np.mean(shift_range) + x * np.ptp(shift_range) / 2
-            width = np.mean(fwhm_range) + y * np.ptp(fwhm_range) / 2
-            weights = np.outer(
-                chebyshev.chebvander(x, fitted.shape[0] - 1),
-                chebyshev.chebvander(y, fitted.shape[1] - 1),
-            )
-            got = np.tensordot(weights, fitted[:, :, :2, 0], axes=2)
-            exact = bands.matrix(float(shift), float(width)) @ radiance
-            worst = max(worst, float(np.abs((got[0] + 0.3 * got[1]) / exact - 1).max()))
+    for x, y in product(np.linspace(-1.0, 1.0, 8), (-1.0, -0.4, 0.3, 1.0)):
+        shift = np.mean(bands.shift_range) + x * np.ptp(bands.shift_range) / 2
+        width = np.mean(bands.fwhm_range) + y * np.ptp(bands.fwhm_range) / 2
+        exact = bands.matrix(float(shift), float(width)) @ (path + 0.3 * ground)
+        interpolated = chebyshev.chebval2d(x, y, series)
+        worst = max(worst, float(np.abs(interpolated / exact - 1).max()))
     return worst

@@ -42,8 +42,13 @@ def solar_transmittance(wavenumber: ArrayLike, lines: pd.DataFrame | None = None
     Raises:
         SifnetError: wavenumbers not ascending, or outside 12 625-13 675 cm-1.
     """
-    wavenumber = np.asarray(wavenumber, dtype=float)
-    _check(wavenumber)
+    wavenumber = ascending(wavenumber)
+    if wavenumber.min() < RANGE[0] or wavenumber.max() > RANGE[1]:
+        raise SifnetError(
+            "wavenumber outside the list of solar lines",
+            found=f"{wavenumber.min():.0f} to {wavenumber.max():.0f} cm-1",
+            expected=f"{RANGE[0]:.0f} to {RANGE[1]:.0f} cm-1 (731.3 to 792.1 nm)",
+        )
     table = solar_lines() if lines is None else lines
     columns = [table[c].to_numpy() for c in ("wavenumber", "strength", "width", "doppler")]
     depth = np.zeros_like(wavenumber)
@@ -54,15 +59,16 @@ def solar_transmittance(wavenumber: ArrayLike, lines: pd.DataFrame | None = None
     return np.exp(-depth)
 
 
-def _check(wavenumber: Array) -> None:
-    if np.any(np.diff(wavenumber) <= 0):
+def ascending(wavenumber: ArrayLike) -> Array:
+    """Wavenumbers as an array.
+
+    Raises:
+        SifnetError: they do not ascend.
+    """
+    array = np.asarray(wavenumber, dtype=float)
+    if np.any(np.diff(array) <= 0):
         raise SifnetError("wavenumbers must ascend", found="a step of 0 or less", expected="> 0")
-    if wavenumber.min() < RANGE[0] or wavenumber.max() > RANGE[1]:
-        raise SifnetError(
-            "wavenumber outside the list of solar lines",
-            found=f"{wavenumber.min():.0f} to {wavenumber.max():.0f} cm-1",
-            expected=f"{RANGE[0]:.0f} to {RANGE[1]:.0f} cm-1 (731.3 to 792.1 nm)",
-        )
+    return array
 
 
 def solar_continuum(wavenumber: ArrayLike) -> Array:

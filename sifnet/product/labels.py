@@ -19,63 +19,54 @@ if TYPE_CHECKING:
     from rasterio.transform import Affine
 
 SIF_COMMENT = "emitted at the surface, upward; may be negative, so that noise averages to zero"
-VARIABLES: dict[str, dict[str, str]] = {
-    "sif_760": {
-        "long_name": "sun-induced chlorophyll fluorescence at 760 nm",
-        "units": RADIANCE,
-        "ancillary_variables": "sif_760_uncertainty quality_flag",
-        "comment": SIF_COMMENT,
-    },
-    "sif_740": {
-        "long_name": "sun-induced chlorophyll fluorescence at 740 nm",
-        "units": RADIANCE,
-        "ancillary_variables": "sif_740_uncertainty quality_flag",
-        "comment": f"{SIF_COMMENT}; sif_760 times the mean shape of emission of canopy models",
-    },
-    "sif_760_uncertainty": {
-        "long_name": "uncertainty of sif_760, one standard deviation",
-        "units": RADIANCE,
-    },
-    "sif_740_uncertainty": {
-        "long_name": "uncertainty of sif_740, one standard deviation",
-        "units": RADIANCE,
-    },
-    "sif_760_uncertainty_shared": {
-        "long_name": "part of the uncertainty of sif_760 that neighbouring pixels share",
-        "units": RADIANCE,
-        "comment": "atmosphere, sensor and expected shape of reflectance; no mean reduces it",
-    },
-    "reflectance_740": {"long_name": "reflectance of the surface at 740 nm", "units": "1"},
-    "reflectance_slope": {
-        "long_name": "slope of the reflectance of the surface at 740 nm",
-        "units": "nm-1",
-    },
-    "aot_550": {
-        "long_name": "aerosol optical thickness of the whole column at 550 nm",
-        "units": "1",
-    },
-    "surface_pressure": {
-        "long_name": "air pressure at the surface",
-        "standard_name": "surface_air_pressure",
-        "units": "hPa",
-        "comment": "as the retrieval explains the depth of the oxygen band; not a barometer",
-    },
-    "wavelength_shift": {"long_name": "shift of band centres from nominal", "units": "nm"},
-    "fwhm_shift": {"long_name": "change of band width (FWHM) from nominal", "units": "nm"},
-    "ndvi_radiance": {
-        "long_name": "normalised difference of mean radiances 770-810 and 650-680 nm",
-        "units": "1",
-        "comment": "at the sensor, as far as bands cover both; no reflectance is involved",
-    },
-    "residual_rms": {
-        "long_name": "root mean square of measured minus simulated radiance",
-        "units": RADIANCE,
-        "comment": f"over the bands of {FIT_WINDOW[0]:g}-{FIT_WINDOW[1]:g} nm",
-    },
-    "chi2_reduced": {
-        "long_name": "residual over noise, squared, a degree of freedom",
-        "units": "1",
-    },
+
+
+def _described(long_name: str, units: str, **more: str) -> dict[str, str]:
+    return {"long_name": long_name, "units": units, **more}
+
+
+VARIABLES = {
+    "sif_760": _described(
+        "sun-induced chlorophyll fluorescence at 760 nm",
+        RADIANCE,
+        ancillary_variables="sif_760_uncertainty quality_flag",
+        comment=SIF_COMMENT,
+    ),
+    "sif_740": _described(
+        "sun-induced chlorophyll fluorescence at 740 nm",
+        RADIANCE,
+        ancillary_variables="sif_740_uncertainty quality_flag",
+        comment=f"{SIF_COMMENT}; sif_760 times the mean shape of emission of canopy models",
+    ),
+    "sif_760_uncertainty": _described("uncertainty of sif_760, one standard deviation", RADIANCE),
+    "sif_740_uncertainty": _described("uncertainty of sif_740, one standard deviation", RADIANCE),
+    "sif_760_uncertainty_shared": _described(
+        "part of the uncertainty of sif_760 that neighbouring pixels share",
+        RADIANCE,
+        comment="atmosphere, sensor and expected shape of reflectance; no mean reduces it",
+    ),
+    "reflectance_740": _described("reflectance of the surface at 740 nm", "1"),
+    "reflectance_slope": _described("slope of the reflectance of the surface at 740 nm", "nm-1"),
+    "aot_550": _described("aerosol optical thickness of the whole column at 550 nm", "1"),
+    "surface_pressure": _described(
+        "air pressure at the surface",
+        "hPa",
+        standard_name="surface_air_pressure",
+        comment="as the retrieval explains the depth of the oxygen band; not a barometer",
+    ),
+    "wavelength_shift": _described("shift of band centres from nominal", "nm"),
+    "fwhm_shift": _described("change of band width (FWHM) from nominal", "nm"),
+    "ndvi_radiance": _described(
+        "normalised difference of mean radiances 770-810 and 650-680 nm",
+        "1",
+        comment="at the sensor, as far as bands cover both; no reflectance is involved",
+    ),
+    "residual_rms": _described(
+        "root mean square of measured minus simulated radiance",
+        RADIANCE,
+        comment=f"over the bands of {FIT_WINDOW[0]:g}-{FIT_WINDOW[1]:g} nm",
+    ),
+    "chi2_reduced": _described("residual over noise, squared, a degree of freedom", "1"),
 }
 PLACES = {
     "latitude": {"standard_name": "latitude", "units": "degrees_north"},
@@ -139,24 +130,19 @@ def grid(
     dimensions: tuple[str, str] = ("line", "sample"),
 ) -> dict[str, xr.Variable]:
     """Coordinates of a map: its grid mapping, and of a north-up one y and x as well."""
-    mapping = {
-        **crs.to_cf(),
-        "GeoTransform": " ".join(f"{value:.12g}" for value in affine.to_gdal()),
-    }
+    transform = " ".join(f"{value:.12g}" for value in affine.to_gdal())
+    mapping = crs.to_cf() | {"GeoTransform": transform}
     coordinates = {names[0]: xr.Variable((), np.int32(0), mapping)}
     if affine.b or affine.d:
         return coordinates  # rotated: y and x need both dimensions, GeoTransform has it all
     y = affine.f + affine.e * (np.arange(shape[0]) + 0.5)
     x = affine.c + affine.a * (np.arange(shape[1]) + 0.5)
-    meaning = (("latitude", "degrees_north"), ("longitude", "degrees_east"))
+    meaning = [PLACES["latitude"], PLACES["longitude"]]
     if not crs.is_geographic:
-        meaning = (("projection_y_coordinate", "m"), ("projection_x_coordinate", "m"))
-    for name, dimension, values, (standard_name, units) in zip(
-        names[1:], dimensions, (y, x), meaning, strict=True
-    ):
-        described = {"standard_name": standard_name, "units": units}
-        coordinates[name] = xr.Variable(dimension, values, described)
-    return coordinates
+        projected = (f"projection_{axis}_coordinate" for axis in "yx")
+        meaning = [{"standard_name": name, "units": "m"} for name in projected]
+    variables = map(xr.Variable, dimensions, (y, x), meaning)
+    return coordinates | dict(zip(names[1:], variables, strict=True))
 
 
 def place(product: xr.Dataset) -> tuple[CRS, Affine] | None:

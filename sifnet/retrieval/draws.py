@@ -106,7 +106,6 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
 
     def _atmosphere(self, template: Pixels) -> Atmosphere:
         """``patch, 1, 1``: normal around the prior, wider than it, within the emulator's ranges."""
-        ranges = self.model.emulator.ranges
         ranges, prior, drawn = self.model.emulator.ranges, template.prior, {}
         for name, mean in prior.mean.items():
             sd = getattr(prior.sd, name)

@@ -111,7 +111,7 @@ def ndvi(pixels: Pixels, state: State, bare_ndvi: float) -> Float[Tensor, ""]:
 def prior(pixels: Pixels, atmosphere: Atmosphere) -> Float[Tensor, ""]:
     """1/2 mean over patches of sum_k [(x_k - prior mean_k) / prior sd_k]^2."""
     total = (pixels.prior.deviation(atmosphere) ** 2).sum(-1)
-    return 0.5 * _mean(total.mean((1, 2)), _seen(pixels))
+    return 0.5 * _mean(total.mean((1, 2)), pixels.usable.flatten(1).any(1))
 
 
 def perturbation(pixels: Pixels, state: State, perturbed: Perturbed) -> Float[Tensor, ""]:
@@ -132,8 +132,3 @@ def _mean(value: Tensor, where: Tensor) -> Tensor:
     """Mean where true, 0 if nowhere; what is left out carries no gradient and no NaN."""
     chosen = torch.where(where, value, torch.zeros_like(value))
     return chosen.sum() / where.sum().clamp(min=1)
-
-
-def _seen(pixels: Pixels) -> Tensor:
-    """``patch``: whether any pixel is usable."""
-    return pixels.usable.flatten(1).any(1)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
@@ -188,13 +187,9 @@ class ShapePredictor(nn.Module):
         light = (down / geometry.sun_earth_distance**2)[..., None] * (sun / torch.pi)
         to = torch.as_tensor(interpolation(self.wavelength.double().numpy(), wavelength))
         spectrum = torch.log((radiance / light).clamp_min(1e-4) @ to.to(radiance).T)
-        angles = geometry_terms(
-            geometry.solar_zenith_angle,
-            geometry.view_zenith_angle,
-            geometry.relative_azimuth_angle,
-            elevation,
-        )
-        return self.as_prior(self(spectrum, angles).map(torch.nan_to_num), wavelength[fitted])
+        sun_zenith, view_zenith, azimuth, *_ = (angle for _, angle in geometry.items())
+        terms = geometry_terms(sun_zenith, view_zenith, azimuth, elevation)
+        return self.as_prior(self(spectrum, terms).map(torch.nan_to_num), wavelength[fitted])
 
     def as_prior(self, seen: Reading, wavelength: Array) -> tuple[ShapePrior, Tensor]:
         """``shape_prior`` from what the network says."""
@@ -231,9 +226,10 @@ def interpolation(to: Array, wavelength: Array) -> Array:
     Raises:
         SifnetError: the bands do not cover ``to`` closely enough.
     """
+    from scipy.interpolate import make_interp_spline
+
     right = np.searchsorted(wavelength, to).clip(1, len(wavelength) - 1)
-    left = right - 1
-    gap = wavelength[right] - wavelength[left]
+    gap = wavelength[right] - wavelength[right - 1]
     beyond = np.maximum(wavelength[0] - to, to - wavelength[-1])
     if (gap > LONGEST_GAP).any() or (beyond > LONGEST_GAP / 2).any():
         raise SifnetError(
@@ -243,11 +239,7 @@ def interpolation(to: Array, wavelength: Array) -> Array:
             + ", ".join(f"{low:g}-{high:g} nm" for low, high in REGIONS),
             remedy="Use a product with all bands, or a model fitted without this prediction.",
         )
-    share = (to - wavelength[left]) / gap
-    matrix = np.zeros((len(to), len(wavelength)))
-    matrix[np.arange(len(to)), left] = 1 - share
-    matrix[np.arange(len(to)), right] += share
-    return matrix
+    return make_interp_spline(wavelength, np.eye(len(wavelength)), k=1)(to)
 
 
 def band_sun(wavelength: Array, fwhm: Array) -> Array:
@@ -287,4 +279,6 @@ def parabola(wavelength: Array) -> Array:
 
 def on_bands(wavelength: Array) -> Array:
     """(band, GRID) matrix that interpolates a smooth curve on GRID to bands, cubic."""
+    from scipy.interpolate import CubicSpline  # takes 0.4 s, for which most sensors need not wait
+
     return CubicSpline(GRID, np.eye(GRID.size), axis=0)(wavelength)

@@ -71,9 +71,8 @@ def on_bands_of(
     wanted = Setup.of_scene(scene, model.emulator, window or mine.window)
     if mine.suits(wanted):
         return model
-    if not (
-        wanted.sensor.name == mine.sensor.name and wanted.irradiance == mine.irradiance is False
-    ):
+    measured_light = wanted.irradiance or mine.irradiance
+    if measured_light or wanted.sensor.name != mine.sensor.name:
         raise mine.other(wanted, scene)
     unexplained = 1.0
     enough = len(wanted.wavelength) >= min(mine.architecture.features, len(mine.wavelength) - 1)
@@ -88,11 +87,8 @@ def on_bands_of(
         )
         other = Retrieval(setup, model.emulator)
         other.predictor, other.made_by = model.predictor, model.made_by
-        weights = {
-            name: value
-            for name, value in model.encoder.state_dict().items()
-            if name != "columns" and not name.startswith("features.")
-        }
+        named = model.encoder.state_dict().items()
+        weights = {n: w for n, w in named if n != "columns" and not n.startswith("features.")}
         other.encoder.load_state_dict(weights, strict=False)
         unexplained = _express(model, other)
     if unexplained > UNEXPLAINED:

@@ -11,7 +11,6 @@ What a file does not name keeps its default; what nobody knows is refused by nam
 
 from __future__ import annotations
 
-import types
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -100,9 +99,5 @@ def _refuse_unknown(plain: Any, kind: Any, above: str, path: Path) -> None:
                 remedy="Correct or remove this key.",
                 file=path,
             )
-        if isinstance(value, dict) and _is_section(hints[key]):
+        if isinstance(value, dict) and is_dataclass(hints[key]):
             _refuse_unknown(value, hints[key], f"{above}{key}.", path)
-
-
-def _is_section(kind: Any) -> bool:
-    return not isinstance(kind, types.UnionType) and is_dataclass(kind)

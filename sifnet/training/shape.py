@@ -135,7 +135,7 @@ def lesson(
     """Spectra of grounds (ground, COARSE_WAVELENGTH), of which some glow, with replacement."""
     sun, width = band_sun(wavelength, fwhm), float(np.median(fwhm))
     errors = 1 + BAND_ERROR * rng.standard_normal((len(skies.products), len(wavelength)))
-    spectra, shapes, sights, emitted = [], [], [], []
+    parts = []
     for shift, change in product(SHIFTS, CHANGES):
         sight = rng.integers(len(skies.products), size=count // (len(SHIFTS) * len(CHANGES)))
         chosen = rng.integers(len(grounds), size=(len(sight), MIXED))
@@ -150,20 +150,14 @@ def lesson(
         noise = noise_sd(torch.as_tensor(light), sensor.shot_noise).numpy()
         light = (light + noise * rng.standard_normal(light.shape)).clip(0.05)
         mu = np.cos(np.radians(skies.angles[sight, 0]))[:, None]
-        spectra.append(np.log(np.pi * light / (sun * mu)))
+        spectrum = np.log(np.pi * light / (sun * mu))
         at = np.append(GRID, REFERENCE) + shift
         smooth = np.log(ground @ responses(at, np.full(at.size, width + change)).T)
-        shapes.append(smooth[:, :-1] - smooth[:, -1:])
-        sights.append(sight)
-        emitted.append(glow[:, COARSE_WAVELENGTH == REFERENCE])
-    angles = skies.angles[np.concatenate(sights)].T
-    parts = (
-        np.concatenate(spectra),
-        geometry_terms(*map(torch.as_tensor, angles)),
-        np.concatenate(shapes),
-        np.concatenate(emitted),
-    )
-    return Lesson(*(torch.as_tensor(part).float() for part in parts))
+        shape, emitted = smooth[:, :-1] - smooth[:, -1:], glow[:, COARSE_WAVELENGTH == REFERENCE]
+        geometry = geometry_terms(*map(torch.as_tensor, skies.angles[sight].T)).numpy()
+        parts.append((spectrum, geometry, shape, emitted))
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Lesson(*(torch.as_tensor(column).float() for column in columns))
 
 
 def fitted(learned: Lesson, unseen: Lesson, wavelength: Array) -> ShapePredictor:

@@ -37,7 +37,8 @@ def test_an_index_shows_only_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "scene1_sif.nc").unlink()
     (tmp_path / "scene2_sif.json").write_text("half")
     (tmp_path / "other_sif.json").write_text("[]")
-    Failures.read(tmp_path).add(Path("/in/<x>.zip"), "damaged", "Download it again.")
+    error = SifnetError("damaged", remedy="Download it again.")
+    Failures.read(tmp_path).add(Path("/in/<x>.zip"), error, "")
     page = write_index(tmp_path).read_text()
     assert "1 scene, 1 failed" in page
     assert "/in/&lt;x&gt;.zip" in page

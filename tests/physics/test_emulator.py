@@ -47,7 +47,7 @@ def test_fit_is_deterministic_and_reports():
     assert len(told) == 2 * QUICK.epochs
     assert first.metadata["held_out"] == {"samples": 16, "atmospheres": 4}
     assert "sensor_height" not in first.ranges
-    described = json.loads(first.describe())
+    described = json.loads(json.dumps(first.metadata))
     assert described["measured_error"]["sif_equivalent_rms"] > 0
 
 

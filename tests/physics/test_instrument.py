@@ -35,6 +35,12 @@ def components_of(emulator: Emulator, *, space: bool = False) -> TransferFunctio
         return emulator(*as_float)
 
 
+def spectra(emulator: Emulator, components: TransferFunctions) -> TransferFunctions:
+    """Components to spectra on the emulator's grid, ``..., wavelength``."""
+    pairs = zip(components.items(), emulator.basis, strict=True)
+    return TransferFunctions(*(values @ basis for (_, values), basis in pairs))
+
+
 def directly(emulator, components, centre, fwhm, shift=0.0, change=0.0) -> TransferFunctions:
     """The emulated spectra on the grid, convolved with shifted and widened Gaussians."""
     grid = emulator.grid.double().numpy()
@@ -43,7 +49,7 @@ def directly(emulator, components, centre, fwhm, shift=0.0, change=0.0) -> Trans
         grid, np.asarray(centre) + shift, np.broadcast_to(width, len(centre))
     )
     matrix = torch.as_tensor(matrix, dtype=torch.float32)
-    return emulator.spectra(components).map(lambda spectrum: spectrum @ matrix.T)
+    return spectra(emulator, components).map(lambda spectrum: spectrum @ matrix.T)
 
 
 @pytest.mark.parametrize("name", [n for n, s in sensors().items() if not s.inspect_only])
@@ -93,7 +99,7 @@ def test_a_lopsided_response_is_seen_as_measured(emulator, components):
     nominal = SensorState.of(wavelength_shift=0.0, fwhm_shift=0.0)
     weights = np.interp(emulator.grid.numpy(), 760.5 + offset, response, left=0, right=0)
     weights = torch.as_tensor(weights / weights.sum(), dtype=torch.float32)
-    expected = emulator.spectra(components).ground @ weights
+    expected = spectra(emulator, components).ground @ weights
     assert torch.allclose(got(components, nominal).ground[:, 0], expected, rtol=2e-3)
 
 

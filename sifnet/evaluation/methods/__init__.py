@@ -6,11 +6,9 @@ from functools import lru_cache
 
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import Simulator
-from sifnet.physics.instrument import Instrument
 from sifnet.retrieval.model import instrument_for
 from sifnet.retrieval.pixels import fit_bands, fit_window
-from sifnet.scenes.scene import MeasuredResponse, Scene
-from sifnet.scenes.sensor import Sensor
+from sifnet.scenes.scene import Scene
 
 
 def simulator_of(
@@ -27,7 +25,7 @@ def simulator_of(
         SifnetError: too few bands, or bands that do not suit the emulator.
     """
     if emulator is None:
-        emulator = _shipped(scene.space)
+        emulator = _shipped(space=scene.space)
     bands = fit_bands(scene.wavelength, fit_window(scene, emulator, window))
     instrument = _instrument(
         scene.sensor,
@@ -39,17 +37,5 @@ def simulator_of(
     return Simulator(emulator, instrument)
 
 
-@lru_cache(maxsize=2)
-def _shipped(space: bool) -> Emulator:
-    return Emulator.load(space=space)
-
-
-@lru_cache(maxsize=4)
-def _instrument(
-    sensor: Sensor,
-    wavelength: tuple[float, ...],
-    fwhm: tuple[float, ...],
-    emulator: Emulator,
-    response: MeasuredResponse | None,
-) -> Instrument:
-    return instrument_for(sensor, wavelength, fwhm, emulator, response)
+_shipped = lru_cache(maxsize=2)(Emulator.load)
+_instrument = lru_cache(maxsize=4)(instrument_for)

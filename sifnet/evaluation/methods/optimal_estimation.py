@@ -59,13 +59,9 @@ def optimal_estimation_scene(
         SifnetError: fewer than 5 bands in the fit window.
     """
     return over_patches(
-        scene, _jointly if shared else _one_by_one, ("sif_760", "sif_760_uncertainty"),
+        scene, most_probable if shared else _one_by_one, ("sif_760", "sif_760_uncertainty"),
         emulator=emulator, atmosphere=atmosphere, patch=patch,
     )  # fmt: skip
-
-
-def _jointly(problem: Problem) -> Maps:
-    return most_probable(problem, problem.prior())
 
 
 def _one_by_one(problem: Problem) -> Maps:
@@ -83,13 +79,14 @@ def _one_by_one(problem: Problem) -> Maps:
     )
 
 
-def most_probable(problem: Problem, point: Point) -> Maps:
-    """sif_760 and its posterior sd ``patch, line, sample``, from a point to start from.
+def most_probable(problem: Problem, start: Point | None = None) -> Maps:
+    """sif_760 and its posterior sd ``patch, line, sample``, from a point, by default the prior.
 
     Damped as in Rodgers (2000), eq. 5.36: steps that do not lower the cost are taken back and
     tried again with the prior strengthened. Done when a step is short against the posterior
     covariance (his eq. 5.29); what is left is then second order in it.
     """
+    point = start or problem.prior()
     sif = torch.full_like(problem.pixels.ndvi, torch.nan)
     sd = sif.clone()
     active = torch.arange(len(sif))

@@ -24,47 +24,11 @@ from sifnet.units import AVOGADRO, BOLTZMANN, GRAVITY, MOLAR_MASS_AIR, O2_FRACTI
 
 Array = NDArray[np.float64]
 
-BOUNDARIES_KM = np.array(
+BOUNDARIES_KM: Array = np.concatenate(
     [
-        "0",
-        "0.05",
-        "0.1",
-        "0.2",
-        "0.3",
-        "0.45",
-        "0.6",
-        "0.8",
-        "1",
-        "1.25",
-        "1.5",
-        "1.8",
-        "2.1",
-        "2.5",
-        "3",
-        "3.5",
-        "4",
-        "5",
-        "6",
-        "7",
-        "8",
-        "9",
-        "10",
-        "12",
-        "14",
-        "16",
-        "18",
-        "20",
-        "22",
-        "25",
-        "28",
-        "32",
-        "36",
-        "40",
-        "45",
-        "50",
-        "60",
-    ],
-    dtype=float,
+        [0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1, 1.25, 1.5, 1.8, 2.1, 2.5, 3, 3.5],
+        [*range(4, 10), *range(10, 22, 2), 22, 25, 28, 32, 36, 40, 45, 50, 60],
+    ]
 )
 """Layer boundaries above the ground; thin where sensors fly and aerosol lies. The last layer
 also holds all air above it."""
@@ -183,15 +147,14 @@ def aerosol_column(atmosphere: Atmosphere, wavelength: Array) -> tuple[Array, Ar
     maritime clean (1) aerosol. Henyey-Greenstein phase functions.
     """
     share = float(atmosphere.aerosol_type)
-    parts = []
-    for weight, kind in ((1 - share, CONTINENTAL), (share, MARITIME)):
-        aot = weight * float(atmosphere.aot_550) * (wavelength / 550.0) ** -kind["angstrom"]
-        parts.append((aot, kind["albedo"] * aot, kind["asymmetry"]))
-    scattered = parts[0][1] + parts[1][1]
-    weights = parts[0][1].mean(), parts[1][1].mean()
-    total = sum(weights)
-    asymmetry = sum(w * p[2] for w, p in zip(weights, parts, strict=True)) / total if total else 0.0
-    return parts[0][0] + parts[1][0], scattered, float(asymmetry)
+    depth, scattered, weight = np.zeros_like(wavelength), np.zeros_like(wavelength), []
+    for part, kind in ((1 - share, CONTINENTAL), (share, MARITIME)):
+        aot = part * float(atmosphere.aot_550) * (wavelength / 550.0) ** -kind["angstrom"]
+        depth, scattered = depth + aot, scattered + kind["albedo"] * aot
+        weight.append(kind["albedo"] * aot.mean())
+    kinds = CONTINENTAL["asymmetry"], MARITIME["asymmetry"]
+    asymmetry = np.average(kinds, weights=weight) if any(weight) else 0.0
+    return depth, scattered, float(asymmetry)
 
 
 def layer_shares(boundaries: Array, scale_height: float) -> Array:

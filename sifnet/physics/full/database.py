@@ -10,22 +10,16 @@ number asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import astuple, dataclass
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from scipy.stats import qmc
 
 from sifnet.errors import SifnetError
@@ -38,7 +32,7 @@ from sifnet.physics.full.spectroscopy import CrossSections
 from sifnet.physics.state import RANGES, Atmosphere
 from sifnet.physics.transfer import SUNLIT
 
-__all__ = ["GRID", "PRESMOOTHING_FWHM", "STATE", "build", "draw", "load", "products", "transfer"]
+__all__ = ["GRID", "PRESMOOTHING_FWHM", "STATE", "build", "draw", "load", "products"]
 
 Array = NDArray[np.float64]
 Arrays = dict[str, NDArray[np.floating]]
@@ -56,17 +50,6 @@ MARGIN = 0.02
 good at the limits of its ranges as within."""
 
 
-def transfer(
-    atmosphere: Atmosphere,
-    solar_zenith_angle: float,
-    observers: list[Observer],
-    cross_sections: CrossSections,
-) -> MonochromaticTransfer:
-    """Full radiative transfer of one state at the wavenumbers of ``cross_sections``."""
-    optics = optical_layers(atmosphere, cross_sections)
-    return accurate(optics, solar_zenith_angle, observers)
-
-
 def products(
     atmosphere: Atmosphere,
     solar_zenith_angle: float,
@@ -74,7 +57,7 @@ def products(
     grids: SpectralGrids,
 ) -> Array:
     """The five products by full radiative transfer, (observer, 5, GRID); 1 AU."""
-    light = transfer(atmosphere, solar_zenith_angle, observers, grids.cross_sections)
+    light = Draw(atmosphere, solar_zenith_angle, observers).light(grids.cross_sections)
     return grids.products(light)
 
 
@@ -91,15 +74,15 @@ class Draw:
         """Cosine of the solar zenith angle."""
         return float(np.cos(np.radians(self.solar_zenith_angle)))
 
+    def light(self, cross_sections: CrossSections) -> MonochromaticTransfer:
+        """Full radiative transfer at the wavenumbers of ``cross_sections``."""
+        optics = optical_layers(self.atmosphere, cross_sections)
+        return accurate(optics, self.solar_zenith_angle, self.observers)
+
     def table(self) -> Array:
         """(observer, len(STATE)) values."""
         shared = [float(value) for _, value in self.atmosphere.items()] + [self.solar_zenith_angle]
-        return np.array(
-            [
-                [*shared, o.view_zenith_angle, o.relative_azimuth_angle, o.sensor_height]
-                for o in self.observers
-            ]
-        )
+        return np.array([[*shared, *astuple(observer)] for observer in self.observers])
 
 
 def draw(index: int, seed: int = 0) -> Draw:
@@ -139,26 +122,21 @@ def _reduced(folder: Path) -> CrossSections:
 
 def _compute_full(folder: Path, index: int, seed: int) -> None:
     state = draw(index, seed)
-    light = transfer(
-        state.atmosphere, state.solar_zenith_angle, state.observers, _grids().cross_sections
-    )
+    light = state.light(_grids().cross_sections)
     five = _grids().products(light).astype(np.float32)
     arrays: Arrays = {"products": five, "state": state.table()}
     if index < SNAPSHOTS:
         arrays["snapshot"] = snapshot(light, state.cos_sza)
-    _save(_full(folder, index), arrays, seed)
+    _save(folder / _name("full", index), arrays, seed)
 
 
 def _compute_block(folder: Path, block: int, seed: int) -> None:
     """States of the fit, at the representative wavenumbers."""
     draws = [draw(FULL + block * BLOCK + i, seed) for i in range(BLOCK)]
-    lights = [
-        transfer(d.atmosphere, d.solar_zenith_angle, d.observers, _reduced(folder)) for d in draws
-    ]
-    nodes = [snapshot(t, d.cos_sza) for t, d in zip(lights, draws, strict=True)]
+    nodes = [snapshot(d.light(_reduced(folder)), d.cos_sza) for d in draws]
     tables = [d.table() for d in draws]
     arrays: Arrays = {"nodes": np.concatenate(nodes), "state": np.concatenate(tables)}
-    _save(_block(folder, block), arrays, seed)
+    _save(folder / _name("reduced", block), arrays, seed)
 
 
 def _save(path: Path, arrays: Arrays, seed: int) -> None:
@@ -166,12 +144,8 @@ def _save(path: Path, arrays: Arrays, seed: int) -> None:
         np.savez(partial, allow_pickle=False, seed=seed, **arrays)
 
 
-def _full(folder: Path, index: int) -> Path:
-    return folder / f"full_{index:05d}.npz"
-
-
-def _block(folder: Path, block: int) -> Path:
-    return folder / f"reduced_{block:05d}.npz"
+def _name(kind: str, number: int) -> str:
+    return f"{kind}_{number:05d}.npz"
 
 
 def build(folder: Path, states: int, workers: int = 2, seed: int = 0, full: int = FULL) -> Path:
@@ -185,13 +159,13 @@ def build(folder: Path, states: int, workers: int = 2, seed: int = 0, full: int 
     """
     writable(folder)
     _check_seed(folder, seed)
-    _run("every wavenumber", _compute_full, _full, folder, full, workers, seed)
+    _run("every wavenumber", _compute_full, "full", folder, full, workers, seed)
     if not (folder / "reduction.npz").exists():
-        paths = [_full(folder, i) for i in range(min(SNAPSHOTS, full))]
+        paths = [folder / _name("full", i) for i in range(min(SNAPSHOTS, full))]
         snapshots = np.concatenate([_array(path, "snapshot") for path in paths])
         Reduction.learn(snapshots, _grids()).save(folder / "reduction.npz")
     blocks = -(-states // BLOCK)
-    _run("representative wavenumbers", _compute_block, _block, folder, blocks, workers, seed)
+    _run("representative wavenumbers", _compute_block, "reduced", folder, blocks, workers, seed)
     return folder
 
 
@@ -215,39 +189,25 @@ def _check_seed(folder: Path, seed: int) -> None:
 def _run(
     what: str,
     compute: Callable[[Path, int, int], None],
-    path: Callable[[Path, int], Path],
+    kind: str,
     folder: Path,
     count: int,
     workers: int,
     seed: int,
 ) -> None:
-    """Compute the files that are missing in several processes, with a progress bar."""
-    missing = [i for i in range(count) if not path(folder, i).exists()]
+    """Compute the files that are missing in several processes, with a progress bar.
+
+    One that fails raises here, with its own error.
+    """
+    missing = [i for i in range(count) if not (folder / _name(kind, i)).exists()]
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     with Progress(*columns) as progress:
         task = progress.add_task(what, total=count, completed=count - len(missing))
-        for _ in _done(compute, folder, missing, workers, seed):
-            progress.advance(task)
-
-
-def _done(
-    compute: Callable[[Path, int, int], None],
-    folder: Path,
-    missing: list[int],
-    workers: int,
-    seed: int,
-) -> Iterator[None]:
-    """Yield as each file is done; one that fails raises here, with its own error."""
-    if not missing:
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        pending: set[Future[None]] = {pool.submit(compute, folder, i, seed) for i in missing}
         try:
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                    yield
+            for future in as_completed([pool.submit(compute, folder, i, seed) for i in missing]):
+                future.result()
+                progress.advance(task)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -281,9 +241,9 @@ def load(folder: Path, *, full: bool, space: bool) -> tuple[Array, NDArray[np.fl
         states.append(state[chosen])
         if reduction is None:
             spectra.append(_array(path, "products")[chosen])
-        else:
-            computed = reduction.products(_array(path, "nodes")[chosen])
-            sza = state[chosen, STATE.index("solar_zenith_angle")]
-            computed[:, :SUNLIT] *= np.cos(np.radians(sza))[:, None, None].astype(np.float32)
-            spectra.append(computed)
+            continue
+        computed = reduction.products(_array(path, "nodes")[chosen])
+        sza = state[chosen, STATE.index("solar_zenith_angle")]
+        computed[:, :SUNLIT] *= np.cos(np.radians(sza))[:, None, None].astype(np.float32)
+        spectra.append(computed)
     return np.concatenate(states), np.concatenate(spectra)

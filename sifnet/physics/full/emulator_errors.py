@@ -67,18 +67,18 @@ def emulator_errors(emulator: Emulator, samples: Samples) -> dict[str, float]:
         centres = torch.as_tensor(bands.centres)
         errors = [radiance_error(emulated, exact, centres, r) for r in REFLECTANCES]
         relative = 100.0 * torch.stack([error / radiance for error, radiance in errors])
-        report[f"radiance_rms_percent_{name}"] = float(relative.square().mean().sqrt())
-        report[f"radiance_p99_percent_{name}"] = float(np.quantile(relative.abs().numpy(), 0.99))
+        report |= _rms_and_p99("radiance_{}_percent_" + name, relative)
         if name == "0.25nm":
-            sif = torch.stack(
-                [
-                    sif_equivalent(errors[i][0], exact, centres, r)
-                    for i, r in enumerate(REFLECTANCES)
-                ]
-            )
-            report["sif_equivalent_rms"] = float(sif.square().mean().sqrt())
-            report["sif_equivalent_p99"] = float(np.quantile(sif.abs().numpy(), 0.99))
+            pairs = zip(errors, REFLECTANCES, strict=True)
+            sif = [sif_equivalent(error, exact, centres, r) for (error, _), r in pairs]
+            report |= _rms_and_p99("sif_equivalent_{}", torch.stack(sif))
     return report
+
+
+def _rms_and_p99(name: str, error: Tensor) -> dict[str, float]:
+    """Root mean square and 99th percentile of absolute errors, each in its place of a name."""
+    p99 = float(np.quantile(error.abs().numpy(), 0.99))
+    return {name.format("rms"): float(error.square().mean().sqrt()), name.format("p99"): p99}
 
 
 def _on_bands(emulator: Emulator, t: TransferFunctions, matrix: _Array) -> TransferFunctions:

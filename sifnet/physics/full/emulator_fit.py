@@ -30,13 +30,7 @@ from sifnet.physics.full.extension import extended
 from sifnet.physics.full.samples import Samples
 from sifnet.physics.instrument import gaussian_response
 from sifnet.physics.state import RANGES
-from sifnet.physics.transfer import (
-    PRODUCTS,
-    SUNLIT,
-    TransferFunctions,
-    at_sensor_radiance,
-    to_transfer,
-)
+from sifnet.physics.transfer import PRODUCTS, SUNLIT, TransferFunctions, linearised, to_transfer
 
 _Array = NDArray[np.floating]
 
@@ -159,10 +153,9 @@ def compress(samples: Samples, components: int) -> tuple[_Array, _Array]:
     return np.array(basis), np.stack(coefficients, axis=1)
 
 
-def _sunlit_divisors(samples: Samples) -> list[_Array]:
-    """What each product is divided by before compression: cos(SZA) if sunlit, else 1."""
-    ones = np.ones(len(samples))
-    return [samples.cos_sza if i < SUNLIT else ones for i in range(len(PRODUCTS))]
+def _sunlit_divisors(samples: Samples) -> _Array:
+    """``product, sample`` to divide by before compression: cos(SZA) if sunlit, else 1."""
+    return np.where(np.arange(len(PRODUCTS))[:, None] < SUNLIT, samples.cos_sza, 1.0)
 
 
 def _metric(samples: Samples) -> tuple[_Array, _Array]:
@@ -188,7 +181,7 @@ def initialise(
     network.feature_sd.copy_(features.std(0))
     latents = []
     count, points = network.to_points.shape[1:]
-    weight, _sample_weight = _metric(samples)
+    weight, _ = _metric(samples)
     for i, divisor in enumerate(_sunlit_divisors(samples)):
         chosen = informative_points(basis[i, 1:] * weight, points)
         at_points = samples.products[:, i, chosen] / divisor[:, None]
@@ -290,8 +283,8 @@ class _Loss:
 
     def __init__(self, samples: Samples, basis: _Array, target: _Array, fine_weight: float) -> None:
         response = gaussian_response(database.GRID, LOSS_BANDS, np.full(len(LOSS_BANDS), LOSS_FWHM))
-        divisors = np.stack(_sunlit_divisors(samples), axis=1)
-        exact = samples.products @ response.T.astype(np.float32) / divisors[..., None]
+        divisors = _sunlit_divisors(samples).T[..., None]
+        exact = samples.products @ response.T.astype(np.float32) / divisors
         self.exact = torch.as_tensor(exact, dtype=torch.float32)
         self.basis = torch.as_tensor(basis @ response.T, dtype=torch.float32)
         self.target = torch.as_tensor(target, dtype=torch.float32)
@@ -310,7 +303,7 @@ class _Loss:
         # In these derivatives the loss is quadratic in the coefficients; the closed form itself
         # has poles where an unfinished fit predicts no ground signal at all.
         derivatives = to_transfer(reflectance, sif, transfer).stack().movedim(-1, 1)
-        radiance = at_sensor_radiance(reflectance, sif, transfer)
+        radiance = linearised(reflectance, sif, transfer).value
         error = ((predicted - exact) * derivatives).sum(1) / radiance
         relative = error.square().mean()
         fine = (coefficients - self.target[batch]) * self.sample_weight[batch, None, None]
@@ -328,10 +321,7 @@ def covered_ranges(samples: Samples) -> dict[str, tuple[float, float]]:
         if np.isinf(values).any():
             continue
         low, high = RANGES[name]
-        margin = 0.03 * (high - low)
-        found_low, found_high = float(values.min()), float(values.max())
-        ranges[name] = (
-            low if found_low <= low + margin else found_low,
-            high if found_high >= high - margin else found_high,
-        )
+        margin, lowest, highest = 0.03 * (high - low), float(values.min()), float(values.max())
+        low = low if lowest <= low + margin else lowest
+        ranges[name] = low, high if highest >= high - margin else highest
     return ranges

@@ -29,18 +29,16 @@ def extended(emulator: Emulator, reach: tuple[float, float] = REACH) -> Emulator
     step = grid[1] - grid[0]
     below = grid[0] - step * np.arange(round((grid[0] - reach[0]) / step), 0, -1)
     above = grid[-1] + step * np.arange(1, round((reach[1] - grid[-1]) / step) + 1)
-    sun = smoothed_sun(np.concatenate([below, grid, above]))
+    wide = np.concatenate([below, grid, above])
+    sun = smoothed_sun(wide)
+    lines = [_line(grid, *end) for end in zip(CONTINUUM, (below, above), strict=True)]
     basis = emulator.basis.double().numpy()
     longer = []
     for product, spectra in enumerate(basis):
         light = sun if product < SUNLIT else np.ones_like(sun)
         smooth = spectra / light[len(below) : len(below) + len(grid)]
-        ends = [
-            smooth @ _line(grid, region, target)
-            for region, target in zip(CONTINUUM, (below, above), strict=True)
-        ]
-        longer.append(np.concatenate([ends[0], smooth, ends[1]], axis=1) * light)
-    wide = np.concatenate([below, grid, above])
+        before, after = (smooth @ line for line in lines)
+        longer.append(np.concatenate([before, smooth, after], axis=1) * light)
     metadata = {**emulator.metadata, "continued_to": list(reach)}
     return Emulator(
         torch.as_tensor(wide), torch.as_tensor(np.array(longer)).float(), emulator.network, metadata

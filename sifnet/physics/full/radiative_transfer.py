@@ -122,11 +122,8 @@ def accurate(
     for field in fields(MonochromaticTransfer):
         rough = getattr(everywhere, field.name)
         # Where absorption leaves next to nothing the ratio of two rounding errors says nothing.
-        smallest = 1e-12
-        ratio = np.log(
-            np.maximum(getattr(exact, field.name), smallest)
-            / np.maximum(rough[..., nodes], smallest)
-        )
+        fine, coarse = np.maximum((getattr(exact, field.name), rough[..., nodes]), 1e-12)
+        ratio = np.log(fine / coarse)
         rows = [np.interp(coordinate, coordinate[nodes], row) for row in np.atleast_2d(ratio)]
         scaled[field.name] = rough * np.exp(np.reshape(rows, rough.shape))
     return MonochromaticTransfer(**scaled)

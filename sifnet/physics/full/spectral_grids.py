@@ -65,17 +65,14 @@ class SpectralGrids:
         """(GRID, fine) Gaussian of ``PRESMOOTHING_FWHM`` in wavelength, rows summing to 1."""
         wavelength = 1e7 / self.fine[::-1]
         sigma = PRESMOOTHING_FWHM / np.sqrt(8 * np.log(2))
-        first = np.searchsorted(wavelength, GRID - 5 * sigma)
-        last = np.searchsorted(wavelength, GRID + 5 * sigma)
-        rows, columns, weights = [], [], []
-        for row, (a, b) in enumerate(zip(first, last, strict=True)):
-            # Steps are even in wavenumber: weigh by d(wavelength) ~ wavelength^2.
-            near = wavelength[a:b]
-            weight = np.exp(-0.5 * ((near - GRID[row]) / sigma) ** 2) * near**2
-            rows.append(np.full(b - a, row))
-            columns.append(len(self.fine) - 1 - np.arange(a, b))
-            weights.append(weight / weight.sum())
-        triple = np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))
+        first, last = np.searchsorted(wavelength, (GRID - 5 * sigma, GRID + 5 * sigma))
+        row = np.repeat(np.arange(len(GRID)), last - first)
+        column = np.concatenate([np.arange(*ends) for ends in zip(first, last, strict=True)])
+        near = wavelength[column]
+        # Steps are even in wavenumber: weigh by d(wavelength) ~ wavelength^2.
+        weight = np.exp(-0.5 * ((near - GRID[row]) / sigma) ** 2) * near**2
+        weight /= np.bincount(row, weight)[row]
+        triple = weight, (row, len(self.fine) - 1 - column)
         return csr_array(triple, shape=(len(GRID), len(self.fine)))
 
     def to_fine(self, spectra: Array) -> Array:

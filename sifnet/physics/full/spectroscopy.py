@@ -10,6 +10,7 @@ Absolute absorption by O2 is uncertain by 1-2 %: callers multiply it by ``Atmosp
 from __future__ import annotations
 
 from functools import cache
+from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from sifnet.physics.full.o2_lines import (
     mixing_coefficients,
     shipped_lines,
 )
+from sifnet.physics.solar import ascending
 from sifnet.units import AVOGADRO, BOLTZMANN, SPEED_OF_LIGHT
 
 Array = NDArray[np.float64]
@@ -63,8 +65,11 @@ def absorption_cross_section(
     Raises:
         SifnetError: wavenumbers not ascending, temperature outside 160-340 K, pressure 0 or less.
     """
-    wavenumber = np.asarray(wavenumber, dtype=float)
-    _check(wavenumber, pressure, temperature)
+    wavenumber = ascending(wavenumber)
+    if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
+        raise SifnetError("temperature of O2", found=f"{temperature:g} K", expected="160 to 340 K")
+    if pressure <= 0:
+        raise SifnetError("pressure of air", found=f"{pressure:g} hPa", expected="more than 0")
     lines = lines or shipped_lines()
     atm = pressure / STANDARD_ATMOSPHERE
     centre = lines.wavenumber + lines.air_shift * atm
@@ -76,10 +81,8 @@ def absorption_cross_section(
     intensity = line_intensity(lines, temperature)
 
     wing = np.where(lines.branch == "", WEAK_LINE_WING, np.inf)
-    first, last = (np.searchsorted(wavenumber, centre + side * wing) for side in (-1, 1))
-    near_first, near_last = (
-        np.searchsorted(wavenumber, centre + side * WOFZ_WINDOW) for side in (-1, 1)
-    )
+    edges = (-wing, wing, -WOFZ_WINDOW, WOFZ_WINDOW)
+    first, last, near_first, near_last = (np.searchsorted(wavenumber, centre + e) for e in edges)
     total = np.zeros_like(wavenumber)
     for i in range(len(centre)):
         offset = wavenumber[first[i] : last[i]] - centre[i]
@@ -89,15 +92,6 @@ def absorption_cross_section(
         shape[near] = (w.real + mixing[i] * w.imag) / (np.sqrt(np.pi) * doppler[i])
         total[first[i] : last[i]] += intensity[i] * shape
     return np.maximum(total, 0.0)
-
-
-def _check(wavenumber: Array, pressure: float, temperature: float) -> None:
-    if np.any(np.diff(wavenumber) <= 0):
-        raise SifnetError("wavenumbers must ascend", found="a step of 0 or less", expected="> 0")
-    if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
-        raise SifnetError("temperature of O2", found=f"{temperature:g} K", expected="160 to 340 K")
-    if pressure <= 0:
-        raise SifnetError("pressure of air", found=f"{pressure:g} hPa", expected="more than 0")
 
 
 @cache
@@ -146,13 +140,9 @@ class CrossSections:
         self.wavenumber = np.asarray(wavenumber, dtype=float)
         self.cia = collision_induced_absorption(self.wavenumber)
         self.o3 = o3_cross_section(self.wavenumber)
-        self._nodes = np.array(
-            [
-                absorption_cross_section(self.wavenumber, p, t, lines)
-                for p in PRESSURE_NODES
-                for t in TEMPERATURE_NODES
-            ]
-        )
+        nodes = product(PRESSURE_NODES, TEMPERATURE_NODES)
+        spectra = [absorption_cross_section(self.wavenumber, p, t, lines) for p, t in nodes]
+        self._nodes = np.array(spectra)
 
     def o2(self, pressure: ArrayLike, temperature: ArrayLike) -> Array:
         """Cross-section of the O2 lines, (layer, n) cm2 per O2 molecule.
@@ -194,8 +184,6 @@ def _cubic_weights(nodes: Array, x: Array) -> tuple[NDArray[np.intp], Array]:
     index = first[:, None] + np.arange(4)
     at = nodes[index]
     weight = np.ones_like(at)
-    for j in range(4):
-        for k in range(4):
-            if k != j:
-                weight[:, j] *= (x - at[:, k]) / (at[:, j] - at[:, k])
+    for j, k in permutations(range(4), 2):
+        weight[:, j] *= (x - at[:, k]) / (at[:, j] - at[:, k])
     return index, weight

@@ -83,19 +83,11 @@ def test_representative_wavenumbers_stand_for_all() -> None:
     """
     grids = SpectralGrids()
     draws = [database.draw(i) for i in range(4)]
-    lights = [
-        database.transfer(d.atmosphere, d.solar_zenith_angle, d.observers, grids.cross_sections)
-        for d in draws
-    ]
+    lights = [d.light(grids.cross_sections) for d in draws]
     snapshots = [snapshot(light, d.cos_sza) for light, d in zip(lights, draws, strict=True)]
     reduction = Reduction.learn(np.concatenate(snapshots[:-1]), grids)
     assert len(reduction.wavenumber) == 128
-    sparse = database.transfer(
-        draws[-1].atmosphere,
-        draws[-1].solar_zenith_angle,
-        draws[-1].observers,
-        CrossSections(reduction.wavenumber),
-    )
+    sparse = draws[-1].light(CrossSections(reduction.wavenumber))
     found = reduction.products(snapshot(sparse, draws[-1].cos_sza))
     exact = grids.products(lights[-1])
     exact[:, :3] /= draws[-1].cos_sza

@@ -15,9 +15,10 @@ pytest.importorskip("sasktran2", reason="needs the 'build' extra")
 
 from sifnet.physics.full.atmosphere import OpticalLayers, optical_layers
 from sifnet.physics.full.radiative_transfer import (
+    STREAMS,
     Observer,
+    _run,
     accurate,
-    direct_radiance,
     transfer_functions,
 )
 from sifnet.physics.full.spectroscopy import CrossSections
@@ -42,6 +43,15 @@ def air(**changed: float) -> Atmosphere:
     return Atmosphere.of(**values | changed)
 
 
+def direct_radiance(optics: OpticalLayers, reflectance: float, emission: float = 0.0) -> np.ndarray:
+    """(observer, n) radiance per unit sun over ground that reflects and emits: the check."""
+    ways = (0.0, emission) if emission else (0.0,)
+    runs = [
+        _run(optics, np.cos(np.radians(SUN)), OBSERVERS, STREAMS, reflectance, way) for way in ways
+    ]
+    return np.sum([radiance for radiance, _ in runs], axis=0)
+
+
 @pytest.fixture(scope="module")
 def grid() -> CrossSections:
     """Wavenumbers from continuum to line centre."""
@@ -63,7 +73,7 @@ def test_closed_form_equals_direct_runs(
     products = TransferFunctions(*map(torch.as_tensor, five.transpose(1, 0, 2).copy()))
     full = torch.full_like(products.path, reflectance)
     closed = at_sensor_radiance(full, emission * torch.ones_like(full), products).numpy()
-    direct = direct_radiance(optics, SUN, OBSERVERS, reflectance, emission)
+    direct = direct_radiance(optics, reflectance, emission)
     lit = transfer.irradiance > 1e-100  # in the cores of lines no light at all reaches the ground
     np.testing.assert_allclose(closed[:, lit], direct[:, lit], rtol=1e-6)
 
@@ -83,7 +93,7 @@ def test_without_scattering_it_is_beer_lambert(optics: OpticalLayers) -> None:
 def test_reciprocity_gives_the_irradiance_of_a_direct_run(optics: OpticalLayers) -> None:
     """E is inferred from emission; a run over dark and bright ground measures it instead."""
     transfer = transfer_functions(optics, SUN, OBSERVERS)
-    dark, bright = (direct_radiance(optics, SUN, OBSERVERS, r)[0] for r in (0.0, 1e-3))
+    dark, bright = (direct_radiance(optics, r)[0] for r in (0.0, 1e-3))
     measured = (bright - dark) * np.pi / 1e-3 / transfer.transmittance[0]
     lit = transfer.irradiance > 1e-3
     np.testing.assert_allclose(measured[lit], transfer.irradiance[lit], rtol=1e-3)
