@@ -36,11 +36,10 @@ MASKS = {
 }
 # Of the processor's own retrieval over clear land, beside its scatter over the scene. AOT: the
 # expected error of MODIS over land, 0.05 + 15 % (Levy et al. 2013, AMT 6, 2989). Water: 10 %.
-AOT_ERROR = (0.05, 0.15)
-WATER_ERROR = (0.1, 0.10)  # g cm-2, share
+LABEL_ERROR = {"aot_550": (0.05, 0.15), "water_vapour": (0.1, 0.10)}  # (g cm-2,) share
 LAYER = r"(?P<stem>DESIS-HSI-(?P<level>L\w\w)-.+)-QL_QUALITY-2(_COG)?\.tiff?"
 _TAKE = re.compile(r"DT\d+_\d+-\d{8}T\d{6}", re.IGNORECASE)
-_TIME = re.compile(r"(\d{8}T\d{6})")
+_TIME = re.compile(r"(\d{4})(\d\d)(\d\dT\d\d)(\d\d)(\d\d)")
 
 
 def mask_flags(product: Product, raster: Raster, notes: list[str]) -> NDArray[np.uint16]:
@@ -52,15 +51,10 @@ def mask_flags(product: Product, raster: Raster, notes: list[str]) -> NDArray[np
     if names := product.files.find(f"{re.escape(product.stem)}-QL_QUALITY(_COG)?\\.tiff?"):
         notes.append(f"{names[0]}: quality of every spectral band, its codes are not used")
     take = _TAKE.search(product.stem)
-    layers = [
-        layer
-        for name in product.files.find(LAYER)
-        if take and take[0].lower() in name.lower()
-        for layer in [open_raster(product.files, name)]
-    ]
+    layers = [n for n in product.files.find(LAYER) if take and take[0].lower() in n.lower()]
     if not layers:
         return flags
-    layer = layers[0]
+    layer = open_raster(product.files, layers[0])
     same = (layer.lines, layer.samples) == (raster.lines, raster.samples)
     if not (same and layer.bands == len(BANDS) and np.allclose(layer.transform, raster.transform)):
         notes.append(f"QL_QUALITY-2 is on another grid than the {product.level} image: not used")
@@ -102,20 +96,20 @@ def labels(path: str | Path) -> xr.Dataset:
             remedy="Leave the labels out.",
             file=product.path,
         )
-    aot, aot_sd = _typical(planes, "aot_550", clear, *AOT_ERROR)
-    water, water_sd = _typical(planes, "water_vapour", clear, *WATER_ERROR)
+    typical = {}
+    for name, (least, share) in LABEL_ERROR.items():
+        values = planes[name][clear] / STORED[name]
+        median = float(np.median(values))
+        scatter = 1.4826 * float(np.median(np.abs(values - median)))
+        typical[name] = median
+        typical[f"{name}_uncertainty"] = float(np.hypot(scatter, least + share * median))
     time = _TIME.search(product.stem)
     return xr.Dataset(
-        {
-            "aot_550": aot,
-            "aot_550_uncertainty": aot_sd,
-            "water_vapour": water,
-            "water_vapour_uncertainty": water_sd,
-        },
+        typical,
         attrs={
             "source": f"DESIS QL_QUALITY-2 of {product.stem}, median over {100 * clear.mean():.1f} "
             "% of pixels that are clear land",
-            "acquisition_time": _iso(time[1]) if time else "",
+            "acquisition_time": "{}-{}-{}:{}:{}".format(*time.groups()) if time else "",
         },
     )
 
@@ -149,25 +143,6 @@ def stored(layers: Mapping[str, NDArray[np.floating]], shape: tuple[int, int]) -
     return np.rint(np.clip(planes, 0, 255)).astype(np.uint8)
 
 
-def _typical(
-    planes: Mapping[str, NDArray[np.uint8]],
-    name: str,
-    where: NDArray[np.bool_],
-    least: float,
-    share: float,
-) -> tuple[float, float]:
-    """Median over some pixels, and its standard deviation as a label of the scene."""
-    values = planes[name][where] / STORED[name]
-    median = float(np.median(values))
-    scatter = 1.4826 * float(np.median(np.abs(values - median)))
-    return median, float(np.hypot(scatter, least + share * median))
-
-
 def _read(layer: Raster) -> dict[str, NDArray[np.uint8]]:
     whole = slice(0, layer.lines), slice(0, layer.samples)
     return dict(zip(BANDS, layer.read(list(range(len(BANDS))), *whole), strict=True))
-
-
-def _iso(stamp: str) -> str:
-    """YYYYMMDDThhmmss with the separators of ISO 8601."""
-    return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:11]}:{stamp[11:13]}:{stamp[13:]}"

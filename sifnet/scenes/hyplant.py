@@ -111,10 +111,9 @@ def _bands(
     centre, fwhm = envi.wavelengths(file)
     if site.fwhm is not None or fwhm is None:
         width = sensor.fwhm if site.fwhm is None else site.fwhm
+        why = "none in header" if site.fwhm is None else "given"
         fwhm = np.full_like(centre, width)
-        notes.append(
-            f"FWHM {width} nm for every band: {'given' if site.fwhm else 'none in header'}"
-        )
+        notes.append(f"FWHM {width} nm for every band: {why}")
     medium = str(file.header.get("wavelength medium", sensor.medium)).lower()
     if site.wavelength_medium is None and "wavelength medium" not in file.header:
         notes.append(f"wavelengths taken as {medium}: the header does not say air or vacuum")
@@ -148,10 +147,8 @@ def _scale(file: envi.EnviFile, notes: list[str]) -> tuple[Any, Any]:
 
 def _saturation(file: envi.EnviFile) -> dict[str, Any]:
     """Lazy flag of pixels that reached the largest uint16."""
-    if file.dtype.kind != "u" or file.dtype.itemsize != 2:
-        return {}
-    ignored = str(file.header.get("data ignore value", "")).strip()
-    if ignored in (str(SATURATED), f"{SATURATED}.0"):
+    ignored = file.number("data ignore value") == SATURATED
+    if ignored or file.dtype.newbyteorder("=") != np.uint16:
         return {}
     full = Saturation(file.numbers(), SATURATED, int(Flag.SATURATED))
     return {"reader_flags": (("line", "sample"), full.lazy())}

@@ -10,18 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
+from sifnet.scenes import hyplant_metadata as metadata
 from sifnet.scenes.footprint import middle
 from sifnet.scenes.formats.envi import EnviFile
-from sifnet.scenes.hyplant_metadata import (
-    HEADER_KEYS,
-    Name,
-    Navigation,
-    find_navigation,
-    header_position,
-    map_grid,
-    parse_name,
-    start_time,
-)
 from sifnet.scenes.site import Site
 from sifnet.scenes.sun import relative_azimuth, sun_angles, sun_earth_distance
 
@@ -35,15 +26,15 @@ class _Sources:
 
     file: EnviFile
     site: Site
-    name: Name | None
-    navigation: Navigation | None
+    name: metadata.Name | None
+    navigation: metadata.Navigation | None
     grid: tuple[str, list[float]] | None
     notes: list[str]
 
     def number(self, fact: str) -> float | None:
         """What the site says, else what the header says, else None."""
         stated: float | None = getattr(self.site, fact, None)
-        return self.file.number(HEADER_KEYS[fact]) if stated is None else stated
+        return self.file.number(metadata.HEADER_KEYS[fact]) if stated is None else stated
 
     def refuse(self, what: str, found: str, expected: str, remedy: str) -> NoReturn:
         raise SifnetError(
@@ -60,9 +51,9 @@ def acquire(file: EnviFile, site: Site, notes: list[str]) -> dict[str, Any]:
     Raises:
         SifnetError: the time, or the solar angle, cannot be known.
     """
-    grid = map_grid(file.data_file, file.header)
-    navigation = None if grid else find_navigation(file.header_file, file.shape[0])
-    line = _Sources(file, site, parse_name(file.header_file.stem), navigation, grid, notes)
+    grid = metadata.map_grid(file.data_file, file.header)
+    navigation = None if grid else metadata.find_navigation(file.header_file, file.shape[0])
+    line = _Sources(file, site, metadata.parse_name(file.header_file.stem), navigation, grid, notes)
     time = _time(line)
     elevation, height = _heights(line)
     view_zenith, to_sensor = _view(line)
@@ -93,7 +84,7 @@ def acquire(file: EnviFile, site: Site, notes: list[str]) -> dict[str, Any]:
 
 def _time(line: _Sources) -> datetime:
     """UTC: the header's GPS time, else date and local clock of the name."""
-    if (time := start_time(line.file.header)) is not None:
+    if (time := metadata.start_time(line.file.header)) is not None:
         return time
     if line.name is None:
         line.refuse(
@@ -117,7 +108,7 @@ def _place(line: _Sources) -> tuple[float, float] | None:
         return float(navigation.latitude.mean()), float(navigation.longitude.mean())
     if line.grid is not None:
         return middle(*line.grid, *line.file.shape[:2])
-    return header_position(line.file.header)
+    return metadata.header_position(line.file.header)
 
 
 def _sun(
@@ -176,16 +167,13 @@ def _view(line: _Sources) -> tuple[Any, NDArray[np.float64] | None]:
         line.notes.append("rectified product: columns are not detector columns, nadir view taken")
         return 0.0, None
     across = np.linspace(-HALF_SWATH_DEG, HALF_SWATH_DEG, line.file.shape[1])
-    navigation = line.navigation
-    if navigation is None:
-        heading = line.name.heading if line.name else None
-        across_rad, pitch = np.radians(across), np.zeros(1)
-    else:
-        heading = navigation.heading
-        if heading is None and line.name is not None:
-            heading = line.name.heading
-        across_rad = np.radians(across - navigation.roll[:, None])
-        pitch = np.radians(navigation.pitch[:, None])
+    navigation, roll, pitch = line.navigation, np.zeros(1), np.zeros(1)
+    heading = navigation.heading if navigation else None
+    if heading is None and line.name is not None:
+        heading = line.name.heading
+    if navigation is not None:
+        roll, pitch = navigation.roll[:, None], np.radians(navigation.pitch[:, None])
+    across_rad = np.radians(across - roll)
     down = np.cos(pitch) * np.cos(across_rad)
     zenith = np.degrees(np.arccos(np.clip(down, -1, 1)))
     dims = ("sample",) if navigation is None else ("line", "sample")

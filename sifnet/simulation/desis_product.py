@@ -87,19 +87,26 @@ class Overpass:
         upper = round(y + shape[0] * PIXEL / 2)
         return {"crs": crs, "transform": Affine(PIXEL, 0, left, 0, -PIXEL, upper)}
 
-    def facts(self, level: str) -> dict[str, float | None]:
-        """What the XML has below ``specific``."""
+    def facts(self, lines: int, level: str) -> dict[str, object]:
+        """What the XML has beside its polygon and its bands; None for what it leaves out."""
+        start = self.acquisition_time
+        end = start + timedelta(seconds=lines * LINE_TIME)
         return {
-            "sunZenithAngle": self.solar_zenith_angle,
-            "sunAzimuthAngle": self.solar_azimuth_angle,
-            "sceneIncidenceAngle": self.view_zenith_angle,
+            "metadata/comment": "simulated with sifnet, not measured",
+            "product/productType": level,
+            "base/altitudeCoverage": ALTITUDE,
+            "base/temporalCoverage/startTime": f"{start:%Y-%m-%dT%H:%M:%S.%fZ}",
+            "base/temporalCoverage/endTime": f"{end:%Y-%m-%dT%H:%M:%S.%fZ}",
+            "specific/sunZenithAngle": self.solar_zenith_angle,
+            "specific/sunAzimuthAngle": self.solar_azimuth_angle,
+            "specific/sceneIncidenceAngle": self.view_zenith_angle,
             # The course in L1B, across it to port in L1C.
-            "sceneAzimuthAngle": (self.course - (90 if level == "L1C" else 0)) % 360,
-            "pointingMirrorAngle": 0.0,
-            "backgroundValue": LAYOUT.fill,
-            "terrain/meanGroundElevation": 1e3 * self.ground_elevation,
-            "waterVapour/meanWaterVapour": self.water_vapour,
-            "meanAerosolOpticalThickness": self.aot_550,
+            "specific/sceneAzimuthAngle": (self.course - (90 if level == "L1C" else 0)) % 360,
+            "specific/pointingMirrorAngle": 0.0,
+            "specific/backgroundValue": LAYOUT.fill,
+            "specific/terrain/meanGroundElevation": 1e3 * self.ground_elevation,
+            "specific/waterVapour/meanWaterVapour": self.water_vapour,
+            "specific/meanAerosolOpticalThickness": self.aot_550,
         }
 
 
@@ -158,7 +165,10 @@ def write_desis(
     ElementTree.ElementTree(root).write(metadata, encoding="UTF-8", xml_declaration=True)
     if quality is not None:
         files.append(folder / f"{stem}-QL_QUALITY-2.tif")
-        _write_layer(files[-1], desis_quality.stored(quality, shape), grid)
+        planes = desis_quality.stored(quality, shape)
+        profile = dict(zip(("count", "height", "width"), planes.shape, strict=True)) | grid
+        with _created(files[-1], dtype="uint8", compress="deflate", **profile) as layer:
+            layer.write(planes)
     return _pack(folder / f"{stem}.zip", files) if zipped else image
 
 
@@ -167,31 +177,22 @@ def _write_image(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Write int16, one plane a band, and return gain and offset of L = 10 (gain DN + offset)."""
     lines, samples, bands = radiance.shape
-    gain, offset = np.empty(bands), np.empty(bands)
+    gain, offset, fill = np.empty(bands), np.empty(bands), LAYOUT.fill
     size = {"count": bands, "height": lines, "width": samples, "bigtiff": "if_safer"}
-    stored = {"dtype": "int16", "nodata": LAYOUT.fill, "interleave": "band"}
+    stored = {"dtype": "int16", "nodata": fill, "interleave": "band"}
     with _created(file, **size, **stored, **grid) as target:
         for start in range(0, bands, BANDS_AT_ONCE):
             block = np.asarray(radiance[:, :, start : start + BANDS_AT_ONCE], np.float32)
             for band, plane in enumerate(np.moveaxis(block, 2, 0), start):
-                stated = plane / np.float32(LAYOUT.unit)
-                seen = stated[np.isfinite(stated)]
+                scaled = plane / np.float32(LAYOUT.unit)
+                seen = scaled[np.isfinite(scaled)]
                 low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
                 gain[band] = max(high - low, 1e-3) / (2 * TOP)
                 offset[band] = (low + high) / 2
-                numbers = np.rint((stated - np.float32(offset[band])) / np.float32(gain[band]))
-                numbers = np.nan_to_num(
-                    numbers, nan=LAYOUT.fill, posinf=SATURATED, neginf=LAYOUT.fill
-                )
+                numbers = np.rint((scaled - np.float32(offset[band])) / np.float32(gain[band]))
+                numbers = np.nan_to_num(numbers, nan=fill, posinf=SATURATED, neginf=fill)
                 target.write(numbers.astype(np.int16), band + 1)
     return gain, offset
-
-
-def _write_layer(file: Path, planes: NDArray[np.uint8], grid: Mapping[str, Any]) -> None:
-    count, height, width = planes.shape
-    size = {"count": count, "height": height, "width": width}
-    with _created(file, dtype="uint8", compress="deflate", **size, **grid) as target:
-        target.write(planes)
 
 
 @contextmanager
@@ -206,22 +207,15 @@ def _created(file: Path, **profile: Any) -> Iterator[rasterio.io.DatasetWriter]:
 def _document(seen: Overpass, level: str, shape: tuple[int, int]) -> ElementTree.Element:
     """``hsi_doc`` without its bands."""
     root = ElementTree.Element("hsi_doc")
-    _put(root, "metadata/comment", "simulated with sifnet, not measured")
-    _put(root, "product/productType", level)
-    _put(root, "base/altitudeCoverage", ALTITUDE)
-    start = seen.acquisition_time
-    end = start + timedelta(seconds=shape[0] * LINE_TIME)
-    for key, moment in (("startTime", start), ("endTime", end)):
-        _put(root, f"base/temporalCoverage/{key}", f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}")
+    for path, value in seen.facts(shape[0], level).items():
+        if value is not None:
+            _put(root, path, value)
     polygon = _at(root, "base/spatialCoverage/boundingPolygon")
     for number, (latitude, longitude) in enumerate(seen.corners(shape, level), 1):
         point = ElementTree.SubElement(polygon, "point")
         _put(point, "frame", f"point_{number}")
         _put(point, "latitude", latitude)
         _put(point, "longitude", longitude)
-    for path, value in seen.facts(level).items():
-        if value is not None:
-            _put(root, f"specific/{path}", value)
     return root
 
 
@@ -234,18 +228,16 @@ def _add_bands(
     spectral = _at(root, "specific/bandCharacterisation")
     geometric = _at(root, "specific/interiorOrientation")
     columns = np.broadcast_arrays(*(np.asarray(column, float) for column in table.values()))
-    points, values = (None, None) if response is None else (np.asarray(r, float) for r in response)
+    measured = None if response is None else np.stack([np.asarray(r, float) for r in response], -1)
     for number, row in enumerate(zip(*columns, strict=True)):
         band = ElementTree.SubElement(spectral, "band")
         _put(band, "bandNumber", number + 1)
         for field, value in zip(table, row, strict=True):
             _put(band, LAYOUT.fields[field], float(value))
-        if points is not None and values is not None:
-            measured = np.isfinite(points[number]) & np.isfinite(values[number])
-            centres = [f"{value:.4f}" for value in points[number][measured]]
-            shares = [f"{value:.6g}" for value in values[number][measured]]
-            _put(band, "wavelengths", ",".join(centres))
-            _put(band, "response", ",".join(shares))
+        if measured is not None:
+            points = measured[number][np.isfinite(measured[number]).all(axis=-1)]
+            _put(band, "wavelengths", ",".join(f"{centre:.4f}" for centre, _ in points))
+            _put(band, "response", ",".join(f"{share:.6g}" for _, share in points))
         _put(band, "deadPixels", 0)
         _put(band, "suspiciousPixel", 0)
         _put(ElementTree.SubElement(geometric, "band"), "bandNumber", number + 1)

@@ -15,20 +15,9 @@ from sifnet.physics.full.database import GRID
 from sifnet.physics.full.radiative_transfer import Observer
 from sifnet.scenes.hyplant import HALF_SWATH_DEG
 from sifnet.scenes.sensor import Sensor
+from sifnet.simulation import scenery
 from sifnet.simulation.ground import Ground
 from sifnet.simulation.hyplant_product import write_hyplant
-from sifnet.simulation.scenery import (
-    NOON,
-    PLACE,
-    Order,
-    Settings,
-    band_centres,
-    column_radiance,
-    products_of,
-    radiance_over,
-    responses,
-    write_truth,
-)
 
 Array = NDArray[np.float64]
 
@@ -51,10 +40,10 @@ class Relief:
     """
 
     elevation: Array
-    over: Mapping[float, Settings]
+    over: Mapping[float, scenery.Settings]
 
 
-def simulate_line(order: Order, ground: Ground | None, relief: Relief | None) -> Path:
+def simulate_line(order: scenery.Order, ground: Ground | None, relief: Relief | None) -> Path:
     """Write a flight line and its truth; see ``simulation.simulate``."""
     settings, sensor, rng = order.settings, order.sensor, order.rng
     ground = ground or Ground.drawn(order.shape, settings.bare_soil, rng)
@@ -66,23 +55,24 @@ def simulate_line(order: Order, ground: Ground | None, relief: Relief | None) ->
         aot, elevation = np.full_like(aot, settings.aot_550), relief.elevation
         place, over = elevation, dict(relief.over)
     view = np.linspace(-HALF_SWATH_DEG, HALF_SWATH_DEG, samples)
-    transfer = np.stack([_products_across(air, view) for air in track(over.values(), "air")])
+    transfer = {p: _products_across(air, view) for p, air in track(list(over.items()), "air")}
     shift, fwhm_shift = settings.across(samples)
     wavelength = np.concatenate([RED, _oxygen_bands(sensor)])
     radiance = np.empty((lines, samples, wavelength.size), dtype=np.float32)
     for sample in track(range(samples), description="columns"):
-        column, products = ground.column(sample), transfer[:, sample]
+        column = ground.column(sample)
+        light = {node: across[sample] for node, across in transfer.items()}
         red, oxygen = np.split(wavelength + shift[sample], [RED.size])
-        response = responses(oxygen, sensor.fwhm + fwhm_shift[sample])
-        radiance[:, sample, : RED.size] = _red(column, red, products[len(products) // 2])
-        radiance[:, sample, RED.size :] = column_radiance(
-            column, place[:, sample], np.array(list(over)), list(products), GRID, response
+        response = scenery.responses(oxygen, sensor.fwhm + fwhm_shift[sample])
+        radiance[:, sample, : RED.size] = _red(column, red, list(light.values())[len(light) // 2])
+        radiance[:, sample, RED.size :] = scenery.column_radiance(
+            column, place[:, sample], light, GRID, response
         )
     noisy = radiance + settings.noise * np.sqrt(radiance) * rng.standard_normal(radiance.shape)
     height = settings.sensor_height
     scene = write_hyplant(
         order.output,
-        f"{NOON:%Y%m%d}-SIM-1300-{height * 1e3:.0f}-L{order.seed}-S-FLUO_radiance",
+        f"{scenery.NOON:%Y%m%d}-SIM-1300-{height * 1e3:.0f}-L{order.seed}-S-FLUO_radiance",
         noisy.astype(np.float32),
         wavelength,
         sensor.fwhm,
@@ -90,12 +80,12 @@ def simulate_line(order: Order, ground: Ground | None, relief: Relief | None) ->
         relative_azimuth_angle=RELATIVE_AZIMUTH,
         ground_elevation=settings.ground_elevation,
         sensor_height=height,
-        acquisition_time=NOON,
-        latitude=PLACE["latitude"],
-        longitude=PLACE["longitude"],
+        acquisition_time=scenery.NOON,
+        latitude=scenery.PLACE["latitude"],
+        longitude=scenery.PLACE["longitude"],
     )
     drift = {"wavelength_shift": shift, "fwhm_shift": fwhm_shift}
-    write_truth(order, ground, aot_550=aot, ground_elevation=elevation, **drift)
+    scenery.write_truth(order, ground, aot_550=aot, ground_elevation=elevation, **drift)
     return scene
 
 
@@ -103,14 +93,15 @@ def _oxygen_bands(sensor: Sensor) -> Array:
     """Centres from the shoulder of the band on, nm, whose light is computed with their wings."""
     reach = WINGS * sensor.fwhm
     first, last = max(OXYGEN[0], GRID[0] + reach), min(OXYGEN[1], GRID[-1] - reach)
-    return band_centres(first, last, sensor.sampling)
+    return scenery.band_centres(first, last, sensor.sampling)
 
 
-def _products_across(settings: Settings, view: Array) -> Array:
+def _products_across(settings: scenery.Settings, view: Array) -> Array:
     """(sample, 5, GRID) products under one air; cubic in view angle between nodes."""
     nodes = np.linspace(view[0], view[-1], VIEW_NODES)
     observers = [Observer(abs(v), RELATIVE_AZIMUTH, settings.sensor_height) for v in nodes]
-    return CubicSpline(nodes, products_of(settings, settings.solar_zenith_angle, observers))(view)
+    products = scenery.products_of(settings, settings.solar_zenith_angle, observers)
+    return CubicSpline(nodes, products)(view)
 
 
 def _red(column: Ground, wavelength: Array, products: Array) -> Array:
@@ -118,4 +109,4 @@ def _red(column: Ground, wavelength: Array, products: Array) -> Array:
     continuum = products[:, (GRID > 744) & (GRID < 750)].mean(axis=1)
     grey = np.repeat(continuum[:, None], len(wavelength), axis=1)
     grey[:3] *= np.interp(wavelength, [660.0, 747.0], [1.20, 1.0])  # the sun is brighter there
-    return radiance_over(column, wavelength, grey)
+    return scenery.radiance_over(column, wavelength, grey)

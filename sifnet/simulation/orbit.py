@@ -20,19 +20,9 @@ from sifnet.physics.full.radiative_transfer import Observer
 from sifnet.physics.full.spectral_grids import GRID
 from sifnet.physics.solar import COARSE_WAVELENGTH, coarse_solar_irradiance
 from sifnet.scenes import sun
+from sifnet.simulation import scenery
 from sifnet.simulation.desis_product import write_desis
 from sifnet.simulation.ground import Mosaic
-from sifnet.simulation.scenery import (
-    NOON,
-    PLACE,
-    Order,
-    Settings,
-    band_centres,
-    column_radiance,
-    products_of,
-    responses,
-    write_truth,
-)
 from sifnet.units import vacuum_to_air
 
 Array = NDArray[np.float64]
@@ -43,60 +33,60 @@ WINGS = 8.0  # nm of a band on either side that must lie within FINE
 SUN_AZIMUTH = 150.0  # degrees
 
 
-def simulate_orbit(order: Order, level: str, zipped: bool) -> Path:
+def simulate_orbit(order: scenery.Order, level: str, zipped: bool) -> Path:
     """Write a product and its truth; see ``simulation.simulate``."""
     settings, sensor, (lines, samples) = order.settings, order.sensor, order.shape
     ground = Mosaic.drawn(order.shape, settings.bare_soil, order.rng)
     aot, nodes = settings.aot(order.shape, order.rng)
-    light = [_light(replace(settings, aot_550=float(a))) for a in track(nodes, "air")]
-    inner, outer = zip(*light, strict=True)
+    light = {a: _light(replace(settings, aot_550=float(a))) for a in track(nodes, "air")}
+    inner, outer = ({a: parts[i] for a, parts in light.items()} for i in (0, 1))
     shift, fwhm_shift = settings.across(samples)
-    wavelength = band_centres(*BANDS, sensor.sampling)
+    wavelength = scenery.band_centres(*BANDS, sensor.sampling)
     fitted = (FINE[0] + WINGS < wavelength) & (FINE[-1] - WINGS > wavelength)
     radiance = np.empty((lines, samples, wavelength.size), dtype=np.float32)
     for sample in track(range(samples), "columns"):
         column = ground.column(sample)
         for grid, products, bands in ((FINE, inner, fitted), (COARSE_WAVELENGTH, outer, ~fitted)):
             centre = wavelength[bands] + shift[sample]
-            response = responses(centre, sensor.fwhm + fwhm_shift[sample], grid)
-            radiance[:, sample, bands] = column_radiance(
-                column, aot[:, sample], nodes, products, grid, response
+            response = scenery.responses(centre, sensor.fwhm + fwhm_shift[sample], grid)
+            radiance[:, sample, bands] = scenery.column_radiance(
+                column, aot[:, sample], products, grid, response
             )
     noise = settings.noise * np.sqrt(radiance)
     radiance += noise * order.rng.standard_normal(radiance.shape, dtype=np.float32)
     water = np.full_like(aot, settings.water_vapour)
     scene = write_desis(
         order.output,
-        f"DESIS-HSI-{level}-DT{order.seed:010d}_001-{NOON:%Y%m%dT%H%M%S}-V0220",
+        f"DESIS-HSI-{level}-DT{order.seed:010d}_001-{scenery.NOON:%Y%m%dT%H%M%S}-V0220",
         radiance,
         vacuum_to_air(wavelength) if sensor.medium == "air" else wavelength,
         sensor.fwhm,
         level=level,
         quality={"land": np.ones_like(aot), "aot_550": aot, "water_vapour": water},
         zipped=zipped,
-        acquisition_time=NOON,
+        acquisition_time=scenery.NOON,
         solar_zenith_angle=settings.solar_zenith_angle,
         solar_azimuth_angle=SUN_AZIMUTH,
         view_zenith_angle=settings.view_zenith_angle,
         view_azimuth_angle=(SUN_AZIMUTH + settings.relative_azimuth_angle) % 360,
         ground_elevation=settings.ground_elevation,
         water_vapour=settings.water_vapour,
-        latitude=PLACE["latitude"],
-        longitude=PLACE["longitude"],
+        latitude=scenery.PLACE["latitude"],
+        longitude=scenery.PLACE["longitude"],
     )
-    write_truth(order, ground, aot_550=aot, wavelength_shift=shift, fwhm_shift=fwhm_shift)
+    scenery.write_truth(order, ground, aot_550=aot, wavelength_shift=shift, fwhm_shift=fwhm_shift)
     return scene
 
 
-def _light(settings: Settings) -> tuple[Array, Array]:
+def _light(settings: scenery.Settings) -> tuple[Array, Array]:
     """The five products under one air: (5, FINE), and (5, COARSE_WAVELENGTH)."""
     sight = [Observer(settings.view_zenith_angle, settings.relative_azimuth_angle, np.inf)]
     air, sza = settings.atmosphere(), settings.solar_zenith_angle
     wide = wide_range.products(air, settings.water_vapour, sza, sight)[0]
     dry = wide_range.products(air, 0.0, sza, sight)[0]
-    wide[:3] /= sun.sun_earth_distance(NOON) ** 2
-    dry[:3] /= sun.sun_earth_distance(NOON) ** 2
-    exact = products_of(settings, sza, sight)[0]
+    for products in (wide, dry):
+        products[:3] /= sun.sun_earth_distance(scenery.NOON) ** 2
+    exact = scenery.products_of(settings, sza, sight)[0]
     # Beyond GRID: the smooth light of the wide range, with the sun's lines, joined in level.
     lines = smoothed_sun(FINE)
     bright = np.array([1, 1, 1, 0, 0], bool)[:, None]

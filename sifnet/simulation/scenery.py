@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -182,33 +182,25 @@ def responses(centre: Array, fwhm: float, grid: Array = database.GRID) -> Array:
 
 
 def column_radiance(
-    column: Ground | Mosaic,
-    place: Array,
-    nodes: Array,
-    products: Sequence[Array],
-    grid: Array,
-    response: Array,
+    column: Ground | Mosaic, place: Array, light: dict[float, Array], grid: Array, response: Array
 ) -> Array:
     """(line, band) radiance of one column: the polynomial through the light at all nodes.
 
     Args:
         column: the ground, (line, 1).
         place: (line) aerosol optical thickness, or elevation in km.
-        nodes: (node) of the products, in the same measure.
-        products: (5, grid) of each node.
+        light: products (5, grid) at nodes in the same measure.
         response: (band, grid).
     """
-    light = np.zeros((place.size, grid.size))
-    for node, through in zip(nodes, products, strict=True):
-        weight = np.prod([(place - b) / (node - b) for b in nodes if b != node], axis=0)
-        light += np.reshape(weight, (-1, 1)) * radiance_over(column, grid, through)
-    seen: Array = light @ response.T
+    radiance = np.zeros((place.size, grid.size))
+    for node, products in light.items():
+        weight = np.prod([(place - b) / (node - b) for b in light if b != node], axis=0)
+        radiance += np.reshape(weight, (-1, 1)) * radiance_over(column, grid, products)
+    seen: Array = radiance @ response.T
     return seen
 
 
-@cache
-def _grids() -> SpectralGrids:
-    return SpectralGrids()
+_grids = cache(SpectralGrids)
 
 
 def products_of(settings: Settings, solar_zenith_angle: float, observers: list[Observer]) -> Array:

@@ -151,9 +151,9 @@ def test_the_light_at_all_nodes_has_weights_that_sum_to_one(shape: tuple[int, in
     settings = Settings.drawn(np.random.default_rng(2))
     aot, nodes = settings.aot(shape, np.random.default_rng(3))
     grid = np.linspace(750.0, 770.0, 40)
-    dark = [np.stack([np.full(40, 7.0), *np.ones((4, 40)) * 1e-12]) for _ in nodes]
+    dark = {n: np.stack([np.full(40, 7.0), *np.ones((4, 40)) * 1e-12]) for n in nodes}
     column = Ground.drawn(shape, 0.0, np.random.default_rng(4)).column(0)
-    light = column_radiance(column, aot[:, 0], nodes, dark, grid, np.eye(40))
+    light = column_radiance(column, aot[:, 0], dark, grid, np.eye(40))
     np.testing.assert_allclose(light, 7.0, rtol=1e-9)
 
 

@@ -96,14 +96,9 @@ def _read_pair(incoming_file: Path, notes: list[str]) -> Series:
     lost = incoming.shape[1] + reflected.shape[1] - 2 * len(common)
     if lost:
         notes.append(f"{lost} measurements of {incoming_file.name} have no partner: left out")
-    return Series(
-        incoming.index.to_numpy(float),
-        incoming[common].to_numpy(float).T * 1e3,
-        None,
-        reflected[common].to_numpy(float).T * 1e3,
-        _times(common, incoming_file),
-        [incoming_file, reflected_file],
-    )
+    down, up = (table[common].to_numpy(float).T * 1e3 for table in (incoming, reflected))
+    wavelength, times = incoming.index.to_numpy(float), _times(common, incoming_file)
+    return Series(wavelength, down, None, up, times, [incoming_file, reflected_file])
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
@@ -159,16 +154,11 @@ def _joined(parts: list[Series]) -> Series:
                 expected="one instrument a folder",
                 remedy="Name one Incoming file.",
             )
-    times = np.concatenate([part.times for part in parts])
+    measured = [(part.times, part.incoming, part.reflected) for part in parts]
+    times, incoming, reflected = (np.concatenate(each) for each in zip(*measured, strict=True))
     order = np.argsort(times, kind="stable")
-    return Series(
-        first.wavelength,
-        np.concatenate([part.incoming for part in parts])[order],
-        None,
-        np.concatenate([part.reflected for part in parts])[order],
-        times[order],
-        [file for part in parts for file in part.files],
-    )
+    files = [file for part in parts for file in part.files]
+    return Series(first.wavelength, incoming[order], None, reflected[order], times[order], files)
 
 
 def _read_npz(file: Path, site: Site, notes: list[str]) -> Series:
@@ -189,14 +179,9 @@ def _read_npz(file: Path, site: Site, notes: list[str]) -> Series:
             remedy="Name the arrays so.",
             file=file,
         ) from problem
-    return Series(
-        wavelength,
-        incoming * milli,
-        None if after is None else after * milli,
-        reflected * milli,
-        _npz_times(file, arrays, site, notes),
-        [file],
-    )
+    times = _npz_times(file, arrays, site, notes)
+    after = None if after is None else after * milli
+    return Series(wavelength, incoming * milli, after, reflected * milli, times, [file])
 
 
 def _npz_times(

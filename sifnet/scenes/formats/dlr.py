@@ -106,18 +106,15 @@ def open_product(path: Path, layout: Layout, sensor: Sensor, site: Mapping[str, 
     download = Download(
         product, document, raster, table, index, Site.read(folder, site), sensor.medium, []
     )
-    fill = document.number("specific/backgroundValue")
+    background = document.number("specific/backgroundValue")
+    fill = layout.fill if background is None else int(background)
+    gain, offset = layout.unit * table["gain"], layout.unit * table["offset"]
     time = document.time()
     # L1B may carry a fit to its corners as if it were a map.
     mapped = raster if product.level == "L1C" else replace(raster, crs=None)
     located, grid = place(mapped, document.corners())
     return Scene.from_arrays(
-        Scaled(
-            Stored(raster, index),
-            layout.unit * table["gain"],
-            layout.unit * table["offset"],
-            layout.fill if fill is None else int(fill),
-        ).lazy(),
+        Scaled(Stored(raster, index), gain, offset, fill).lazy(),
         download.in_vacuum(table["wavelength"]),
         table["fwhm"],
         geometry=_geometry(download, layout, time),
@@ -179,15 +176,13 @@ def _bands(
 
 def _geometry(download: Download, layout: Layout, time: str) -> dict[str, Any]:
     """The scalars of a Scene's geometry: a scene of 30 km has one sun and one line of sight."""
-    site, document = download.site, download.document
+    site, document, notes = download.site, download.document, download.notes
     zenith, elevation = site.solar_zenith_angle, site.ground_elevation
     if elevation is None:
         metres = document.number(layout.elevation)
         elevation = 0.0 if metres is None else metres / 1e3
         if metres is None:
-            download.notes.append(
-                "ground elevation 0 km: the XML states none; give ground_elevation"
-            )
+            notes.append("ground elevation 0 km: the XML states none; give ground_elevation")
     azimuth = site.relative_azimuth_angle
     if azimuth is None:
         to_sun = document.needed(layout.sun_azimuth)
@@ -207,10 +202,10 @@ def _stated(download: Download, layout: Layout) -> dict[str, float]:
     credible = {}
     for name, (element, unit) in layout.stated.items():
         number = download.document.number(f"specific/{element}")
-        if number is not None and 0 < number / unit <= CREDIBLE[name]:
-            credible[name] = number / unit
-        elif number is not None:
-            download.notes.append(
-                f"{name} {number / unit:g} of the XML is not credible and not used"
-            )
+        if number is None:
+            continue
+        if 0 < (amount := number / unit) <= CREDIBLE[name]:
+            credible[name] = amount
+        else:
+            download.notes.append(f"{name} {amount:g} of the XML is not credible and not used")
     return credible
