@@ -21,6 +21,7 @@ IN_MEMORY = 2**30  # bytes; a region below this is read once
 HOUR = np.timedelta64(1, "h")
 UNEVEN = 1e-3  # share by which distances between points may differ
 SPACE_TIME = ("time", "latitude", "longitude")
+Times = NDArray[np.datetime64]
 Fields = dict[str, NDArray[np.float32]]
 """``level, time, latitude, longitude`` of each field, in its unit."""
 
@@ -48,7 +49,7 @@ class Region:
         return ", ".join(self.data.attrs.get("files", [])) or None
 
     @cached_property
-    def times(self) -> NDArray[np.datetime64]:
+    def times(self) -> Times:
         """(time)"""
         return self.data["time"].values
 
