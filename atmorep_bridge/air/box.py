@@ -7,8 +7,8 @@ import pandas as pd
 import xarray as xr
 
 from atmorep_bridge.air.footprint import Footprint
-from atmorep_bridge.fields.axes import turned
-from atmorep_bridge.fields.formats import damaged
+from atmorep_bridge.fields.axes import files_of, turned
+from atmorep_bridge.fields.formats import readable
 from sifnet.errors import SifnetError
 
 BEYOND = np.timedelta64(1, "h")  # the nearest analysis serves this far outside the files' time
@@ -39,11 +39,9 @@ def load_box(
     chosen = {"latitude": rows, "longitude": np.sort(order[columns])}
     if "time" in fields.dims:
         chosen["time"] = _times(fields, footprint, beyond)
-    try:
+    with readable(files_of(fields)):
         box = fields.isel({name: _slice(index) for name, index in chosen.items()})
         box = box.load(scheduler="synchronous")  # one chunk at a time: a global one is 150 MB
-    except Exception as error:  # each library has its own for a broken chunk or message
-        raise damaged(_files(fields) or "", error) from error
     if "time" in box.get("surface_height", xr.DataArray(0)).dims:
         box["surface_height"] = box["surface_height"].isel(time=0, drop=True)
     box = box.assign_coords(longitude=(eastward[chosen["longitude"]] + east).round(5))
@@ -90,10 +88,6 @@ def _span(values: np.ndarray) -> str:
     return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
-def _files(fields: xr.Dataset) -> str | None:
-    return ", ".join(fields.attrs.get("files", [])) or None
-
-
 def _another_time(fields: xr.Dataset, footprint: Footprint, expected: str) -> SifnetError:
     day = pd.Timestamp(footprint.time.min())
     return SifnetError(
@@ -101,7 +95,7 @@ def _another_time(fields: xr.Dataset, footprint: Footprint, expected: str) -> Si
         found=f"fields of {_span(fields['time'].values)}; scene of {_span(footprint.time)}",
         expected=expected,
         remedy=f"Download {day:%Y-%m-%d}, {day.floor('h'):%H:%M} and the next analysis.",
-        file=_files(fields),
+        file=files_of(fields),
     )
 
 
@@ -113,7 +107,7 @@ def _elsewhere(fields: xr.Dataset, footprint: Footprint) -> SifnetError:
         f"scene at latitude {_span(footprint.latitude)}, longitude {_span(footprint.longitude)}",
         expected="grid points on all sides of the scene",
         remedy="Download an area that holds the scene, with a margin of one grid length.",
-        file=_files(fields),
+        file=files_of(fields),
     )
 
 
@@ -147,7 +141,7 @@ def at_points(fields: xr.Dataset, footprint: Footprint) -> xr.Dataset:
             found="missing values at a corner of the grid",
             expected="numbers all around the scene",
             remedy="Download the fields again, or from another service.",
-            file=_files(fields),
+            file=files_of(fields),
         )
     return values.drop_vars(["latitude", "longitude", "time"], errors="ignore")
 

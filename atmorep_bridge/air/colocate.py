@@ -23,6 +23,7 @@ from atmorep_bridge.air.columns import (
     temperature_offset,
 )
 from atmorep_bridge.air.footprint import Footprint
+from atmorep_bridge.fields.axes import files_of
 from atmorep_bridge.fields.opening import by_grid, open_fields
 from atmorep_bridge.fields.quantities import QUANTITIES
 from sifnet.errors import SifnetError
@@ -122,7 +123,7 @@ def _incomplete(grids: list[xr.Dataset]) -> SifnetError:
         expected="also " + ", ".join(lacking),
         remedy="Download, on the same grid: "
         + "; ".join(f"{name} ({QUANTITIES[name].download})" for name in lacking),
-        file=", ".join(best.attrs["files"]) or None,
+        file=files_of(best),
     )
 
 

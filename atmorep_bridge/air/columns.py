@@ -132,14 +132,9 @@ class Column:
             nodes = _grounded(nodes, *ground)
         return cls(*_with_depth(np.append(_top_of(nodes), nodes, axis=1)))
 
-    @property
-    def virtual_temperature(self) -> Array:
-        """(node) K: of dry air as light as the humid one."""
-        return _virtual(self.temperature, self.humidity)
-
     def pressure_at(self, height: ArrayLike) -> Array:
         """Pressure, hPa, at heights, km: ln p between nodes with its slope from hydrostatics."""
-        slope = -1 / (HYPSOMETRIC * self.virtual_temperature)
+        slope = -1 / (HYPSOMETRIC * _virtual(self.temperature, self.humidity))
         up = slice(None, None, -1)
         curve = CubicHermiteSpline(self.height[up], np.log(self.pressure[up]), slope[up])
         return np.exp(curve(height))
@@ -193,6 +188,7 @@ def _missing_air(pressure: Array, complete: NDArray[np.bool_]) -> SifnetError:
 
 
 def _virtual(temperature: Array, humidity: Array) -> Array:
+    """K: of dry air as light as the humid one."""
     return temperature * (1 + 0.609 * humidity)
 
 

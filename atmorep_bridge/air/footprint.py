@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import rasterio
 import xarray as xr
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from rasterio import Affine
 from rasterio.errors import RasterioIOError
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
@@ -109,7 +109,7 @@ def places(scene: Scene) -> tuple[xr.DataArray, xr.DataArray]:
     if wkt is not None and transform is not None:
         lines, samples, _ = scene.shape
         column, row = np.meshgrid(np.arange(samples) + 0.5, np.arange(lines) + 0.5)
-        x, y = _moved(transform, column, row)
+        x, y = Affine(*transform[:6]) * (column, row)
         east, north = Transformer.from_crs(wkt, "EPSG:4326", always_xy=True).transform(x, y)
         dims = ("line", "sample")
         return xr.DataArray(north, dims=dims), xr.DataArray(east, dims=dims)
@@ -118,14 +118,8 @@ def places(scene: Scene) -> tuple[xr.DataArray, xr.DataArray]:
         found="neither latitude and longitude nor a map projection",
         expected="a place",
         remedy='Write {"latitude": .., "longitude": ..} into site.json beside the scene.',
-        file=(data.attrs["source_files"] or [scene.name])[0],
+        file=scene.file or scene.name,
     )
-
-
-def _moved(transform: Sequence[float], x: Array, y: Array) -> tuple[Array, Array]:
-    """Pixel to map, or back with the inverse: a, b, c, d, e, f of an affine transform."""
-    a, b, c, d, e, f = transform[:6]
-    return a * np.asarray(x) + b * np.asarray(y) + c, d * np.asarray(x) + e * np.asarray(y) + f
 
 
 def _refuse_assumed(scene: Scene) -> None:
@@ -137,7 +131,7 @@ def _refuse_assumed(scene: Scene) -> None:
             found=assumed[0],
             expected="a DEM, or metres above sea level: 8 m are 1 hPa",
             remedy="Give --elevation DEM.tif or --elevation METRES.",
-            file=(scene.dataset.attrs["source_files"] or [scene.name])[0],
+            file=scene.file or scene.name,
         )
 
 
@@ -182,7 +176,7 @@ def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -
             to_dem = Transformer.from_crs("EPSG:4326", CRS.from_wkt(source.crs.to_wkt()),
                                           always_xy=True)  # fmt: skip
             x, y = to_dem.transform(longitude.values, latitude.values)
-            column, row = _moved(~source.transform, x, y)
+            column, row = ~source.transform * (x, y)
             inside = (column >= 0) & (column <= source.width) & (row >= 0) & (row <= source.height)
             if not np.all(inside):
                 west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)

@@ -290,8 +290,6 @@ def checksum(source: str) -> str:
         return sha256(path)
     if not path.is_dir():
         return "?"
-    total = hashlib.sha256()
-    for name in sorted(path.rglob("*")):
-        if name.name in ("zarr.json", ".zmetadata", ".zarray", ".zattrs", ".zgroup"):
-            total.update(name.read_bytes())
-    return total.hexdigest()
+    kept = ("zarr.json", ".zmetadata", ".zarray", ".zattrs", ".zgroup")
+    metadata = (name.read_bytes() for name in sorted(path.rglob("*")) if name.name in kept)
+    return hashlib.sha256(b"".join(metadata)).hexdigest()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 NUGGET = 1e-3  # share of the variance that an hour does not tell of the next
 FACTOR = 4  # of coarse resolution
@@ -108,7 +109,7 @@ def coarsened(values: Tensor, factor: int = FACTOR) -> Tensor:
     """Means of ``factor`` x ``factor`` points; the last two dimensions are cut to whole blocks."""
     rows, columns = (n // factor * factor for n in values.shape[-2:])
     flat = values[..., :rows, :columns].reshape(-1, 1, rows, columns)
-    means = torch.nn.functional.avg_pool2d(flat, factor)
+    means = functional.avg_pool2d(flat, factor)
     return means.reshape(*values.shape[:-2], *means.shape[-2:])
 
 
@@ -119,17 +120,10 @@ def sharpened(coarse: Tensor, shape: tuple[int, int], factor: int = FACTOR) -> T
         coarse: ``..., row, column``. shape: rows and columns of the fine grid, which begins where
             the coarse one begins.
     """
-    for dim, n in zip((-2, -1), shape, strict=True):
-        place = (torch.arange(n, device=coarse.device) + 0.5) / factor - 0.5
-        place = place.clamp(0, coarse.shape[dim] - 1)
-        low = place.floor().long().clamp(max=max(coarse.shape[dim] - 2, 0))
-        high = (low + 1).clamp(max=coarse.shape[dim] - 1)
-        weight = (place - low).to(coarse.dtype)
-        if dim == -2:
-            weight = weight[:, None]
-        a, b = coarse.index_select(dim, low), coarse.index_select(dim, high)
-        coarse = a + weight * (b - a)
-    return coarse
+    flat = coarse.reshape(-1, 1, *coarse.shape[-2:])
+    fine = functional.interpolate(flat, scale_factor=factor, mode="bilinear")
+    rest = 0, shape[1] - fine.shape[-1], 0, shape[0] - fine.shape[-2]
+    return functional.pad(fine, rest, "replicate").reshape(*coarse.shape[:-2], *shape)
 
 
 def detailed(coarse: Tensor, pattern: Tensor, factor: int = FACTOR) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.specs import FieldSpec, Setup, Size
-from atmorep_bridge.core.tokens import INFO, positional_code
+from atmorep_bridge.core.tokens import INFO, ByField, positional_code
 
 TAIL_SCALE = 0.1  # of usual initialisation: a model begins near its base
 
@@ -134,13 +134,8 @@ class MaskedTokenModel(nn.Module):
         return part
 
     def forward(
-        self,
-        tokens: dict[str, Tensor],
-        patterns: dict[str, Tensor],
-        kinds: dict[str, Tensor],
-        info: dict[str, Tensor],
-        chosen: dict[str, Tensor],
-    ) -> dict[str, Tensor]:
+        self, tokens: ByField, patterns: ByField, kinds: ByField, info: ByField, chosen: ByField
+    ) -> ByField:
         """Residuals to what the tokens are filled with.
 
         Args:

@@ -7,24 +7,25 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import xarray as xr
+from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 from torch import Tensor
 
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.samples import info, refuse_small
-from atmorep_bridge.core.tokens import from_tokens, on_points
+from atmorep_bridge.core.statistics import Place
+from atmorep_bridge.core.tokens import ByField, from_tokens, on_points
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import SPACE_TIME, Region
+from atmorep_bridge.core.windows import SPACE_TIME, Region, Times
 from atmorep_bridge.fields.axes import turned
 from atmorep_bridge.fields.quantities import QUANTITIES
 from sifnet.errors import SifnetError
 
 TILES = 16  # predicted at once
-Place = tuple[slice, NDArray[np.int64]]
 
 
 def suits(core: Core, region: Region) -> Place:
-    """Rows and columns of the model's grid on which a region lies.
+    """Where a region lies on the model's grid.
 
     Raises:
         SifnetError: another region, other steps in time, other levels, or too small a region.
@@ -53,9 +54,8 @@ def suits(core: Core, region: Region) -> Place:
 
 @torch.inference_mode()
 def predict(
-    core: Core, region: Region, anomaly: dict[str, Tensor], times: NDArray[np.datetime64],
-    kinds: Kinds, align: int = 1,
-) -> dict[str, Tensor]:  # fmt: skip
+    core: Core, region: Region, anomaly: ByField, times: Times, kinds: Kinds, align: int = 1
+) -> ByField:
     """Anomalies of an ensemble, in windows of the model's length over a whole region.
 
     Args:
@@ -79,15 +79,11 @@ def predict(
     for north, east in _tiles(region, rows, columns, align):
         where = slice(north, north + rows), torch.from_numpy(east)
         weight[where] += blend
-        tile = {n: v[..., where[0], :][..., where[1]] for n, v in anomaly.items()}
-        latitude, longitude = region.latitude[where[0]], region.longitude[east]
-        at = slice(own.start + north, own.start + north + rows), places[east]
-        pattern = {n: core.statistics.pattern(n, *at) for n in setup.names}
+        place = slice(own.start + north, own.start + north + rows), places[east]
         for first in range(0, times.shape[0], TILES):
             some = slice(first, first + TILES)
-            part = _tile(core, {n: v[some] for n, v in tile.items()}, times[some], flat, pattern,
-                         latitude, longitude)  # fmt: skip
-            for name, values in part.items():
+            tile = {n: v[some, :, :, where[0]][..., where[1]] for n, v in anomaly.items()}
+            for name, values in _tile(core, tile, times[some], flat, place).items():
                 sums = total[name][:, some, :, :, where[0]]
                 sums.index_add_(-1, where[1], values * blend)
     blended = {}
@@ -101,27 +97,23 @@ def predict(
     return blended
 
 
-def _tile(
-    core: Core, anomaly: dict[str, Tensor], times: NDArray[np.datetime64], kinds: dict[str, Tensor],
-    pattern: dict[str, Tensor], latitude: NDArray[np.float64], longitude: NDArray[np.float64],
-) -> dict[str, Tensor]:  # fmt: skip
+def _tile(core: Core, anomaly: ByField, times: Times, kinds: ByField, place: Place) -> ByField:
     """Of each field ``member, window, level, time, row, column``, zero where tokens are seen."""
-    setup, n, device = core.setup, times.shape[0], next(core.parameters()).device
+    setup, statistics, n = core.setup, core.statistics, times.shape[0]
     told = {
-        s.name: torch.stack(
-            [info(setup, core.statistics, s, t, latitude, longitude) for t in times]
-        ).to(device)
+        s.name: torch.stack([info(setup, statistics, s, hours, place) for hours in times])
         for s in setup.fields
     }
-    kind = {name: k.expand(n, -1).to(device) for name, k in kinds.items()}
-    local = {name: p.expand(n, *p.shape).to(device) for name, p in pattern.items()}
-    ensemble = core({name: v.to(device) for name, v in anomaly.items()}, local, kind, told)
+    kind = {name: k.expand(n, -1) for name, k in kinds.items()}
+    local = {name: statistics.pattern(name, place).expand(n, -1, -1, -1, -1) for name in kinds}
+    device = next(core.parameters()).device
+    ensemble = core(*move_data_to_device((anomaly, local, kind, told), device))
     windows = {}
     for spec in setup.fields:
         # Tails are quantiles in an order that differs from value to value of a token: a member
         # would lose its spread where tiles overlap and in every mean over points.
         members = ensemble[spec.name][0].cpu().sort(0).values
-        chosen = kind[spec.name].cpu() != Kind.SEEN
+        chosen = kind[spec.name] != Kind.SEEN
         tokens = torch.zeros(members.shape[0], *chosen.shape, spec.values)
         tokens[:, chosen] = members
         window = from_tokens(tokens.flatten(0, 1), spec.patch, setup.grid(spec))
@@ -156,9 +148,8 @@ def _blend(points: int) -> Tensor:
 
 
 def as_dataset(
-    core: Core, region: Region, anomaly: dict[str, Tensor], times: NDArray[np.datetime64],
-    title: str,
-) -> xr.Dataset:  # fmt: skip
+    core: Core, region: Region, anomaly: ByField, times: Times, title: str
+) -> xr.Dataset:
     """Values of an ensemble in our names: (member, time, level, latitude, longitude).
 
     Args:
@@ -167,7 +158,7 @@ def as_dataset(
     setup, arrays = core.setup, {}
     place = core.statistics.place(region)
     for spec in setup.fields:
-        values = core.statistics.value(spec.name, anomaly[spec.name], times, *place)
+        values = core.statistics.value(spec.name, anomaly[spec.name], times, place)
         low, high = QUANTITIES[spec.name].bounds
         values = values.clamp(max(low, 0.0) if low > -1 else low, high)
         array = xr.DataArray(values.numpy(), dims=("member", "level", *SPACE_TIME))

@@ -5,12 +5,12 @@ Sample ``i`` is the same whatever process or worker makes it, and however many o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
@@ -18,12 +18,13 @@ from atmorep_bridge.core import masks
 from atmorep_bridge.core.base import coarsened, detailed
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.specs import FieldSpec, Setup
-from atmorep_bridge.core.statistics import Statistics
-from atmorep_bridge.core.tokens import on_points, token_info
-from atmorep_bridge.core.windows import Region
+from atmorep_bridge.core.statistics import Place, Statistics
+from atmorep_bridge.core.tokens import ByField, on_points, token_info
+from atmorep_bridge.core.windows import Region, Times
 from sifnet.errors import SifnetError
 
-Sample = dict[str, dict[str, Tensor]]
+Sample = dict[str, ByField]
+Corner = tuple[int, int, int]
 NOISE = 0.3  # standard deviations of the field: usual difference between two models
 
 
@@ -46,61 +47,47 @@ class Samples(Dataset[Sample]):
 
     def __len__(self) -> int:
         """How many different windows there are; their numbers go on beyond, under other plans."""
-        _, rows, columns = self.setup.neighbourhood
-        lat, lon = self.region.latitude.size, self.region.longitude.size
-        across = lon if self.region.wraps else lon - columns + 1
-        return self.starts.size * (lat - rows + 1) * across
+        return self.starts.size * math.prod(self._corners())
 
     def __getitem__(self, index: int) -> Sample:
         """Sample number ``index``."""
         rng = np.random.default_rng((self.seed, index))
-        _, rows, columns = self.setup.neighbourhood
-        lat, lon = self.region.latitude.size, self.region.longitude.size
-        corner = (
-            int(rng.choice(self.starts)),
-            int(rng.integers(lat - rows + 1)),
-            int(rng.integers(lon if self.region.wraps else lon - columns + 1)),
-        )
+        start = int(rng.choice(self.starts))
+        corner = (start, *(int(rng.integers(n)) for n in self._corners()))
         kinds = masks.draw(self.setup, rng)
         truth = self.anomalies(corner)
         if rng.random() < self.superposed:
             truth = self._superpose(truth, corner, rng)
         parts: Sample = {"input": {}, "truth": truth, "kinds": {}, "info": {}, "pattern": {}}
-        times, north, east = self._axes(corner)
-        axes = times, self.region.latitude[north], self.region.longitude[east]
+        times, place = self._where(corner)
         for spec in self.setup.fields:
             name, kind = spec.name, torch.from_numpy(kinds[spec.name])
-            pattern = self.statistics.pattern(name, *self._where(north, east))
+            pattern = self.statistics.pattern(name, place)
             parts["pattern"][name] = pattern
             parts["input"][name] = distorted(truth[name], kind, spec, pattern, rng)
             parts["kinds"][name] = kind.flatten()
-            parts["info"][name] = info(self.setup, self.statistics, spec, *axes)
+            parts["info"][name] = info(self.setup, self.statistics, spec, times, place)
         return parts
 
-    def anomalies(self, corner: tuple[int, int, int]) -> dict[str, Tensor]:
+    def anomalies(self, corner: Corner) -> ByField:
         """All fields of the window at a corner (time, row, column)."""
         values = self.region.window(corner, self.setup.neighbourhood)
-        times, north, east = self._axes(corner)
-        where = self._where(north, east)
-        return {n: self.statistics.anomaly(n, values[n], times, *where) for n in self.setup.names}
+        return self.statistics.anomalies(values, *self._where(corner))
 
-    def _axes(
-        self, corner: tuple[int, int, int]
-    ) -> tuple[NDArray[np.datetime64], slice, NDArray[np.int64]]:
-        """Times of the window at a corner, and its rows and columns in the region."""
+    def _corners(self) -> tuple[int, int]:
+        """Rows and columns of the region at which a window may begin."""
+        _, rows, columns = self.setup.neighbourhood
+        lat, lon = self.region.latitude.size, self.region.longitude.size
+        return lat - rows + 1, lon if self.region.wraps else lon - columns + 1
+
+    def _where(self, corner: Corner) -> tuple[Times, Place]:
+        """Times and place of the window at a corner."""
         t, y, x = corner
         hours, rows, columns = self.setup.neighbourhood
-        across = np.arange(x, x + columns) % self.region.longitude.size
-        return self.region.times[t : t + hours], slice(y, y + rows), across
+        north, east = self.rows.start + y, np.arange(x, x + columns) % self.columns.size
+        return self.region.times[t : t + hours], (slice(north, north + rows), self.columns[east])
 
-    def _where(self, north: slice, east: NDArray[np.int64]) -> tuple[slice, NDArray[np.int64]]:
-        """Rows and columns of the region as those of the statistics' grid."""
-        first = self.rows.start
-        return slice(first + north.start, first + north.stop), self.columns[east]
-
-    def _superpose(
-        self, truth: dict[str, Tensor], corner: tuple[int, int, int], rng: np.random.Generator
-    ) -> dict[str, Tensor]:
+    def _superpose(self, truth: ByField, corner: Corner, rng: np.random.Generator) -> ByField:
         """Add another time at the same place: cosφ of one, sinφ of the other.
 
         Of the same hour of the day, where that has a mean of its own.
@@ -168,14 +155,14 @@ def _error(values: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def info(
-    setup: Setup, statistics: Statistics, spec: FieldSpec, times: NDArray[np.datetime64],
-    latitude: NDArray[np.float64], longitude: NDArray[np.float64],
-) -> Tensor:  # fmt: skip
+    setup: Setup, statistics: Statistics, spec: FieldSpec, times: Times, place: Place
+) -> Tensor:
     """What the tokens of a field know of their place and time, ``token, INFO``."""
     ground = 137 if setup.level_kind == "model" else 1000
     height = np.array(spec.levels or (ground,), dtype=float) / ground  # 0 at the top
+    latitude, longitude = statistics.latitude[place[0]], statistics.longitude[place[1]]
     days = float(statistics.days)
-    return token_info(times, height, latitude, longitude, spec.patch, days)
+    return token_info(times, height, latitude.numpy(), longitude.numpy(), spec.patch, days)
 
 
 class Consecutive(DistributedSampler[Any]):

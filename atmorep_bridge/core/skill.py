@@ -7,15 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import default_collate
 
 from atmorep_bridge.core import masks
 from atmorep_bridge.core.base import FACTOR, coarsened, detailed, informed, kriged, sharpened
 from atmorep_bridge.core.losses import crps
 from atmorep_bridge.core.masks import Kind
-from atmorep_bridge.core.predict import Place, predict, suits
+from atmorep_bridge.core.predict import predict, suits
+from atmorep_bridge.core.statistics import Place
 from atmorep_bridge.core.tasks import longest_lead
+from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import Region
+from atmorep_bridge.core.windows import Region, Times
 
 Array = NDArray[np.float64]
 
@@ -29,9 +33,9 @@ class Cases:
         baselines: name → like truth. day: (case) of the bootstrap.
     """
 
-    truth: torch.Tensor
-    members: torch.Tensor
-    baselines: dict[str, torch.Tensor]
+    truth: Tensor
+    members: Tensor
+    baselines: dict[str, Tensor]
     day: NDArray[np.int64]
 
 
@@ -78,7 +82,7 @@ def downscaling_cases(core: Core, region: Region, name: str, every: int = 1) -> 
     """All times of windows from their means over blocks."""
     truth, times, place = _windows(core, region, every)
     shape = region.latitude.size, region.longitude.size
-    smooth = {n: detailed(coarsened(v), core.statistics.pattern(n, *place))
+    smooth = {n: detailed(coarsened(v), core.statistics.pattern(n, place))
               for n, v in truth.items()}  # fmt: skip
     kinds = masks.everything(core.setup, Kind.COARSE)
     members = predict(core, region, smooth, times, kinds, FACTOR)[name]
@@ -92,35 +96,28 @@ def downscaling_cases(core: Core, region: Region, name: str, every: int = 1) -> 
     return _cases(core, name, truth[name], members, baselines, times, slice(None))
 
 
-def _normalised_mean(
-    core: Core, name: str, times: NDArray[np.datetime64], place: Place
-) -> torch.Tensor:
+def _normalised_mean(core: Core, name: str, times: Times, place: Place) -> Tensor:
     """Climatology in units of the anomaly: added to one, differences are those of values."""
-    mean = (core.statistics.mean(name, hours, *place) for hours in times)
-    return torch.stack([core.statistics.normalised(name, each) for each in mean])
+    mean = torch.stack([core.statistics.mean(name, hours, place) for hours in times])
+    return core.statistics.normalised(name, mean)
 
 
-def _windows(
-    core: Core, region: Region, every: int
-) -> tuple[dict[str, torch.Tensor], NDArray[np.datetime64], Place]:
+def _windows(core: Core, region: Region, every: int) -> tuple[ByField, Times, Place]:
     place = suits(core, region)
     window = core.setup.neighbourhood[0]
     starts = region.starts(window)[::every]
     values = region.everything()
     times = np.stack([region.times[s : s + window] for s in starts])
-    truth = {
-        n: torch.stack([
-            core.statistics.anomaly(n, values[n][:, s : s + window], t, *place)
-            for s, t in zip(starts, times, strict=True)
-        ])
-        for n in core.setup.names
-    }  # fmt: skip
+    truth: ByField = default_collate([
+        core.statistics.anomalies({n: v[:, s : s + window] for n, v in values.items()}, t, place)
+        for s, t in zip(starts, times, strict=True)
+    ])  # fmt: skip
     return truth, times, place
 
 
 def _cases(
-    core: Core, name: str, truth: torch.Tensor, members: torch.Tensor,
-    baselines: dict[str, torch.Tensor], times: NDArray[np.datetime64], hours: slice,
+    core: Core, name: str, truth: Tensor, members: Tensor, baselines: dict[str, Tensor],
+    times: Times, hours: slice,
 ) -> Cases:  # fmt: skip
     sd = core.statistics.fields[name].sd.view(-1, 1, 1, 1)
     shown = times[:, hours]
@@ -154,7 +151,7 @@ def scores(cases: Cases, hours: slice = slice(None), draws: int = 500) -> dict[s
     truth = torch.nan_to_num(truth)
     axes = (1, 2, 3, 4)
 
-    def case_mean(values: torch.Tensor) -> Array:
+    def case_mean(values: Tensor) -> Array:
         total = torch.where(valid, values, 0.0).sum(axes) / valid.sum(axes).clamp(min=1)
         return np.asarray(total.double().numpy())
 
@@ -167,21 +164,18 @@ def scores(cases: Cases, hours: slice = slice(None), draws: int = 500) -> dict[s
         parts[f"mse {name}"] = case_mean((values[:, :, hours] - truth) ** 2)
         parts[f"mae {name}"] = case_mean((values[:, :, hours] - truth).abs())
 
-    def figures(which: NDArray[np.int64]) -> dict[str, float]:
-        means = {name: float(values[which].mean()) for name, values in parts.items()}
-        return _figures(means, list(cases.baselines), members.shape[0])
-
-    days = [np.flatnonzero(cases.day == day) for day in np.unique(cases.day)]
-    rng = np.random.default_rng(0)
-    drawn = [figures(np.concatenate([days[i] for i in rng.integers(len(days), size=len(days))]))
-             for _ in range(draws)]  # fmt: skip
+    days, day = np.unique(cases.day, return_inverse=True)
+    drawn = np.random.default_rng(0).integers(days.size, size=(draws, days.size))
+    counts = (drawn[:, :, None] == np.arange(days.size)).sum(1)[:, day]
+    weights = np.vstack([np.ones(day.size), counts])  # of all cases, as they are first
+    means = {name: weights @ values / weights.sum(1) for name, values in parts.items()}
     return {
-        name: Score(value, *np.quantile([each[name] for each in drawn], [0.05, 0.95]).tolist())
-        for name, value in figures(np.arange(cases.day.size)).items()
+        name: Score(values[0], *np.quantile(values[1:], [0.05, 0.95]))
+        for name, values in _figures(means, list(cases.baselines), members.shape[0]).items()
     }
 
 
-def _figures(mean: dict[str, float], baselines: list[str], members: int) -> dict[str, float]:
+def _figures(mean: dict[str, Array], baselines: list[str], members: int) -> dict[str, Array]:
     """Root mean squares and ratios of mean squares; see ``scores``."""
     # A finite ensemble's mean is off by its own variance / members (Fortin et al. 2014, eq. 15).
     variance = (members + 1) / members * mean["variance"]

@@ -17,12 +17,15 @@ from torch import Tensor
 
 from atmorep_bridge.core.base import coarsened, sharpened
 from atmorep_bridge.core.specs import Setup
-from atmorep_bridge.core.windows import HOUR, Fields, Region
+from atmorep_bridge.core.tokens import ByField
+from atmorep_bridge.core.windows import HOUR, Fields, Region, Times
 from sifnet.errors import SifnetError
 
 CHUNK = 240  # times read at once
 LEAST_PATTERN = 0.1
 SAME_PLACE = 0.01  # of a grid step
+Place = tuple[slice, NDArray[np.int64]]
+"""Rows and columns of the statistics' grid."""
 
 
 @dataclass(frozen=True)
@@ -59,48 +62,40 @@ class Statistics:
     months: Tensor
     days: Tensor
 
-    def anomaly(
-        self, name: str, values: NDArray[np.float32], times: NDArray[np.datetime64],
-        rows: slice, columns: NDArray[np.int64],
-    ) -> Tensor:  # fmt: skip
+    def anomalies(self, values: Fields, times: Times, place: Place) -> ByField:
         """Normalised anomalies ``level, time, latitude, longitude`` of values there and then."""
-        mean = self.mean(name, times, rows, columns)
-        return self.normalised(name, torch.from_numpy(values) - mean)
+        return {
+            n: self.normalised(n, torch.from_numpy(values[n]) - self.mean(n, times, place))
+            for n in self.fields
+        }
 
     def normalised(self, name: str, difference: Tensor) -> Tensor:
         """``level, time, latitude, longitude`` from the field's unit to standard deviations."""
         return difference / self.fields[name].sd.view(-1, 1, 1, 1)
 
-    def value(
-        self, name: str, anomaly: Tensor, times: NDArray[np.datetime64], rows: slice,
-        columns: NDArray[np.int64],
-    ) -> Tensor:  # fmt: skip
-        """The inverse of ``anomaly``; leading dimensions (members) are kept."""
-        mean = self.mean(name, times, rows, columns)
-        return anomaly * self.fields[name].sd.view(-1, 1, 1, 1) + mean
+    def value(self, name: str, anomaly: Tensor, times: Times, place: Place) -> Tensor:
+        """The inverse of ``anomalies``; leading dimensions (members) are kept."""
+        return anomaly * self.fields[name].sd.view(-1, 1, 1, 1) + self.mean(name, times, place)
 
-    def mean(
-        self, name: str, times: NDArray[np.datetime64], rows: slice, columns: NDArray[np.int64]
-    ) -> Tensor:
+    def mean(self, name: str, times: Times, place: Place) -> Tensor:
         """Climatology ``level, time, latitude, longitude`` there and then, in the field's unit."""
+        (rows, columns), mean = place, self.fields[name].mean
         month, hour = _month(times), _hour(times)
-        mean = self.fields[name].mean
         apart = np.abs(self.months.numpy()[None] - month[:, None])
         which = np.minimum(apart, 12 - apart).argmin(1)  # the nearest month of the training
         at = torch.from_numpy(which), torch.from_numpy(hour % mean.shape[1])
-        here = mean[:, :, :, rows]
         if columns[-1] - columns[0] == columns.size - 1:  # a view, which is quick
-            here = here[..., int(columns[0]) : int(columns[-1]) + 1]
+            east: slice | Tensor = slice(int(columns[0]), int(columns[-1]) + 1)
         else:
-            here = here[..., torch.from_numpy(columns)]
-        return here[at[0], at[1]].transpose(0, 1)
+            east = torch.from_numpy(columns)
+        return mean[:, :, :, rows][..., east][at].transpose(0, 1)
 
-    def pattern(self, name: str, rows: slice, columns: NDArray[np.int64]) -> Tensor:
+    def pattern(self, name: str, place: Place) -> Tensor:
         """Local over usual size of anomalies, ``level, 1, latitude, longitude``."""
-        return self.fields[name].pattern[:, None, rows][..., torch.from_numpy(columns)]
+        return self.fields[name].pattern[:, None, place[0]][..., torch.from_numpy(place[1])]
 
-    def place(self, region: Region) -> tuple[slice, NDArray[np.int64]]:
-        """Rows and columns of the statistics' grid on which a region lies.
+    def place(self, region: Region) -> Place:
+        """Where a region lies on the statistics' grid.
 
         Raises:
             SifnetError: the region is not part of the grid.
@@ -176,21 +171,19 @@ def _products(
     """Mean product of anomalies a lag apart, ``level, lag``; variance of detail, ``level``; and
     variance of each grid point, ``level, latitude, longitude``."""
     lags = setup.neighbourhood[0]
-    where = slice(0, region.latitude.size), np.arange(region.longitude.size)
+    place = slice(0, region.latitude.size), np.arange(region.longitude.size)
     sums = {s.name: np.zeros((max(len(s.levels), 1), lags)) for s in setup.fields}
     counts = {name: np.zeros_like(total) for name, total in sums.items()}
     details: dict[str, list[NDArray]] = {name: [] for name in sums}
     local: dict[str, list[NDArray]] = {name: [] for name in sums}
     for first, values in _chunks(region, lags):
-        for name, part in values.items():
-            times = region.times[first : first + part.shape[1]]
-            anomaly = plain.anomaly(name, part, times, *where).numpy()
-            valid = np.isfinite(anomaly)
-            anomaly = np.nan_to_num(anomaly)
+        times = region.times[first : first + CHUNK + lags]
+        for name, gappy in plain.anomalies(values, times, place).items():
+            valid, anomaly = torch.isfinite(gappy).numpy(), gappy.nan_to_num().numpy()
             details[name].append(_detail(anomaly[:, :CHUNK]))
             local[name].append((anomaly[:, :CHUNK] ** 2).mean(1))
-            for lag in range(min(lags, part.shape[1])):
-                end = min(CHUNK, part.shape[1] - lag)
+            for lag in range(min(lags, times.size)):
+                end = min(CHUNK, times.size - lag)
                 # Of a series with a hole, only hours that are as far apart as they stand.
                 apart = times[lag : lag + end] - times[:end] == lag * region.hours * HOUR
                 pair = valid[:, :end] & valid[:, lag : lag + end] & apart[:, None, None]
@@ -218,11 +211,11 @@ def _chunks(region: Region, more: int) -> Iterator[tuple[int, Fields]]:
         yield first, region.window((first, 0, 0), (length, *size))
 
 
-def _month(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+def _month(times: Times) -> NDArray[np.int64]:
     return times.astype("datetime64[M]").astype(np.int64) % 12 + 1
 
 
-def _hour(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+def _hour(times: Times) -> NDArray[np.int64]:
     return times.astype("datetime64[h]").astype(np.int64) % 24
 
 

@@ -11,15 +11,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
-from torch import Tensor
 
 from atmorep_bridge.core import masks
 from atmorep_bridge.core.base import FACTOR, coarsened, detailed
-from atmorep_bridge.core.masks import Kind
+from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.predict import as_dataset, predict, suits
+from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import HOUR, Fields, Region
+from atmorep_bridge.core.windows import HOUR, Fields, Region, Times
 from sifnet.errors import SifnetError
 
 Change = Mapping[str, Callable[[xr.DataArray], xr.DataArray]]
@@ -46,7 +45,7 @@ def nowcast(core: Core, region: Region, last: np.datetime64, hours: int) -> xr.D
         core, region, _position(region, last) - (window - lead) + 1, window - lead
     )
     kinds = masks.from_time(core.setup, window - lead)
-    forecasts: list[dict[str, Tensor]] = []
+    forecasts: list[ByField] = []
     for turn in range(-(-steps // lead)):
         hour = times[0] + (turn * lead + np.arange(window)) * region.hours * HOUR
         padded = {n: torch.nn.functional.pad(v, (0, 0) * 2 + (0, lead), value=torch.nan)
@@ -85,9 +84,8 @@ def interpolate(
     around, times = _window(core, region, start - before, window)
     gap = slice(before, before + steps)
     kinds = masks.from_time(core.setup, gap.start, gap.stop)
-    members = predict(core, region, around, times[None], kinds)
-    filled = {name: values[:, 0, :, gap] for name, values in members.items()}
-    return as_dataset(core, region, filled, times[gap], f"Interpolated from {first} to {last}")
+    title = f"Interpolated from {first} to {last}"
+    return _answer(core, region, around, times, kinds, title).isel(time=gap)
 
 
 def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:
@@ -105,13 +103,11 @@ def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:
     smooth = {}
     for name in core.setup.names:
         # Less the mean made coarse: where it is added again, its detail comes with it.
-        mean = coarsened(core.statistics.mean(name, times, *place))
+        mean = coarsened(core.statistics.mean(name, times, place))
         anomaly = core.statistics.normalised(name, torch.from_numpy(values[name]) - mean)
-        smooth[name] = detailed(anomaly, core.statistics.pattern(name, *place))[None]
+        smooth[name] = detailed(anomaly, core.statistics.pattern(name, place))[None]
     kinds = masks.everything(core.setup, Kind.COARSE)
-    members = predict(core, fine, smooth, times[None], kinds, FACTOR)
-    sharp = {name: values[:, 0] for name, values in members.items()}
-    return as_dataset(core, fine, sharp, times, "Downscaled")
+    return _answer(core, fine, smooth, times, kinds, "Downscaled", FACTOR)
 
 
 def _finer(core: Core, coarse: Region) -> Region:
@@ -151,9 +147,7 @@ def correct(core: Core, analysis: Region, first: np.datetime64) -> xr.Dataset:
     start = _position(analysis, first)
     noisy, times = _window(core, analysis, start, core.setup.neighbourhood[0])
     kinds = masks.everything(core.setup, Kind.NOISY)
-    members = predict(core, analysis, noisy, times[None], kinds)
-    corrected = {name: values[:, 0] for name, values in members.items()}
-    return as_dataset(core, analysis, corrected, times, "Corrected")
+    return _answer(core, analysis, noisy, times, kinds, "Corrected")
 
 
 def counterfactual(
@@ -183,9 +177,16 @@ def counterfactual(
     return changed.assign(differences).assign_attrs(title=f"Counterfactual from {last}")
 
 
-def _window(
-    core: Core, region: Region, first: int, steps: int
-) -> tuple[dict[str, Tensor], NDArray[np.datetime64]]:
+def _answer(
+    core: Core, region: Region, window: ByField, times: Times, kinds: Kinds, title: str,
+    align: int = 1,
+) -> xr.Dataset:  # fmt: skip
+    """What a model says of a single window, see ``predict``."""
+    members = predict(core, region, window, times[None], kinds, align)
+    return as_dataset(core, region, {n: v[:, 0] for n, v in members.items()}, times, title)
+
+
+def _window(core: Core, region: Region, first: int, steps: int) -> tuple[ByField, Times]:
     """Anomalies ``1, level, time, latitude, longitude`` of steps of a region, and their times.
 
     Raises:
@@ -193,11 +194,11 @@ def _window(
     """
     place = suits(core, region)
     values, times = _values(region, first, steps)
-    anomaly = core.statistics.anomaly
-    return {n: anomaly(n, values[n], times, *place)[None] for n in core.setup.names}, times
+    anomalies = core.statistics.anomalies(values, times, place)
+    return {name: anomaly[None] for name, anomaly in anomalies.items()}, times
 
 
-def _values(region: Region, first: int, steps: int) -> tuple[Fields, NDArray[np.datetime64]]:
+def _values(region: Region, first: int, steps: int) -> tuple[Fields, Times]:
     """Steps of a whole region, refused if they are not in it or have a hole."""
     at = region.times
     if first not in region.starts(steps):

@@ -11,6 +11,8 @@ from torch import Tensor
 
 INFO_FREQUENCIES = (1, 2, 4, 8, 16, 32, 64)  # around the globe; the last resolves 3 degrees
 INFO = 7 + 4 * len(INFO_FREQUENCIES)
+ByField = dict[str, Tensor]
+"""A tensor of each field of a model."""
 
 
 def to_tokens(values: Tensor, patch: tuple[int, int, int]) -> Tensor:

@@ -22,7 +22,7 @@ from atmorep_bridge.core.model import MaskedTokenModel
 from atmorep_bridge.core.samples import NOISE, Consecutive, Sample, Samples
 from atmorep_bridge.core.specs import Setup
 from atmorep_bridge.core.statistics import Statistics, fit
-from atmorep_bridge.core.tokens import on_points, to_tokens
+from atmorep_bridge.core.tokens import ByField, on_points, to_tokens
 from atmorep_bridge.core.windows import Region
 from sifnet.errors import SifnetError
 from sifnet.files import checkpoint, save_checkpoint, writable
@@ -78,8 +78,8 @@ class Core(nn.Module):
         self.model = MaskedTokenModel(setup)
 
     def filled(
-        self, anomaly: dict[str, Tensor], kinds: dict[str, Tensor], base: str | None = None
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        self, anomaly: ByField, kinds: ByField, base: str | None = None
+    ) -> tuple[ByField, ByField]:
         """What the tokens are filled with and the error expected of that, ``batch, token, value``.
 
         Args:
@@ -105,9 +105,8 @@ class Core(nn.Module):
         return tokens, errors
 
     def forward(
-        self, anomaly: dict[str, Tensor], pattern: dict[str, Tensor], kinds: dict[str, Tensor],
-        info: dict[str, Tensor],
-    ) -> dict[str, tuple[Tensor, Tensor]]:  # fmt: skip
+        self, anomaly: ByField, pattern: ByField, kinds: ByField, info: ByField
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """Anomalies of each field where tokens are not seen, and the error expected of the base.
 
         Args:

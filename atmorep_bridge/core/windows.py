@@ -12,8 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from atmorep_bridge.core.specs import FieldSpec
-from atmorep_bridge.fields.axes import goes_around, spacing
-from atmorep_bridge.fields.formats import damaged
+from atmorep_bridge.fields.axes import files_of, goes_around, spacing
+from atmorep_bridge.fields.formats import readable
 from atmorep_bridge.fields.opening import open_series
 from sifnet.errors import SifnetError
 
@@ -21,6 +21,7 @@ IN_MEMORY = 2**30  # bytes; a region below this is read once
 HOUR = np.timedelta64(1, "h")
 UNEVEN = 1e-3  # share by which distances between points may differ
 SPACE_TIME = ("time", "latitude", "longitude")
+Times = NDArray[np.datetime64]
 Fields = dict[str, NDArray[np.float32]]
 """``level, time, latitude, longitude`` of each field, in its unit."""
 
@@ -45,10 +46,10 @@ class Region:
     @property
     def files(self) -> str | None:
         """They are named in errors."""
-        return ", ".join(self.data.attrs.get("files", [])) or None
+        return files_of(self.data)
 
     @cached_property
-    def times(self) -> NDArray[np.datetime64]:
+    def times(self) -> Times:
         """(time)"""
         return self.data["time"].values
 
@@ -106,11 +107,8 @@ class Region:
         whole = self.data.variables[name]
         shape = tuple({"time": t, "latitude": y, "longitude": x}.get(str(d), slice(None))
                       for d in whole.dims)  # fmt: skip
-        try:
-            part = np.asarray(whole[shape].data if whole.chunks is None else
-                              whole[shape].data.compute(scheduler="synchronous"))  # fmt: skip
-        except Exception as error:  # each library has its own for a broken chunk
-            raise damaged(self.files or "", error) from error
+        with readable(self.files):
+            part = np.asarray(whole[shape].load(scheduler="synchronous").data)
         order = [whole.dims.index(d) for d in ("level", *SPACE_TIME) if d in whole.dims]
         part = part.transpose(order).astype(np.float32, copy=False)
         return part if "level" in whole.dims else part[None]
@@ -134,7 +132,7 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
             are on different grids.
     """
     data = open_series(sources, [spec.name for spec in fields])
-    files = ", ".join(data.attrs["files"])
+    files = files_of(data)
     if "member" in data.dims:
         raise SifnetError(
             "the fields are an ensemble",
@@ -159,7 +157,7 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
     return Region(data, (down, across), _hours(data, files), wraps, kind)
 
 
-def _on_levels(data: xr.Dataset, levels: tuple[int, ...], files: str) -> xr.Dataset:
+def _on_levels(data: xr.Dataset, levels: tuple[int, ...], files: str | None) -> xr.Dataset:
     present = data["level"].values if "level" in data.coords else np.empty(0)
     apart = np.abs(present[:, None] - np.array(levels))
     if missing := [level for level in levels if not np.isclose(present, level).any()]:
@@ -186,7 +184,7 @@ def _contiguous(data: xr.Dataset) -> xr.Dataset:
     return turned.assign_coords(longitude=np.where(east < east[0], east + 360, east))
 
 
-def _hours(data: xr.Dataset, files: str) -> int:
+def _hours(data: xr.Dataset, files: str | None) -> int:
     """Hours between times: the smallest step, and a multiple of an hour."""
     steps = np.diff(data["time"].values)
     if steps.size == 0 or steps.min() < HOUR or (steps.min() % HOUR) != np.timedelta64(0, "h"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TypeVar
 
 import numpy as np
@@ -32,6 +33,11 @@ def turned(longitude: Degrees, about: float = 0.0) -> Degrees:
     return (longitude - about + 180) % 360 - 180
 
 
+def files_of(data: xr.Dataset) -> str | None:
+    """The files that fields are from, as an error names them."""
+    return ", ".join(data.attrs.get("files", [])) or None
+
+
 def spacing(data: xr.Dataset, name: str, *, tolerance: float, least: int = 2) -> float:
     """Degrees between the points of an axis.
 
@@ -49,7 +55,7 @@ def spacing(data: xr.Dataset, name: str, *, tolerance: float, least: int = 2) ->
             found=f"{axis.size} values from {axis[0]:g} to {axis[-1]:g}",
             expected=f"at least {least} values, equally far apart",
             remedy="Download the fields on a regular grid, such as 0.25 degrees, or interpolate.",
-            file=", ".join(data.attrs.get("files", [])) or None,
+            file=files_of(data),
         )
     return float(np.median(steps).round(6))
 
@@ -152,10 +158,8 @@ def with_time(data: xr.Dataset, source: str) -> xr.Dataset:
         SifnetError: times are no dates.
     """
     if "expver" in data.dims:  # ERA5 and its preliminary months, one of them NaN
-        versions = [data.isel(expver=i, drop=True) for i in range(data.sizes["expver"])]
-        data = versions[0]
-        for other in versions[1:]:
-            data = data.fillna(other)
+        versions = (data.isel(expver=i, drop=True) for i in range(data.sizes["expver"]))
+        data = reduce(xr.Dataset.fillna, versions)
     name = "valid_time" if "valid_time" in data.variables else "time"
     if name not in data.variables:
         return data  # an invariant field; a quantity that needs a time is refused later
@@ -180,8 +184,7 @@ def with_time(data: xr.Dataset, source: str) -> xr.Dataset:
     elif dimension != "time":
         data = data.rename({dimension: "time"})
     data = data.assign_coords(time=times)
-    if np.unique(times).size == times.size and (np.diff(times) > np.timedelta64(0)).all():
+    if (np.diff(times) > np.timedelta64(0)).all():
         return data
     # Stacked, forecasts started later come later: the last of equal times has the shortest lead.
-    first_from_end = np.unique(times[::-1], return_index=True)[1]
-    return data.isel(time=times.size - 1 - first_from_end)
+    return data.drop_duplicates("time", keep="last").sortby("time")

@@ -10,6 +10,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ def open_raw(source: str) -> list[xr.Dataset]:
     Raises:
         SifnetError: nothing there, a format we do not read, or a damaged file.
     """
-    if "://" in source:
-        return _zarr(source)
     path = Path(source)
+    if "://" in source or path.is_dir():
+        return _zarr(source)
     if not path.exists():
         raise SifnetError(
             "no such file",
@@ -42,8 +43,6 @@ def open_raw(source: str) -> list[xr.Dataset]:
             remedy="Check the path given with --fields.",
             file=path,
         )
-    if path.is_dir():
-        return _zarr(source)
     with path.open("rb") as file:
         magic = file.read(4)
     if magic == b"GRIB":
@@ -58,10 +57,8 @@ def open_raw(source: str) -> list[xr.Dataset]:
             remedy="If it is compressed, unpack it first.",
             file=path,
         )
-    try:
+    with readable(path):
         return [_chunked(xr.open_dataset(path, engine=ENGINES[magic]))]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged(path, error) from error
 
 
 def _chunked(data: xr.Dataset) -> xr.Dataset:
@@ -75,15 +72,25 @@ def _chunked(data: xr.Dataset) -> xr.Dataset:
         return data.chunk(sizes)
 
 
-def damaged(source: str | Path, error: Exception) -> SifnetError:
-    """The error for a file that a library could not read to its end."""
-    return SifnetError(
-        "the file is damaged",
-        found=(str(error).strip() or type(error).__name__).split("\n")[0],
-        expected="a complete file",
-        remedy="Download it again.",
-        file=source,
-    )
+@contextmanager
+def readable(source: str | Path | None) -> Iterator[None]:
+    """What a library raises where it cannot read a file to its end, in one sentence.
+
+    Raises:
+        SifnetError: the file is damaged.
+    """
+    try:
+        yield
+    except (SifnetError, ImportError):
+        raise
+    except Exception as error:  # each library has its own for a broken chunk or message
+        raise SifnetError(
+            "the file is damaged",
+            found=(str(error).strip() or type(error).__name__).split("\n")[0],
+            expected="a complete file",
+            remedy="Download it again.",
+            file=source,
+        ) from error
 
 
 def _grib(path: Path) -> list[xr.Dataset]:
@@ -102,12 +109,10 @@ def _grib(path: Path) -> list[xr.Dataset]:
     log.disabled = True  # it prints tracebacks of what is told below in a sentence
     try:
         # The index makes opening quick and is held in memory afterwards.
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        with readable(path), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of xarray, about cfgrib's own merging
             options = {"indexpath": f"{folder}/index", "errors": "raise"}
             return list(cfgrib.open_datasets(str(path), backend_kwargs=options, chunks={}))
-    except Exception as error:  # ecCodes has errors of its own, EOFError and KeyError among them
-        raise damaged(path, error) from error
     finally:
         log.disabled = False
 
@@ -116,10 +121,8 @@ def _zip(path: Path) -> list[xr.Dataset]:
     """A zip is an AtmoRep store, or a download that was not unpacked."""
     import zipfile
 
-    try:
-        names = zipfile.ZipFile(path).namelist()
-    except zipfile.BadZipFile as error:
-        raise damaged(path, error) from error
+    with readable(path), zipfile.ZipFile(path) as file:
+        names = file.namelist()
     if any("sample=" in name for name in names):
         return _zarr(str(path))
     raise SifnetError(
@@ -135,14 +138,14 @@ def _zarr(source: str) -> list[xr.Dataset]:
     import zarr
 
     try:
-        store: Any = zarr.storage.ZipStore(source, mode="r") if Path(source).is_file() else source
-        root = zarr.open_group(store, mode="r")
-        if any(name.startswith("sample=") for _, field in root.groups() for name in field):
-            return list(_atmorep(root, source))
-        consolidated = root.metadata.consolidated_metadata is not None
-        return [xr.open_zarr(store, chunks={}, consolidated=consolidated)]
-    except SifnetError:
-        raise
+        with readable(source):
+            zipped = Path(source).is_file()
+            store: Any = zarr.storage.ZipStore(source, mode="r") if zipped else source
+            root = zarr.open_group(store, mode="r")
+            if any(name.startswith("sample=") for _, field in root.groups() for name in field):
+                return list(_atmorep(root, source))
+            consolidated = root.metadata.consolidated_metadata is not None
+            return [xr.open_zarr(store, chunks={}, consolidated=consolidated)]
     except ImportError as error:  # gs:// and s3:// need their own file systems
         raise SifnetError(
             "this address needs another library",
@@ -151,8 +154,6 @@ def _zarr(source: str) -> list[xr.Dataset]:
             remedy="Install it, or download the hours you need.",
             file=source,
         ) from error
-    except Exception as error:  # zarr and file systems raise errors of many kinds
-        raise damaged(source, error) from error
 
 
 def _atmorep(root: Any, source: str) -> Iterator[xr.Dataset]:

@@ -48,9 +48,9 @@ def test_mean_sd_and_memory_are_found(tmp_path: Path) -> None:
 def test_values_come_back(region: Region, setup: Setup) -> None:
     statistics = fit(region, setup)
     values = region.everything()["temperature_2m"]
-    where = statistics.place(region)
-    anomaly = statistics.anomaly("temperature_2m", values, region.times, *where)
-    back = statistics.value("temperature_2m", anomaly[None], region.times, *where)
+    place = statistics.place(region)
+    (anomaly,) = statistics.anomalies({"temperature_2m": values}, region.times, place).values()
+    back = statistics.value("temperature_2m", anomaly[None], region.times, place)
     np.testing.assert_allclose(back[0], values, atol=1e-3)
     assert float(anomaly.std()) == pytest.approx(1, rel=0.01)
 
@@ -59,9 +59,8 @@ def test_a_part_of_the_region_has_its_own_mean(region: Region, setup: Setup) -> 
     statistics = fit(region, setup)
     data = region.data.isel(latitude=slice(2, 10), longitude=slice(3, 14))
     part = Region(data, (0.25, 0.25), 1, False, "")
-    rows, columns = statistics.place(part)
-    whole = statistics.mean("temperature_2m", region.times, *statistics.place(region))
-    here = statistics.mean("temperature_2m", region.times, rows, columns)
+    whole = statistics.mean("temperature_2m", region.times, statistics.place(region))
+    here = statistics.mean("temperature_2m", region.times, statistics.place(part))
     assert torch.equal(here, whole[:, :, 2:10, 3:14])
 
 
@@ -104,5 +103,5 @@ def test_months_never_seen_take_the_nearest(region: Region, setup: Setup) -> Non
     statistics = fit(region, setup)
     place = statistics.place(region)
     june, december = (np.array([f"2020-{m}-20T10"], dtype="datetime64[ns]") for m in ("06", "12"))
-    means = [statistics.mean("temperature_2m", t, *place) for t in (june, december)]
+    means = [statistics.mean("temperature_2m", t, place) for t in (june, december)]
     assert torch.equal(*means)
