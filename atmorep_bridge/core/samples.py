@@ -53,7 +53,8 @@ class Samples(Dataset[Sample]):
         """Sample number ``index``."""
         rng = np.random.default_rng((self.seed, index))
         start = int(rng.choice(self.starts))
-        corner = (start, *(int(rng.integers(n)) for n in self._corners()))
+        row, column = (int(rng.integers(n)) for n in self._corners())
+        corner = (start, row, column)
         kinds = masks.draw(self.setup, rng)
         truth = self.anomalies(corner)
         if rng.random() < self.superposed:
