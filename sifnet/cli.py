@@ -396,3 +396,7 @@ def _build_extra() -> Iterator[None]:
 
 def _command() -> str:
     return shlex.join(["sifnet", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ What a file does not name keeps its default; what nobody knows is refused by nam
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -32,10 +32,6 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     training: Training = Training()
-
-    def plain(self) -> dict[str, Any]:
-        """Everything as plain values, for the product's attributes."""
-        return {"training": asdict(self.training)}
 
 
 def read_config(path: str | Path) -> Config:

@@ -134,14 +134,7 @@ def fit(
         model.encoder.add_lines(torch.zeros(len(scenes), columns, 2))
     else:
         if start is None:
-            learn_simulations(
-                model,
-                Draws(model, pixels),
-                config.pretrain_steps,
-                learning_rate=config.pretrain_learning_rate,
-                progress=progress,
-                **config.trainer_options,
-            )
+            _learn(model, pixels, config, progress)
         model.encoder.add_lines(_columns(model, scenes, columns, atmosphere))
     if config.epochs:
         _adapt(model, pixels, config, folder, resume, progress)
@@ -214,6 +207,17 @@ def _model(
         model.encoder.load_state_dict(weights, strict=False)
         model.predictor = start.predictor
     return model
+
+
+def _learn(model: Retrieval, pixels: Pixels, config: Training, progress: bool) -> None:
+    learn_simulations(
+        model,
+        Draws(model, pixels),
+        config.pretrain_steps,
+        learning_rate=config.pretrain_learning_rate,
+        progress=progress,
+        **config.trainer_options,
+    )
 
 
 def _columns(

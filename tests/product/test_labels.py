@@ -7,6 +7,8 @@ import numpy as np
 import xarray as xr
 
 from fakes.products import fake_maps, fake_scene, finish, write
+from sifnet.physics.state import Atmosphere, SensorState
+from sifnet.product.labels import VARIABLES
 from sifnet.product.provenance import Provenance
 from sifnet.scenes.scene import FLAGS, Flag
 
@@ -25,6 +27,13 @@ def test_every_promised_variable_is_there_with_unit_and_name() -> None:
         assert made[name].attrs["units"]
         assert made[name].attrs["long_name"]
     assert made["sif_760"].attrs["units"] == "mW m-2 nm-1 sr-1"
+
+
+def test_what_is_fitted_is_called_as_the_state_calls_it() -> None:
+    facts = Atmosphere.parameters() | SensorState.parameters()
+    for name in ("aot_550", "surface_pressure", "wavelength_shift", "fwhm_shift"):
+        assert VARIABLES[name]["units"] == facts[name].unit
+        assert VARIABLES[name]["long_name"] == facts[name].long_name
 
 
 def test_flags_are_described_as_cf_wants_them() -> None:

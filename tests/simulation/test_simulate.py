@@ -118,23 +118,6 @@ def test_a_flox_day_has_its_irradiance(tmp_path: Path) -> None:
     )
 
 
-def test_a_sensor_made_at_run_time_flies_a_line(tmp_path: Path) -> None:
-    toy = Sensor(name="toy", sampling=0.2, fwhm=0.5, shot_noise=0.05, simulated_as="line")
-    scene = open_scene(simulate(toy, tmp_path, lines=3, samples=2, seed=4), sensor=toy)
-    assert scene.sensor == toy
-    assert scene.shape[:2] == (3, 2)
-    window = scene.wavelength[(scene.wavelength >= 750) & (scene.wavelength <= 770)]
-    np.testing.assert_allclose(np.diff(window), 0.2)
-    assert (scene.fwhm == 0.5).all()
-    truth = xr.open_dataset(tmp_path / "truth.nc")
-    assert truth.attrs["noise"] == 0.05
-    assert np.abs(truth.fwhm_shift).max() < 0.125
-    radiance = scene.radiance.values
-    bottom = radiance[..., np.abs(scene.wavelength - 760.8) < 0.15].mean(axis=-1)
-    shoulder = radiance[..., np.abs(scene.wavelength - 757.8) < 0.3].mean(axis=-1)
-    assert 0.05 < np.median(bottom / shoulder) < 0.35
-
-
 def test_unknown_sensors_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SifnetError, match="unknown sensor: found 'camera'.*hyplant, flox, desis"):
         simulate("camera", tmp_path)

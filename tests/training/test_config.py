@@ -23,7 +23,7 @@ def test_what_is_not_named_keeps_its_default(tmp_path: Path) -> None:
     assert config.training.weights.ndvi == 2.5
     assert config.training.learning_rate == default.learning_rate
     assert config.training.weights.residual == default.weights.residual
-    assert config.plain()["training"]["weights"]["ndvi"] == 2.5
+    assert config.training.weights.ndvi == 2.5
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""A sensor that nobody foresaw: one record, made here, is simulated, opened, fitted and mapped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from sifnet import Sensor
+from sifnet.product.retrieve import retrieve
+from sifnet.retrieval.encoder import Architecture
+from sifnet.scenes import open_scene
+from sifnet.scenes.scene import Scene
+from sifnet.simulation.simulate import simulate
+from sifnet.training.fit import Training, fit
+
+TOY = Sensor(name="toy", sampling=0.2, fwhm=0.5, shot_noise=0.05, simulated_as="line")
+SMALL = Architecture(features=12, widths=(16, 16, 16), repeats=(1, 1, 1), dropout=(0.0, 0.0, 0.0),
+                     head_widths=(16, 16, 16, 16), head_repeats=(1, 1, 1, 1))  # fmt: skip
+TINY = Training(
+    epochs=1, steps_per_epoch=2, pretrain_steps=2, patch=(8, 8), architecture=SMALL, batch=1
+)
+
+
+def test_a_sensor_made_at_run_time_is_simulated_fitted_and_mapped(tmp_path: Path) -> None:
+    scene = open_scene(simulate(TOY, tmp_path, lines=8, samples=8, seed=4), sensor=TOY)
+    truth = xr.open_dataset(tmp_path / "truth.nc")
+    _is_of_the_sensor(scene, truth)
+    model = fit(scene, tmp_path / "fit", config=TINY)
+    product = retrieve(scene, tmp_path / "fit" / "model.ckpt")
+    assert product.attrs["sensor"] == "toy"
+    assert model.setup.sensor == TOY
+    good = product.quality_flag.values == 0
+    assert good.mean() > 0.5
+    error = (product.sif_760 - truth.sif_760).values[good]
+    # The record says all that a Gauss-Newton step needs: the encoder has learned next to nothing.
+    assert np.sqrt((error**2).mean()) < 3 * float(product.sif_760_uncertainty.where(good).mean())
+    assert np.abs(error).max() < 2.0
+
+
+def _is_of_the_sensor(scene: Scene, truth: xr.Dataset) -> None:
+    assert scene.sensor == TOY
+    assert scene.shape[:2] == (8, 8)
+    window = scene.wavelength[(scene.wavelength >= 750) & (scene.wavelength <= 770)]
+    np.testing.assert_allclose(np.diff(window), 0.2)
+    assert (scene.fwhm == 0.5).all()
+    assert truth.attrs["noise"] == 0.05
+    assert np.abs(truth.fwhm_shift).max() < 0.125
+    radiance = scene.radiance.values
+    bottom = radiance[..., np.abs(scene.wavelength - 760.8) < 0.15].mean(axis=-1)
+    shoulder = radiance[..., np.abs(scene.wavelength - 757.8) < 0.3].mean(axis=-1)
+    assert 0.05 < np.median(bottom / shoulder) < 0.35
