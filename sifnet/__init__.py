@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sifnet.simulation.simulate import simulate as simulate
     from sifnet.training.config import Config as Config
     from sifnet.training.config import read_config as read_config
+    from sifnet.training.fit import Training as Training
     from sifnet.training.fit import fit as fit
 
 _HOME = {
@@ -42,6 +43,7 @@ _HOME = {
     "Scene": "scenes.scene",
     "Sensor": "scenes.sensor",
     "SifnetError": "errors",
+    "Training": "training.fit",
     "evaluate": "evaluation.evaluate",
     "fit": "training.fit",
     "load": "retrieval.model",

@@ -34,9 +34,13 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _arrays(hint: Any) -> Any:
-    """What is an array in a hint: the hint, a tuple of such for each element, None for none."""
+    """What is an array in a hint: the hint, a tuple of such for each element, None for none.
+
+    A list holds what it may be instead, as of a union of tensor and array.
+    """
     if get_origin(hint) in (Union, UnionType):
-        return next((part for part in map(_arrays, get_args(hint)) if part), None)
+        parts = [part for part in map(_arrays, get_args(hint)) if part]
+        return parts if len(parts) > 1 else next(iter(parts), None)
     if get_origin(hint) is tuple:
         parts = tuple(_arrays(part) for part in get_args(hint))
         return parts if any(parts) else None
@@ -49,6 +53,8 @@ def _check(function: Callable[..., Any], what: str, value: Any, stated: Any) -> 
     if isinstance(stated, tuple):
         for part, hint in zip(value, stated, strict=True):
             _check(function, what, part, hint)
-    elif not isinstance(value, stated):
-        shape = tuple(getattr(value, "shape", ()))
-        raise TypeError(f"{function.__qualname__}: {what} is {shape}, not {stated.__name__}")
+        return
+    hints = stated if isinstance(stated, list) else [stated]
+    if not any(isinstance(value, hint) for hint in hints):
+        shape, names = tuple(getattr(value, "shape", ())), " or ".join(h.__name__ for h in hints)
+        raise TypeError(f"{function.__qualname__}: {what} is {shape}, not {names}")
