@@ -98,7 +98,7 @@ class Features(nn.Module):
     def __init__(self, spectrum: int, features: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(spectrum))
-        self.register_buffer("projection", torch.eye(spectrum, min(features, spectrum)))
+        self.register_buffer("projection", torch.eye(spectrum, features))
 
     def forward(self, pixels: Pixels) -> Tensor:
         """``patch, line, sample, feature``."""
@@ -144,6 +144,7 @@ class Encoder(nn.Module):
         self,
         bands: int,
         *,
+        features: int | None = None,
         ranges: Ranges = RANGES,
         irradiance: bool = False,
         architecture: Architecture = Architecture(),
@@ -153,7 +154,8 @@ class Encoder(nn.Module):
         self.ranges = {name: ranges[name] for name in sought}
         self.architecture = architecture
         a = architecture
-        self.features = Features(bands * (2 if irradiance else 1), a.features)
+        spectrum = bands * (2 if irradiance else 1)
+        self.features = Features(spectrum, features or min(a.features, spectrum))
         width_in = self.features.projection.shape[1] + GEOMETRY_FEATURES
         self.backbone = _blocks(width_in, a.widths, a.repeats, a.dropout)
         seen = a.widths[-1] + GEOMETRY_FEATURES

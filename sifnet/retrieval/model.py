@@ -44,6 +44,7 @@ class Setup:
         patch: lines and samples that share an atmosphere.
         predictor: of the shape of reflectance, where there is one.
         response: measured, of the bands, (wavelength nm, response) each; Gaussians without.
+        features: that the network reads, where it was taught on other bands.
     """
 
     sensor: Sensor
@@ -57,6 +58,7 @@ class Setup:
     predictor: Sizes | None = None
     response: MeasuredResponse | None = None
     architecture: Architecture = field(default_factory=Architecture)
+    features: int | None = None
     weights: LossWeights = field(default_factory=LossWeights)
 
     @classmethod
@@ -151,6 +153,7 @@ class Retrieval(nn.Module):
             self.predictor = ShapePredictor(setup.predictor).requires_grad_(False)
         self.encoder = Encoder(
             len(setup.wavelength),
+            features=setup.features,
             ranges={**RANGES, **emulator.ranges, **self.instrument.ranges},
             irradiance=setup.irradiance,
             architecture=setup.architecture,

@@ -83,6 +83,7 @@ def on_bands_of(
             fwhm=wanted.fwhm,
             response=wanted.response,
             window=wanted.window,
+            features=model.encoder.features.projection.shape[1],
             lines=(),
         )
         other = Retrieval(setup, model.emulator)
@@ -133,8 +134,7 @@ def _express(model: Retrieval, other: Retrieval) -> float:
 
 
 def _lit(model: Retrieval, pixels: Pixels, state: State) -> Pixels:
-    """The pixels under the model's instrument, without noise in the radiance."""
+    """The pixels under the model's instrument, without noise and without a shape of reflectance."""
     radiance = model.simulator.radiance(state, pixels.geometry)
-    return replace(
-        pixels, radiance=radiance, noise=noise_sd(radiance, model.setup.sensor.shot_noise)
-    )
+    noise = noise_sd(radiance, model.setup.sensor.shot_noise)
+    return replace(pixels, radiance=radiance, noise=noise, shape_prior=None)

@@ -195,6 +195,7 @@ def _model(
         config.window,
         patch=config.patch,
         architecture=config.architecture if start is None else start.setup.architecture,
+        features=None if start is None else start.setup.features,
         weights=config.weights,
         lines=tuple(line_key(scene) for scene in scenes),
         predictor=None if start is None else start.setup.predictor,
