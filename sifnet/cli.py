@@ -274,7 +274,7 @@ def pretrain(
     """Train a start model on simulations over the whole range of the emulator.
 
     Kill it at any time: the same command goes on from the last 250 steps. This made the model
-    that ships: `sifnet pretrain -o data/model_hyplant.ckpt`
+    that ships, but for its pixel head (`data/README.md`): `sifnet pretrain -o model_hyplant.ckpt`
     """
     from sifnet.training.pretrain import pretrain as train
 
