@@ -182,16 +182,13 @@ def _attempt(job: Job, path: Path, bar: Progress | None = None) -> Outcome:
     Args:
         bar: None on a worker, which shows nothing and has one thread.
     """
-    import dask
     import torch
 
     start = time.monotonic()
     if bar is None:
         torch.set_num_threads(1)
     try:
-        # Within a Dask worker, reading must not become tasks of the cluster.
-        with dask.config.set(scheduler="synchronous" if bar is None else "threads"):
-            outcome = _mapped(job, path, bar or False)
+        outcome = _mapped(job, path, bar or False)
     except Exception as error:
         outcome = _failed(path, error)
     return replace(outcome, seconds=time.monotonic() - start)

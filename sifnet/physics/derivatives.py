@@ -36,14 +36,13 @@ def jacobians(
     transfer, changes = transfer_derivatives(simulator, state, geometry, irradiance)
     wavelength = simulator.wavelength(state.sensor)
     basis = powers_of(wavelength, len(Surface.names()) - 1)
+    reflectance, sif = state.surface.spectra(wavelength)
     if shape_prior is not None:
         basis = basis * shape_prior.gain[..., None]
-    *coefficients, sif_760 = state.surface.stack()[..., None, :].unbind(-1)
-    shape = sif_shape(wavelength)
-    reflectance, sif = (basis * torch.stack(coefficients, -1)).sum(-1), sif_760 * shape
+        reflectance = reflectance * shape_prior.gain
     radiance = linearised(reflectance, sif, transfer)
-    to_sif = radiance.to_sif * shape
-    to_surface = torch.cat([radiance.to_reflectance[..., None] * basis, to_sif[..., None]], -1)
+    to_sif = (radiance.to_sif * sif_shape(wavelength))[..., None]
+    to_surface = torch.cat([radiance.to_reflectance[..., None] * basis, to_sif], -1)
     to_shared = torch.zeros(())
     weights = to_transfer(reflectance, sif, transfer)
     for (_, weight), change in zip(weights.items(), changes, strict=True):
@@ -51,7 +50,7 @@ def jacobians(
     # Reflectance and emission are sampled at shifted bands.
     shape_slope = sif_shape(wavelength + 0.5) - sif_shape(wavelength - 0.5)  # nm-1
     moved = to_surface[..., 0] * state.surface.slope(wavelength)
-    moved = moved + to_sif * sif_760 * shape_slope / shape
+    moved = moved + radiance.to_sif * state.surface.sif_760[..., None] * shape_slope
     to_shared[..., SHARED.index("wavelength_shift")] += moved
     return radiance.value, to_surface, to_shared
 

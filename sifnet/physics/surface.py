@@ -163,6 +163,14 @@ class ShapePrior(TensorFields):
         level = reflectance_760.clamp_min(DARKEST)[..., None]
         return torch.cat([torch.zeros_like(sif), level * self.by_sif * sif, sif], dim=-1)
 
+    def equations(
+        self, surface: Float[Tensor, "*batch surface"]
+    ) -> tuple[Float[Tensor, "*batch surface surface"], Float[Tensor, "*batch surface"]]:
+        """What the prior adds to the normal equations of a stacked surface and to their side."""
+        level = surface[..., 0]
+        precision, away = self.matrix(level), surface - self.mean(level)
+        return precision, -(precision @ away[..., None])[..., 0]
+
     def label_740(self, level: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """Reflectance at 740 nm and its slope there, the gain included (see ``Surface.at_740``)."""
         gain, steepness = self.at_740.unbind(-1)

@@ -54,7 +54,7 @@ def retrieve(
             the file cannot be written, or holds the product of another scene of the same name.
     """
     file = shipped_file(scene) if model is None else model
-    scene, model = on_terrain(scene, atmosphere), model_for(scene, model)
+    scene, model = on_terrain(scene, atmosphere), model_for(scene, file)
     around = frame(scene, _completed(provenance, model, file))
     if atmosphere is not None:
         around.attrs["atmosphere_prior"] = describe(atmosphere)

@@ -25,11 +25,8 @@ from sifnet.retrieval.shape import Reading
 from sifnet.units import standard_pressure
 
 LINES, SAMPLES = 8, 8  # pixels of a simulated patch
-
-
 WIDER = 1.5  # how much wider than the prior the simulated atmospheres are spread
-
-
+LOWEST_FLIGHT = 0.1  # km above the ground
 # Arguments of ``Surface.sloped``.
 SURFACE_DRAWN: dict[str, tuple[float, float]] = {
     "reflectance_740": (0.02, 0.6),
@@ -138,9 +135,6 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
             around = middle + 0.1 * torch.randn(self.patches, 1, SAMPLES)
             drawn.append(low + (high - low) * around.clamp(0.02, 0.98))
         return SensorState(*drawn)
-
-
-LOWEST_FLIGHT = 0.1  # km above the ground
 
 
 def anywhere(emulator: Emulator, patches: int = 4096) -> Pixels:

@@ -176,10 +176,8 @@ def normal_blocks(
     x = x * units[..., None, :] / sigma[..., None]
     a, side = s.mT @ s, (s.mT @ z[..., None])[..., 0]
     if shape_prior is not None:
-        level = state.surface.reflectance_760
-        prior = shape_prior.matrix(level)
-        away = state.surface.stack() - shape_prior.mean(level)
-        a, side = a + prior, side - (prior @ away[..., None])[..., 0]
+        prior, pull = shape_prior.equations(state.surface.stack())
+        a, side = a + prior, side + pull
     return Blocks(a, s.mT @ x, x.mT @ x, side, (x.mT @ z[..., None])[..., 0], (z**2).sum(-1))
 
 

@@ -85,6 +85,7 @@ def refine_surface(
     powers = powers_of(simulator.instrument.wavelength, 2 * REFLECTANCE - 1)
     weight = 1.0 / sigma**2
     shape_prior, prior = pixels.shape_prior, None
+    pull: Tensor | float = 0.0
     gain = 1.0 if shape_prior is None else shape_prior.gain
     for step in range(steps + 1):
         reflectance = surface[..., :SIF] @ powers[:, :REFLECTANCE].T * gain
@@ -93,16 +94,13 @@ def refine_surface(
         misfit = pixels.radiance - radiance.value
         a = _normal_matrix(to_r, to_f, weight, powers)
         if shape_prior is not None:
-            prior = shape_prior.matrix(surface[..., 0])
+            prior, pull = shape_prior.equations(surface)
             a = a + prior
         if step < steps:
             seen = weight * misfit
             to_level = (to_r * seen) @ powers[:, :REFLECTANCE]
             side = torch.cat([to_level, (to_f * seen).sum(-1, True)], -1)
-            if shape_prior is not None and prior is not None:
-                away = surface - shape_prior.mean(surface[..., 0])
-                side = side - (prior @ away[..., None])[..., 0]
-            surface = surface + solve_small(a, side)
+            surface = surface + solve_small(a, side + pull)
     if steps:
         state = replace(state, surface=Surface.unstack(surface).shifted(-shift))
     return SurfaceFit(

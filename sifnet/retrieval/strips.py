@@ -48,8 +48,7 @@ def solve_strips(
         done: told of every few lines that are finished.
     """
     model = model.eval()
-    height = shared.patch[0]
-    block = (min(BLOCK, height) if refine else height, scene.shape[1])
+    block = (min(BLOCK, shared.patch[0]) if refine else shared.patch[0], scene.shape[1])
     strip = max(1, STRIP // block[0]) * block[0]  # whole blocks, wherever a scene is cut
     for window, pixels in pixel_strips(scene, model, block, atmosphere, strip):
         maps, flags = _solve(model, pixels, shared, window.start, refine)

@@ -1,8 +1,4 @@
-"""Supervised start: the encoder learns on simulated pixels whose state is known.
-
-Fluorescence is drawn independently of reflectance, so that there is no greenness to read it from.
-Geometry, and measured irradiance where there is any, are those of the scene's own pixels.
-"""
+"""Supervised start: the encoder learns on simulated pixels whose state is known (``Draws``)."""
 
 from __future__ import annotations
 
