@@ -16,7 +16,7 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures aerosol forecast desis loop model emulator clean
+.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures aerosol forecast desis loop worlds model emulator discrepancy clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
@@ -26,6 +26,7 @@ help:
 	@echo "make accuracy  four lines with known truth, all baselines, the information limit (20 minutes)"
 	@echo "make ablation  what each part of the method buys on these lines (half an hour)"
 	@echo "make atmosphere what knowing pressure and terrain buys (ten minutes; needs reference data)"
+	@echo "make worlds    maps of worlds that are not ours, against their truth (ten minutes)"
 	@echo "make failures  what wrong assumptions do to SIF (a minute)"
 	@echo "make forecast  the masked-token model beside cheap forecasts (half an hour; needs reference data)"
 	@echo "make desis     DESIS scenes with known truth, the shape of reflectance, time and memory (half an hour)"
@@ -33,6 +34,7 @@ help:
 	@echo "make aerosol   the aerosol forecast with and without weather, against persistence (ten minutes)"
 	@echo "make model     train the model that ships again (half an hour)"
 	@echo "make emulator  rebuild the emulator from full radiative transfer (hours)"
+	@echo "make discrepancy what the simulation may be wrong by (three minutes)"
 	@echo "make clean     remove what these made, .venv included"
 
 setup: $(STAMP)
@@ -78,7 +80,7 @@ test-slow: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
 
-accuracy ablation atmosphere failures aerosol forecast desis loop: $(STAMP)
+accuracy ablation atmosphere failures aerosol forecast desis loop worlds: $(STAMP)
 	$(BIN)/python tests/benchmarks/$@.py
 
 model: $(STAMP)
@@ -88,6 +90,9 @@ model: $(STAMP)
 # Every state is a file, so this may be interrupted and started again at any time.
 emulator: $(STAMP)
 	$(BIN)/sifnet build-emulator emulator_database -o data --states 3184 --workers $$(nproc) --resume
+
+discrepancy: $(STAMP)
+	$(BIN)/python data/make_discrepancy.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -252,14 +252,15 @@ def inspect(
     scene: Annotated[Path, typer.Argument(metavar="SCENE", help="As for `sifnet fit`.")],
     sensor: Sensor = None,
 ) -> None:
-    """Show what the reader understood, and what it had to assume.
+    """Show what the reader understood, what it had to assume, and where the lines really are.
 
     Example: `sifnet inspect 20200625-OEN-1132-0600-L1-S-FLUO_radiance.hdr`
     """
     from sifnet.scenes import open_scene
+    from sifnet.scenes.registration import registered
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for label, value in open_scene(scene, sensor=sensor).describe():
+    for label, value in registered(open_scene(scene, sensor=sensor)).describe():
         table.add_row(label, value)
     out.print(table, highlight=False)
 
@@ -274,7 +275,7 @@ def pretrain(
     """Train a start model on simulations over the whole range of the emulator.
 
     Kill it at any time: the same command goes on from the last 250 steps. This made the model
-    that ships, but for its pixel head (`data/README.md`): `sifnet pretrain -o model_hyplant.ckpt`
+    that ships: `sifnet pretrain -o model_hyplant.ckpt`
     """
     from sifnet.training.pretrain import pretrain as train
 

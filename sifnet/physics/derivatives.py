@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from sifnet.physics.forward import Simulator
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import ShapePrior, Surface, powers_of, sif_shape
-from sifnet.physics.transfer import TransferFunctions, linearised, to_transfer
+from sifnet.physics.transfer import SUNLIT, TransferFunctions, linearised, to_transfer
 
 SHARED = (*Atmosphere.names(), *SensorState.names())
 """What the pixels of a patch or column share, in the order of derivatives to it."""
@@ -90,7 +90,14 @@ def transfer_derivatives(
     apart = SensorState(*(value[..., None] for value in sensor))
     by_air = simulator.instrument(TransferFunctions(*(change.mT for change in to_air)), apart)
     pairs = zip(by_air.items(), to_sensor, strict=True)
-    return transfer, [torch.cat([change, own.mT], dim=-2).mT for (_, change), own in pairs]
+    changes = [torch.cat([change, own.mT], dim=-2).mT for (_, change), own in pairs]
+    if simulator.correction is None:
+        return transfer, changes
+    wavelength = simulator.wavelength(state.sensor)
+    path, ground = (f[..., None] for f in simulator.correction.factors(wavelength))
+    factors = (path, ground, ground)
+    lit = [change * factor for change, factor in zip(changes[:SUNLIT], factors, strict=True)]
+    return simulator.correction(transfer, wavelength), lit + changes[SUNLIT:]
 
 
 def _forward_derivatives(

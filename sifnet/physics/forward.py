@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sifnet.physics.discrepancy import Correction
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
@@ -25,10 +26,12 @@ class Simulator:
     Attributes:
         emulator: gives transfer functions in components.
         instrument: brings them to the bands.
+        correction: of what it is known to be wrong by, on a line; not under measured light.
     """
 
     emulator: Emulator
     instrument: Instrument
+    correction: Correction | None = None
 
     def radiance(
         self,
@@ -66,7 +69,10 @@ class Simulator:
         """Transfer functions on the sensor's bands, ``..., band``, from measured light if given."""
         if irradiance is not None:
             return self._near_ground(atmosphere, sensor, geometry, irradiance)
-        return self.instrument(self.emulator(atmosphere, geometry), sensor)
+        transfer = self.instrument(self.emulator(atmosphere, geometry), sensor)
+        if self.correction is None:
+            return transfer
+        return self.correction(transfer, self.wavelength(sensor))
 
     def _near_ground(
         self, atmosphere: Atmosphere, sensor: SensorState, geometry: Geometry, irradiance: Tensor

@@ -54,7 +54,7 @@ class Atmosphere(TensorFields):
         0.0, 1.0, "1", "aerosol, from continental (0) to maritime (1)", prior=(0.3, 0.3)
     )
     o2_scale: Tensor = parameter(
-        0.96, 1.06, "1", "factor on the absorption by oxygen", prior=(1.0, 0.005)
+        0.96, 1.06, "1", "factor on the absorption by oxygen", prior=(1.0, 0.015)
     )
 
     @classmethod

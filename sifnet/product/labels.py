@@ -81,6 +81,10 @@ def label(maps: xr.Dataset, scene: Scene) -> xr.Dataset:
     product = xr.Dataset(coords={n: v for n, v in _places(scene).items() if v.ndim == 2})
     for name, described in VARIABLES.items():
         product[name] = maps[name].astype(np.float32).assign_attrs(described)
+    moved = np.float32(scene.dataset.attrs.get("registered_shift", 0.0))
+    product["wavelength_shift"] = (product["wavelength_shift"] + moved).assign_attrs(
+        VARIABLES["wavelength_shift"]
+    )
     product["quality_flag"] = maps["quality_flag"].astype(np.uint16)
     product["quality_flag"].attrs = {
         "long_name": "why a result is not to be trusted; 0 is good",

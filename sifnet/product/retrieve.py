@@ -22,6 +22,7 @@ from sifnet.retrieval.prior import describe, on_terrain
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import model_for, shipped_file
 from sifnet.retrieval.strips import solve_strips
+from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
 
 
@@ -54,7 +55,8 @@ def retrieve(
             the file cannot be written, or holds the product of another scene of the same name.
     """
     file = shipped_file(scene) if model is None else model
-    scene, model = on_terrain(scene, atmosphere), model_for(scene, file)
+    scene = registered(on_terrain(scene, atmosphere))
+    model = model_for(scene, file)
     around = frame(scene, _completed(provenance, model, file))
     if atmosphere is not None:
         around.attrs["atmosphere_prior"] = describe(atmosphere)

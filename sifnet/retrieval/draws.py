@@ -1,5 +1,7 @@
 """Simulated pixels whose state is known, for training and to express a model in other bands.
 
+Every batch is of another world: the simulation is wrong by what it may be wrong by.
+
 Fluorescence is drawn independently of reflectance, so that there is no greenness to read it from.
 Geometry, and measured irradiance where there is any, are those of the scene's own pixels.
 """
@@ -15,12 +17,13 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from sifnet.physics.emulator import Emulator
+from sifnet.physics.forward import Simulator
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorState, State
 from sifnet.physics.surface import SIF, ShapePrior, Surface
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels
-from sifnet.retrieval.prior import USUAL
+from sifnet.retrieval.prior import USUAL, WARMEST
 from sifnet.retrieval.shape import Reading
 from sifnet.units import standard_pressure
 
@@ -61,13 +64,21 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
         if shape_prior is not None:
             surface = self._about(shape_prior, surface)
         state = State(self._atmosphere(template), surface, self._sensor())
-        radiance = self.model.simulator.radiance(
+        radiance = self._world().radiance(
             state, template.geometry, template.irradiance, shape_prior
         )
         shot = noise_sd(radiance, self.model.setup.sensor.shot_noise)
         noise = torch.hypot(shot, unexplained * radiance)
         noisy = (radiance + noise * torch.randn_like(radiance)).clamp(min=1e-2)
         return replace(template, radiance=noisy, noise=noise, shape_prior=shape_prior), state
+
+    def _world(self) -> Simulator:
+        """The simulation under physics that may as well be true, another one every time."""
+        discrepancy = self.model.discrepancy
+        if discrepancy is None:
+            return self.model.simulator
+        drawn = discrepancy.correction(torch.randn(discrepancy.count))
+        return replace(self.model.simulator, correction=drawn)
 
     def _shape_prior(self) -> tuple[ShapePrior | None, Tensor]:
         """Shapes of reflectance as they would be predicted, and what no parabola corrects."""
@@ -165,8 +176,9 @@ def anywhere(emulator: Emulator, patches: int = 4096) -> Pixels:
     mean = {name: torch.full(patch, value) for name, (value, _) in USUAL.items()}
     sd = {name: torch.full(patch, spread) for name, (_, spread) in USUAL.items()}
     mean["surface_pressure"] = pressure
+    mean["temperature_offset"] = uniform(-WARMEST, WARMEST)
     stated = {"surface_pressure": (pressure, 1.5), "aot_550": (uniform(0.02, 0.7), 0.05),
-              "temperature_offset": (uniform(-8.0, 8.0), 1.5)}  # fmt: skip
+              "temperature_offset": (mean["temperature_offset"], 1.5)}  # fmt: skip
     for name, (value, spread) in stated.items():
         mean[name] = torch.where(told, value, mean[name])
         sd[name] = torch.where(told, spread * torch.exp(uniform(-0.7, 0.7)), sd[name])

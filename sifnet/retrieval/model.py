@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
 from sifnet.files import checkpoint, save_checkpoint
+from sifnet.physics.discrepancy import Discrepancy
 from sifnet.physics.emulator import CoefficientNetwork, Emulator
 from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
@@ -176,6 +178,13 @@ class Retrieval(nn.Module):
     def simulator(self) -> Simulator:
         """The simulation that explains radiance."""
         return Simulator(self.emulator, self.instrument)
+
+    @cached_property
+    def discrepancy(self) -> Discrepancy | None:
+        """What the simulation may be wrong by; measured light brings the sun and the air along."""
+        if self.setup.irradiance:
+            return None
+        return Discrepancy.of_sensor(self.instrument, self.emulator)
 
     def perturb(self, pixels: Pixels, state: State) -> Perturbed | None:
         """The state found with a random extra fluorescence of -1 to 1.5 in the radiance."""

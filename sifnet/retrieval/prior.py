@@ -17,13 +17,19 @@ from sifnet.units import standard_pressure
 
 USUAL = {name: entry.prior for name, entry in Atmosphere.parameters().items() if entry.prior}
 STATED_AOT_SD, STATED_AOT_ERROR = 0.05, 0.15  # of AOT that a product states, by dark pixels
+# Latitude, and how much warmer than the US standard atmosphere air is in summer and winter, K:
+# Anderson et al. (1986), means over the column weighted with pressure, as absorption is.
+SEASONS = np.array([(15.0, 11.4, 11.4), (45.0, 8.8, -8.1), (60.0, 2.2, -16.8)])
+WARMEST = 8.0  # K, farther from the standard the emulator would leave no room
+MIDSUMMER = 197  # day of the year, in the north
 SAME_AIR = np.timedelta64(6, "h")  # lines of one morning may share an atmosphere
 
 
 def atmosphere_prior(
     scene: Scene, elevation: NDArray[np.float32], atmosphere: xr.Dataset | None = None
 ) -> AtmospherePrior:
-    """Prior of every pixel, fields ``line, sample``; pressure follows the ground's elevation.
+    """Prior of every pixel, fields ``line, sample``; pressure follows the ground's elevation,
+    temperature the season and latitude.
 
     AOT that the scene itself states is taken, unless some is given.
 
@@ -41,6 +47,7 @@ def atmosphere_prior(
     mean: dict[str, Any] = {name: value for name, (value, _) in USUAL.items()}
     sd = {name: spread for name, (_, spread) in USUAL.items()}
     mean["surface_pressure"] = standard_pressure(elevation)
+    mean["temperature_offset"] = usual_warmth(scene)
     if "aot_550" in scene.dataset:
         mean["aot_550"] = stated = float(scene.dataset["aot_550"])
         sd["aot_550"] = STATED_AOT_SD + STATED_AOT_ERROR * stated
@@ -56,6 +63,22 @@ def atmosphere_prior(
         return Atmosphere.of(**{name: plane * value for name, value in values.items()})
 
     return AtmospherePrior(full(mean), full(sd))
+
+
+def usual_warmth(scene: Scene) -> float:
+    """Usual temperature of latitude and season less that of the standard atmosphere, K.
+
+    0 where the scene does not say where it is.
+    """
+    if "latitude" not in scene.dataset:
+        return 0.0
+    latitude = float(scene.dataset["latitude"].mean())
+    time = np.datetime64(scene.dataset.attrs["acquisition_time"])
+    day = float((time - time.astype("M8[Y]")) / np.timedelta64(1, "D"))
+    season = np.cos(2 * np.pi * (day - MIDSUMMER) / 365.25) * (1 if latitude >= 0 else -1)
+    summer, winter = (np.interp(abs(latitude), SEASONS[:, 0], SEASONS[:, i]) for i in (1, 2))
+    usual = (summer + winter) / 2 + season * (summer - winter) / 2
+    return float(np.clip(np.nan_to_num(usual), -WARMEST, WARMEST))
 
 
 def on_terrain(scene: Scene, atmosphere: xr.Dataset | None) -> Scene:

@@ -1,8 +1,8 @@
 """The exact finish: a few batched Gauss-Newton steps from the encoder's state.
 
 The encoder amortises the inversion and is close; the surface of a pixel, given atmosphere and
-sensor, is then solved exactly, and the atmosphere of a patch with the sensor of its columns from
-all of its pixels at once.
+sensor, is then solved exactly. What pixels share is found from the equations that are left when
+their surfaces are eliminated (``retrieval.line``).
 """
 
 from __future__ import annotations
@@ -13,34 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sifnet.physics.derivatives import jacobians
+from sifnet.physics.fields import TensorFields
 from sifnet.physics.forward import Simulator
-from sifnet.physics.state import Atmosphere, SensorState, State, within
+from sifnet.physics.state import SensorState, State
 from sifnet.physics.surface import SIF, Surface, powers_of, sif_shape
 from sifnet.physics.transfer import linearised
-from sifnet.retrieval.information import (
-    AIR,
-    SENSOR,
-    Blocks,
-    SharedStep,
-    normal_blocks,
-    own_variance,
-    shared_equations,
-    solve_shared,
-    surface_gain,
-)
+from sifnet.retrieval.information import own_variance
 from sifnet.retrieval.pixels import Pixels
 
-BARE_GROUND_SD = 0.1  # mW m-2 nm-1 sr-1
-LARGEST_STEP = 2.0  # of a shared parameter in one step, in units of its prior
-SENSOR_DAMPING = 0.1  # of the equations of a column's sensor, in steps^-2
+PAIRS = ((0, 0), (0, 1), (1, 1))  # of path and ground
 REFLECTANCE = len(Surface.names()) - 1  # coefficients of a surface's reflectance
-
-
-def shared_units(pixels: Pixels) -> Float[Tensor, "patch 1 1 shared"]:
-    """``patch, 1, 1, 8``: prior sd of the atmosphere, steps of the sensor."""
-    atmosphere = pixels.prior.sd.stack()
-    sensor = SensorState.steps(atmosphere).expand(*atmosphere.shape[:-1], -1)
-    return torch.cat([atmosphere, sensor], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -155,126 +138,91 @@ def solve_small(
 
 
 @dataclass(frozen=True)
-class SharedFit:
-    """What the pixels of a patch share, and what its uncertainty does to fluorescence.
+class RowEquations(TensorFields):
+    """Normal equations of a row of patches, surfaces eliminated; s = len(SHARED), n = 2 * band.
+
+    Errors of path and ground in every band stand for the components: there are fewer pixels'
+    worth of them to multiply.
 
     Attributes:
-        state: with the atmosphere and sensor that explain the patch best, or as given.
-        covariance: ``patch, 6, 6``, of the atmosphere in units of the prior's sd, before the last
-            step.
-        carried: ``patch, 2, 2``, covariance of the error of sif_760 that all pixels share, as
-            intercept and slope over reflectance: its variance is r' carried r, r = (1, R).
+        own, side: ``patch, sample, s, s`` and ``patch, sample, s``.
+        cross: ``patch, sample, s, n``, of shared parameters and errors.
+        strength: ``patch, sample, 3, band``, what bands say of errors of path, of both, of ground.
+        explained: ``patch, sample, row, n``, rows whose squares surfaces explain of it.
+        error_side: ``patch, sample, n``.
     """
 
-    state: State
-    covariance: Tensor
-    carried: Tensor
+    own: Tensor
+    side: Tensor
+    cross: Tensor
+    strength: Tensor
+    explained: Tensor
+    error_side: Tensor
 
 
-def refine_shared(
+def row_equations(
     pixels: Pixels,
-    sigma: Tensor,
     state: State,
     simulator: Simulator,
-    *,
-    independent_pixels: float,
-    bare_ndvi: float,
-    stand_for: float = 1.0,
-    steps: int = 2,
-) -> SharedFit:
-    """The patch's maximum a posteriori atmosphere and sensor, with its surfaces.
-
-    The pixels' normal equations, with their surfaces eliminated, are counted as if there were
-    ``independent_pixels`` of them (see ``losses.LossWeights``); then the sensor of every column is
-    eliminated, and what is left is solved for the atmosphere together with its prior. Pixels of
-    bare ground are held to have no fluorescence, here only: their own result stays free.
+    sif: tuple[Tensor, Tensor],
+    counted: float = 1.0,
+) -> tuple[RowEquations, Float[Tensor, "patch line sample gain"]]:
+    """Equations around a state.
 
     Args:
-        stand_for: pixels of the patch that each of the given ones stands for.
+        sif: what is known of sif_760 before a spectrum is seen, mean and precision, each ``patch,
+            line, sample``. It tells what is shared; the pixels' own result stays free.
+        counted: how much of an observation each pixel is.
+
+    Returns:
+        The equations, and what the s shared parameters and the n errors do to sif_760.
     """
-    units = shared_units(pixels)
-    ranges = {**simulator.emulator.ranges, **simulator.instrument.ranges}
-    for left in reversed(range(max(1, steps))):
-        free = blocks_of(pixels, sigma, state, simulator)
-        equations = shared_equations(_bare_ground(free, pixels, state, bare_ndvi))
-        columns = _by_column(*equations, pixels.usable, independent_pixels, stand_for)
-        solved = _step(columns, state.atmosphere, pixels)
-        if left == 0:
-            carried = _carried(free, solved, state, pixels.usable)
-        if steps:
-            change = solved.step.clamp(-LARGEST_STEP, LARGEST_STEP).to(units)[:, None] * units
-            air = state.atmosphere.stack() + change[:, :, :1, AIR]
-            sensor = state.sensor.stack() + change[..., SENSOR]
-            moved = State(
-                within(Atmosphere.unstack(air), ranges),
-                state.surface,
-                within(SensorState.unstack(sensor), ranges),
-            )
-            state = refine_surface(pixels, sigma, moved, simulator, steps=1).state
-    return SharedFit(state, _of_atmosphere(solved).to(units), carried)
-
-
-def _by_column(
-    matrix: Tensor, side: Tensor, usable: Tensor, independent_pixels: float, stand_for: float
-) -> tuple[Tensor, Tensor]:
-    """Equations ``patch, sample, 8, 8`` and ``patch, sample, 8``: sums over the usable lines."""
-    count = usable.sum((1, 2))
-    counted = (count * stand_for).clamp(max=independent_pixels) / count.clamp(min=1)
-    weight = (usable * counted[:, None, None]).to(matrix)
-    matrix = (torch.nan_to_num(matrix) * weight[..., None, None]).sum(1)
-    return matrix, (torch.nan_to_num(side) * weight[..., None]).sum(1)
-
-
-def _step(columns: tuple[Tensor, Tensor], atmosphere: Atmosphere, pixels: Pixels) -> SharedStep:
-    """Towards the prior's atmosphere and the spectra; sensors are only damped."""
-    matrix, side = columns
-    deviation = pixels.prior.deviation(atmosphere).mean((1, 2)).to(matrix)
-    pull, resistance = torch.zeros_like(side), torch.full_like(side, SENSOR_DAMPING)
-    pull[..., AIR], resistance[..., AIR] = deviation[:, None], 1.0
-    return solve_shared(matrix, side, pull, resistance)
-
-
-def _carried(blocks: Blocks, solved: SharedStep, state: State, usable: Tensor) -> Tensor:
-    """``SharedFit.carried``: the error of the atmosphere, with the sensor that answers to it.
-
-    What fluorescence does against the atmosphere is a straight line over reflectance, because
-    the error is a share of the light that the ground reflects, and one of path radiance.
-    """
-    to_sif = surface_gain(blocks)[..., SIF, :]
-    answered = (to_sif[..., None, SENSOR] @ solved.follow[:, None])[..., 0, :]
-    to_sif = torch.nan_to_num(to_sif[..., AIR] - answered)
-    reflectance = state.surface.reflectance_760.expand(usable.shape).to(to_sif)
-    line = torch.stack([torch.ones_like(reflectance), torch.nan_to_num(reflectance)], -1)
-    line = (line * usable[..., None]).flatten(1, 2)
-    normal = line.mT @ line + 1e-6 * torch.eye(2).to(line)
-    coefficients = torch.linalg.solve(normal, line.mT @ to_sif.flatten(1, 2))
-    return (coefficients @ _of_atmosphere(solved) @ coefficients.mT).float()
-
-
-def _of_atmosphere(solved: SharedStep) -> Tensor:
-    """``patch, 6, 6``: covariance, alike in all columns."""
-    return solved.covariance[:, 0, AIR, AIR]
-
-
-def blocks_of(pixels: Pixels, sigma: Tensor, state: State, simulator: Simulator) -> Blocks:
-    """Normal equations of all pixels around a state."""
-    return normal_blocks(
-        pixels.radiance,
-        sigma,
-        state,
-        pixels.geometry,
-        shared_units(pixels),
-        simulator,
-        pixels.irradiance,
-        pixels.shape_prior,
+    simulated, s, x = jacobians(
+        simulator, state, pixels.geometry, pixels.irradiance, pixels.shape_prior
     )
+    path = simulator.transfer(
+        state.atmosphere, state.sensor, pixels.geometry, pixels.irradiance
+    ).path
+    ground = simulated - path - s[..., SIF] * state.surface.sif_760[..., None]
+    weight = 1.0 / pixels.noise
+    misfit = (pixels.radiance - simulated) * weight
+    excess = ((misfit**2).mean(-1)).clamp(min=1.0)  # what noise does not explain counts less
+    share = torch.where(pixels.usable, counted / excess, 0.0)
+    weight = torch.nan_to_num(weight * torch.sqrt(share)[..., None])
+    z = torch.nan_to_num(pixels.radiance - simulated) * weight
+    s, lit = s * weight[..., None], torch.stack([path.expand_as(ground), ground], -2)
+    units = torch.cat(
+        [pixels.prior.sd.stack(), SensorState.steps(x).expand(path.shape[0], 1, 1, -1)], -1
+    )
+    s = torch.nan_to_num(s)
+    x, lit = x * units[..., None, :] * weight[..., None], lit * weight[..., None, :]
 
-
-def _bare_ground(blocks: Blocks, pixels: Pixels, state: State, bare_ndvi: float) -> Blocks:
-    """Blocks with fluorescence of bare ground observed as 0 +- BARE_GROUND_SD."""
-    bare = (torch.nan_to_num(pixels.ndvi, nan=1.0) <= bare_ndvi).to(blocks.a)
-    weight = bare / BARE_GROUND_SD**2
-    a, side = blocks.a.clone(), blocks.surface.clone()
-    a[..., SIF, SIF] += weight
-    side[..., SIF] -= weight * state.surface.sif_760
-    return replace(blocks, a=a, surface=side)
+    x, lit = torch.nan_to_num(x), torch.nan_to_num(lit)
+    a, to_surface = (s.mT @ s).double(), (s.mT @ z[..., None])[..., 0].double()
+    if pixels.shape_prior is not None:
+        prior, pull = pixels.shape_prior.equations(state.surface.stack())
+        a = a + share[..., None, None] * torch.nan_to_num(prior)
+        to_surface = to_surface + share[..., None] * torch.nan_to_num(pull)
+    expected, precision = sif
+    a[..., SIF, SIF] += precision
+    to_surface[..., SIF] += precision * torch.nan_to_num(expected - state.surface.sif_760)
+    diagonal = torch.diagonal(a, dim1=-2, dim2=-1)
+    a = a + torch.diag_embed(1e-9 * diagonal + 1e-12)
+    root = torch.linalg.inv(torch.linalg.cholesky(a))  # surfaces in units of what is known of them
+    half = (root @ to_surface[..., None])[..., 0].to(s)
+    roots = s @ root.mT.to(s)  # band, 4
+    of_shared = roots.mT @ x
+    of_errors = (roots.mT[..., None, :] * lit[..., None, :, :]).flatten(-2)
+    lit_z = (lit * z[..., None, :]).flatten(-2)
+    cross = (x.mT[..., None, :] * lit[..., None, :, :]).flatten(-2) - of_shared.mT @ of_errors
+    to_sif = root[..., SIF : SIF + 1, SIF].to(s)  # the last row of the inverse of a triangle
+    equations = RowEquations(
+        (x.mT @ x - of_shared.mT @ of_shared).double().sum(1),
+        ((x.mT @ z[..., None])[..., 0] - (of_shared.mT @ half[..., None])[..., 0]).double().sum(1),
+        cross.sum(1),
+        torch.stack([lit[..., i, :] * lit[..., j, :] for i, j in PAIRS], -2).sum(1),
+        of_errors.movedim(1, 2).flatten(2, 3),
+        (lit_z - (of_errors.mT @ half[..., None])[..., 0]).sum(1),
+    )
+    gain = torch.cat([of_shared[..., SIF, :], of_errors[..., SIF, :]], -1)
+    return equations, to_sif * gain

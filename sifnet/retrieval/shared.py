@@ -11,19 +11,28 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
+from sifnet.physics.derivatives import SHARED
+from sifnet.physics.discrepancy import Correction
 from sifnet.physics.fields import TensorFields
-from sifnet.physics.state import SensorState
-from sifnet.retrieval.losses import total_sd
+from sifnet.physics.forward import Simulator
+from sifnet.physics.state import Atmosphere, SensorState, State
+from sifnet.physics.surface import Surface
+from sifnet.retrieval.information import SENSOR
+from sifnet.retrieval.line import COMMON, FIELD, Guess, System, Unknowns
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels, patch_shape, strips
-from sifnet.retrieval.refinement import refine_shared, refine_surface
+from sifnet.retrieval.refinement import refine_surface, row_equations
 from sifnet.scenes.scene import Scene
 
-ALIKE = 0.2  # degrees (and km of height), within which columns of a patch are seen alike
 LEVEL = 0.004  # km of relief (0.5 hPa), below which a scene is taken for level
-SCAN_LINES = (3, 8)  # of a patch, at least and at most, from which its atmosphere is found
-SCANNED = 1.7  # pixels for each independent one, that many lines are enough
-SCAN_SAMPLES = 16  # columns of which one tells the uncertainty, where nothing is refined
+SCAN_LINES = (3, 8)  # of a patch, at least and at most, from which what is shared is found
+SCANNED = 12_288  # pixels of a scene that are enough for that
+MOST_PATCHES = 1_000  # of a scene; where there were more, they are made larger
+BARE_SD = 0.1  # mW m-2 nm-1 sr-1, fluorescence of a pixel of bare ground
+GREEN = 0.5  # NDVI of radiances from which ground is green
+USUAL_SIF = (1.3, 0.6)  # mW m-2 nm-1 sr-1, mean over what is green in a line, and its spread
+STEPS = 5  # Gauss-Newton, of all that a line shares
+CONVERGED = 0.1  # change of an unknown in units of its prior, at which no further step is made
 
 
 @dataclass(frozen=True)
@@ -32,15 +41,20 @@ class Shared:
 
     Attributes:
         deviation: ``row, column, 6``, atmosphere of every patch from its prior, in prior sd.
-        carried: ``row, column, 2, 2``, see ``refinement.SharedFit``.
+        carried: ``row, column, 2, 2``, covariance of the error of sif_760 that pixels share, as
+            intercept and slope over reflectance: its variance is r' carried r, r = (1, R).
         sensor: fields ``sample``.
         patch: lines and samples of a patch.
+        correction: of what the simulation is wrong by on the whole line, None for none.
+        strangeness: mean square of its coefficients, 1 where they are as expected.
     """
 
     deviation: Tensor
     carried: Tensor
     sensor: SensorState
     patch: tuple[int, int]
+    correction: Correction | None = None
+    strangeness: float = 0.0
 
 
 @torch.no_grad()
@@ -64,84 +78,201 @@ def find_shared(
     """
     model.refuse_other(scene)
     model = model.eval()
-    patch = patch_shape(scene, model.setup.patch)
+    patch = patches_of(scene, model.setup.patch)
     fewest, most = SCAN_LINES
-    enough = math.ceil(SCANNED * model.setup.weights.independent_pixels / patch[1])
+    enough = SCANNED * patch[0] // (scene.shape[0] * scene.shape[1]) if refine else fewest
     every = max(1, patch[0] // min(max(enough, fewest), most))
-    seen = []
+    rows = []
     for window, pixels in pixel_strips(scene, model, patch, atmosphere, patch[0], every):
-        seen.append(_scan(model, pixels, refine, patch[0]))
+        rows.append(Row(pixels, model.encoder(pixels)))
         done(window.stop - window.start)
-    return _combine(seen, scene, patch)
+    line = Line(model, rows, scene.shape[1])
+    return line.refined(patch) if refine else line.encoded(patch)
 
 
 @dataclass(frozen=True)
 class Row(TensorFields):
-    """What one row of patches says.
+    """Pixels of a row of patches, and their state."""
 
-    Attributes:
-        deviation, carried: of every patch, as in ``Shared``.
-        sensor: ``patch, sample, 2``.
-        weight: usable pixels ``patch, sample``.
+    pixels: Pixels
+    state: State
+
+
+class Line:
+    """A scene's rows of patches, and the search for what they share."""
+
+    def __init__(self, model: Retrieval, rows: list[Row], samples: int) -> None:
+        self.model, self.rows = model, rows
+        self.ranges = {**model.emulator.ranges, **model.instrument.ranges}
+        discrepancy = model.discrepancy
+        components = 0 if discrepancy is None else discrepancy.count
+        grid = len(rows), rows[0].pixels.patches
+        self.unknowns = Unknowns(components, grid, samples)
+        deviation = [r.pixels.prior.deviation(r.state.atmosphere).mean((1, 2)) for r in rows]
+        weights, usable = model.setup.weights, [row.pixels.usable for row in rows]
+        self.bare_ndvi = weights.bare_ndvi
+        self.counted = min(
+            1.0, weights.independent_pixels / max(1, sum(int(u.sum()) for u in usable))
+        )
+        self.greens = max(
+            1,
+            sum(int((r.pixels.ndvi >= GREEN)[u].sum()) for r, u in zip(rows, usable, strict=True)),
+        )
+        self.encoder_says = torch.stack(deviation)
+        self.start = Guess(
+            _between_patches(self.encoder_says, rows), _columns(rows, samples),
+            torch.zeros(components),
+        )  # fmt: skip
+
+    def encoded(self, patch: tuple[int, int]) -> Shared:
+        """What the encoder says, patch by patch, as uncertain as one pixel of a patch leaves it."""
+        self.counted = 1.0 / max(1, self.rows[0].pixels.usable[0].numel())
+        states = [row.state for row in self.rows]
+        system, gains = self._system(self.start, states, self._simulator(self.start))
+        _, covariance = system.solve(*self._bounds(self.start))
+        carried = self._carried(gains, states, covariance)
+        return Shared(self.encoder_says, carried, SensorState.unstack(self.start.sensor), patch)
+
+    def refined(self, patch: tuple[int, int]) -> Shared:
+        """What explains all pixels best, with everything that is known beforehand."""
+        guess = replace(self.start, deviation=self.start.deviation * _field_only())
+        surfaces = [row.state.surface for row in self.rows]
+        for _ in range(STEPS):
+            simulator = self._simulator(guess)
+            states = [self._state(row, guess, surface) for row, surface in enumerate(surfaces)]
+            states = [
+                refine_surface(row.pixels, row.pixels.noise, state, simulator).state
+                for row, state in zip(self.rows, states, strict=True)
+            ]
+            surfaces = [state.surface for state in states]
+            system, gains = self._system(guess, states, simulator)
+            before = guess.stacked(self.start)
+            after, covariance = system.solve(*self._bounds(guess))
+            guess = guess.moved(self.unknowns, after, self.start)
+            if float((after - before)[: self.unknowns.patches.stop].abs().max()) < CONVERGED:
+                break
+        return Shared(
+            guess.deviation,
+            self._carried(gains, states, covariance),
+            SensorState.unstack(guess.sensor),
+            patch,
+            self._simulator(guess).correction,
+            float((guess.components**2).sum()) / max(1, len(guess.components)),
+        )
+
+    def _simulator(self, guess: Guess) -> Simulator:
+        discrepancy = self.model.discrepancy
+        correction = None if discrepancy is None else discrepancy.correction(guess.components)
+        return replace(self.model.simulator, correction=correction)
+
+    def _state(self, row: int, guess: Guess, surface: Surface) -> State:
+        pixels = self.rows[row].pixels
+        air = guess.air(pixels.prior, row, self.ranges)
+        return State(air, surface, guess.sensors(pixels.column, self.ranges))
+
+    def _system(
+        self, guess: Guess, states: list[State], simulator: Simulator
+    ) -> tuple[System, list[Tensor]]:
+        """The system around a guess, and what everything shared does to fluorescence, by row."""
+        system, gains = System(self.unknowns, self.model.discrepancy), []
+        for number, (row, state) in enumerate(zip(self.rows, states, strict=True)):
+            pixels = row.pixels
+            equations, gain = row_equations(
+                pixels, state, simulator, self._sif(pixels), self.counted
+            )
+            wavelength = simulator.wavelength(guess.sensors(pixels.column, self.ranges))
+            system.add(number, equations, pixels.column, wavelength)
+            gains.append(_against_reflectance(pixels, state, gain))
+        return system, gains
+
+    def _sif(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
+        """What is known of fluorescence beforehand, mean and precision ``patch, line, sample``.
+
+        Bare ground does not glow; all that is green glows, on the mean, as it usually does.
+        """
+        ndvi = torch.nan_to_num(pixels.ndvi, nan=0.5 * GREEN)
+        bare, green = (x & pixels.usable for x in (ndvi <= self.bare_ndvi, ndvi >= GREEN))
+        mean, sd = USUAL_SIF
+        precision = self.counted * bare / BARE_SD**2 + green / (sd**2 * self.greens)
+        return mean * green, precision
+
+    def _bounds(self, guess: Guess) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Prior precision, values, and lowest and highest of all unknowns."""
+        prior = self.rows[0].pixels.prior
+        values = guess.stacked(self.start)
+        mean, sd = (part.stack().mean((0, 1, 2)) for part in (prior.mean, prior.sd))
+        ends = []
+        for end in range(2):
+            edge = mean.new_tensor([self.ranges[name][end] for name in Atmosphere.names()])
+            deviation = (edge - mean) / sd
+            limit = torch.full_like(values, torch.inf if end else -torch.inf)
+            limit[: len(COMMON)] = deviation[COMMON].double()
+            limit[self.unknowns.patches] = deviation[FIELD].double()
+            ends.append(limit)
+        return self.unknowns.prior(sd[FIELD]), values, ends[0], ends[1]
+
+    def _carried(self, gains: list[Tensor], states: list[State], covariance: Tensor) -> Tensor:
+        """``Shared.carried``, at the middle column of every patch."""
+        unknowns, discrepancy, found = self.unknowns, self.model.discrepancy, []
+        for number, (row, state, gain) in enumerate(zip(self.rows, states, gains, strict=True)):
+            own, errors = gain.split([len(SHARED), gain.shape[-1] - len(SHARED)], -1)
+            if discrepancy is None:
+                errors = errors[..., :0]
+            else:
+                wavelength = self.model.simulator.wavelength(state.sensor).mean((1, 2))
+                errors = errors @ discrepancy.at(wavelength).movedim(-1, -3).flatten(-3, -2)
+            parts = [own[..., COMMON], errors, own[..., [FIELD]], own[..., SENSOR]]
+            gain = torch.cat(parts, -1).double()
+            middle = row.pixels.column[:, row.pixels.column.shape[1] // 2]
+            index = torch.stack([unknowns.of(number, p, int(c)) for p, c in enumerate(middle)])
+            found.append(gain @ covariance[index[:, :, None], index[:, None, :]] @ gain.mT)
+        return torch.stack(found).float()
+
+
+def _against_reflectance(pixels: Pixels, state: State, gain: Tensor) -> Tensor:
+    """``patch, 2, parameter``: gains of sif_760 as intercept and slope over reflectance.
+
+    What fluorescence does against what is shared is a straight line over reflectance, because the
+    error is a share of the light that the ground reflects, and one of path radiance.
     """
-
-    deviation: Tensor
-    carried: Tensor
-    sensor: Tensor
-    weight: Tensor
-
-
-def _scan(model: Retrieval, pixels: Pixels, refine: bool, lines: int) -> Row:
-    """Atmosphere and sensor of a row of patches, from some of its ``lines``."""
-    state, weights = model.encoder(pixels), model.setup.weights
-    shown, at = replace(pixels, geometry=pixels.geometry.map(_even)), state
-    if not refine:  # only the uncertainty is wanted, which a few columns tell
-        few = torch.arange(0, pixels.column.shape[1], SCAN_SAMPLES)
-        shown = pixels.samples(few)
-        at = state.map(lambda x: x[..., few] if x.shape[-1] > 1 else x)
-    sigma = total_sd(shown, weights.model_error)
-    if refine:
-        at = refine_surface(shown, sigma, at, model.simulator).state
-    fit = refine_shared(
-        shown,
-        sigma,
-        at,
-        model.simulator,
-        independent_pixels=weights.independent_pixels,
-        bare_ndvi=weights.bare_ndvi,
-        stand_for=lines * pixels.column.shape[1] / shown.usable[0].numel(),
-        steps=2 if refine else 0,
-    )
-    if refine:
-        state = fit.state
-    deviation = pixels.prior.deviation(state.atmosphere).mean((1, 2))
-    sensor = state.sensor.stack()[:, 0].expand(*pixels.column.shape, -1)
-    return Row(deviation, fit.carried, sensor, pixels.usable.sum(1))
+    level = state.surface.reflectance_760.expand(pixels.usable.shape)
+    line = torch.nan_to_num(torch.stack([torch.ones_like(level), level], -1))
+    line = (line * pixels.usable[..., None]).flatten(1, 2)
+    side = line.mT @ torch.nan_to_num(gain).flatten(1, 2)
+    return torch.linalg.solve(line.mT @ line + 1e-6 * torch.eye(2), side)
 
 
-def _even(angle: Tensor) -> Tensor:
-    """One value a patch, where its columns are seen alike, as from space: much less to simulate."""
-    spread = torch.nan_to_num(angle.amax((1, 2)) - angle.amin((1, 2)))  # of infinite heights: 0
-    if bool((spread < ALIKE).all()):
-        return angle.mean((1, 2), keepdim=True)
-    return angle
+def patches_of(scene: Scene, wanted: tuple[int, int]) -> tuple[int, int]:
+    """Lines and samples of a patch, larger than wanted where a scene would have too many."""
+    patch = patch_shape(scene, wanted)
+    lines, samples = scene.shape[:2]
+    while math.ceil(lines / patch[0]) * math.ceil(samples / patch[1]) > MOST_PATCHES:
+        patch = 2 * patch[0], patch[1] if samples == 1 else 2 * patch[1]
+    return patch
 
 
-def _combine(rows: list[Row], scene: Scene, patch: tuple[int, int]) -> Shared:
-    """Patches without a usable pixel take the mean of the others; columns average all patches."""
-    patches = Row.combine(torch.stack, rows)
-    count = patches.weight.sum(-1, keepdim=True)
-    typical = _weighted(patches.deviation, count, (0, 1))
-    deviation = torch.where(count > 0, patches.deviation, typical)
-    weight, sensor = patches.weight.flatten(1)[..., None], patches.sensor.flatten(1, 2)
-    column = _weighted(sensor, weight, (0,))
-    column = torch.where(weight.sum(0) > 0, column, _weighted(sensor, weight, (0, 1)))
-    return Shared(deviation, patches.carried, SensorState.unstack(column[: scene.shape[1]]), patch)
+def _field_only() -> Tensor:
+    """1 for the parameter of the air that varies over a line, 0 for the others."""
+    return torch.nn.functional.one_hot(torch.tensor(FIELD), len(Atmosphere.names())).float()
 
 
-def _weighted(values: Tensor, weight: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Weighted mean, 0 where nothing has weight."""
-    return (values * weight).sum(dims) / weight.sum(dims).clamp(min=1)
+def _between_patches(deviation: Tensor, rows: list[Row]) -> Tensor:
+    """Patches without a usable pixel take the mean of the others."""
+    count = torch.stack([row.pixels.usable.sum((1, 2)) for row in rows])[..., None]
+    typical = (deviation * count).sum((0, 1)) / count.sum().clamp(min=1)
+    return torch.where(count > 0, deviation, typical)
+
+
+def _columns(rows: list[Row], samples: int) -> Tensor:
+    """``sample, 2``: the encoder's sensor of every column, the mean where it has no pixel."""
+    total, weight = torch.zeros(samples, 2), torch.zeros(samples, 1)
+    for row in rows:
+        count = row.pixels.usable.sum(1)[..., None].float()
+        value = row.state.sensor.stack()[:, 0].expand(*count.shape[:2], -1)
+        total.index_add_(0, row.pixels.column.flatten(), (value * count).flatten(0, 1))
+        weight.index_add_(0, row.pixels.column.flatten(), count.flatten(0, 1))
+    typical = total.sum(0) / weight.sum().clamp(min=1)
+    return torch.where(weight > 0, total / weight.clamp(min=1), typical)
 
 
 def interpolated(

@@ -8,6 +8,7 @@ interpolated bilinearly between patch centres, so that no patch edge shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 import xarray as xr
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from sifnet.physics.state import State
 from sifnet.physics.surface import sif_740_ratio
-from sifnet.retrieval.losses import total_sd
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.refinement import SurfaceFit, refine_surface
@@ -25,6 +25,8 @@ from sifnet.scenes.scene import Flag, Scene
 BLOCK = 8  # lines over which the interpolated atmosphere is taken constant, if refined
 STRIP = 64  # lines read at once
 POOR_FIT = 4.0  # reduced chi-square: a residual twice what noise explains
+UNLIKELY = 3.0  # standard deviations of the prior, beyond which air is not believed
+STRANGE = 2.0  # mean square of the coefficients of a line's correction, beyond which it is not
 EDGE = 1e-3  # share of a parameter's range that counts as its bound
 
 
@@ -72,8 +74,8 @@ def _solve(
     sensor = shared.sensor.map(lambda x: x.expand(blocks, 1, samples))
     latent = model.encoder.latent(pixels)
     state = State(atmosphere, model.encoder.surface(latent, pixels, atmosphere, sensor), sensor)
-    sigma = total_sd(pixels, model.setup.weights.model_error)
-    fit = refine_surface(pixels, sigma, state, model.simulator, steps=2 if refine else 0)
+    simulator = replace(model.simulator, correction=shared.correction)
+    fit = refine_surface(pixels, pixels.noise, state, simulator, steps=2 if refine else 0)
     carried = interpolated(shared.carried, shared.patch, line, sample)[:, None]
     level = fit.state.surface.reflectance_760
     over = torch.stack([torch.ones_like(level), level], -1)
@@ -84,7 +86,10 @@ def _solve(
     alike = common.clamp(min=0) + filled**2 + fit.shape_variance
     own = (fit.own_variance - fit.shape_variance) * excess
     sd = torch.sqrt(own + alike)
-    return _maps(pixels, fit, sd, torch.sqrt(alike)), _flags(model, pixels, fit, sd)
+    flags = _flags(model, pixels, fit, sd)
+    unlikely = (deviation.abs() > UNLIKELY).any(-1) | (shared.strangeness > STRANGE)
+    flags[pixels.usable & unlikely] |= int(Flag.UNLIKELY_AIR)
+    return _maps(pixels, fit, sd, torch.sqrt(alike)), flags
 
 
 def _maps(

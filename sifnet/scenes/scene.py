@@ -54,6 +54,7 @@ class Flag(IntFlag):
     WATER = 2048
     HAZE = 4096
     UNUSUAL_SPECTRUM = 8192
+    UNLIKELY_AIR = 16384
 
 
 FLAGS: dict[Flag, str] = {
@@ -72,6 +73,8 @@ FLAGS: dict[Flag, str] = {
     Flag.HAZE: "haze, as the product's own mask says; retrieved all the same",
     Flag.UNUSUAL_SPECTRUM: "unlike what the shape of reflectance was learned from; the "
     "uncertainty says how much",
+    Flag.UNLIKELY_AIR: "air or simulation farther than 3 standard deviations from what is known "
+    "beforehand",
 }
 
 

@@ -28,6 +28,7 @@ from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.prior import on_terrain
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import on_bands_of, shipped_file
+from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
 from sifnet.training.patches import Patches, read_patches
 from sifnet.training.pretrain import learn_simulations
@@ -114,7 +115,7 @@ def fit(
             cannot be written.
     """
     scenes = [scenes] if isinstance(scenes, Scene) else list(scenes)
-    scenes = [on_terrain(scene, atmosphere) for scene in scenes]
+    scenes = [registered(on_terrain(scene, atmosphere)) for scene in scenes]
     lightning.seed_everything(config.seed, verbose=False)
     folder = None if output is None else writable(Path(output))
     resume = _interrupted(folder, config, scenes)

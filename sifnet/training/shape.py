@@ -43,7 +43,9 @@ CANOPIES, SOILS = 16_000, 4000
 SAMPLES = 200_000
 SIF_740 = (0.0, 3.0)  # mW m-2 nm-1 sr-1, the range of SCOPE canopies
 GLOWING_SOILS = 0.25  # share of soils that do, sparse leaves on them: so that it is not ruled out
-BAND_ERROR = 2e-3  # of the radiance of a band, standard deviation
+BAND_ERROR = 8e-3  # of the radiance of a band, its sun included, standard deviation
+WATER_ERROR = 0.15  # of the depth of water's bands
+TYPICAL_WATER = 1.5, 2.5  # g cm-2 and air masses, at which that depth is taken
 SHIFTS, CHANGES = np.linspace(-0.8, 0.8, 9), np.linspace(-0.15, 0.15, 3)  # nm, and of width
 MIXED = 3  # grounds in a pixel of 30 m
 ERROR = 4e-3  # of ln reflectance 20 nm from the reference, about; the unit of the loss
@@ -134,7 +136,10 @@ def lesson(
 ) -> Lesson:
     """Spectra of grounds (ground, COARSE_WAVELENGTH), of which some glow, with replacement."""
     sun, width = band_sun(wavelength, fwhm), float(np.median(fwhm))
-    errors = 1 + BAND_ERROR * rng.standard_normal((len(skies.products), len(wavelength)))
+    dry = wide_range.transmittance(0.0, TYPICAL_WATER[1])
+    depth = -np.log(wide_range.transmittance(*TYPICAL_WATER) / dry)
+    uncertain = np.hypot(BAND_ERROR, WATER_ERROR * np.interp(wavelength, COARSE_WAVELENGTH, depth))
+    errors = 1 + uncertain * rng.standard_normal((len(skies.products), len(wavelength)))
     parts = []
     for shift, change in product(SHIFTS, CHANGES):
         sight = rng.integers(len(skies.products), size=count // (len(SHIFTS) * len(CHANGES)))

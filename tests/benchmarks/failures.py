@@ -18,17 +18,18 @@ from harness import UNIT, run, save
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sifnet.physics.emulator import Emulator
+from sifnet.files import data_file
 from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.physics.transfer import at_sensor_radiance
-from sifnet.retrieval.losses import LossWeights, total_sd
+from sifnet.retrieval.model import Retrieval, load
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.prior import USUAL
-from sifnet.retrieval.refinement import refine_shared, refine_surface
+from sifnet.retrieval.refinement import refine_surface
+from sifnet.retrieval.shared import Line, Row
 from sifnet.scenes.hyplant import SENSOR as HYPLANT
 
 SHAPE = (1, 16, 16)
@@ -40,14 +41,13 @@ PRESSURE = 1000.0  # hPa
 class Patch:
     """What is retrieved: a patch seen from a height, and what it is made of."""
 
-    emulator: Emulator
-    instrument: Instrument
+    model: Retrieval
     geometry: Geometry
     surface: Surface
     prior: AtmospherePrior
 
     @classmethod
-    def at(cls, height: float, emulator: Emulator, instrument: Instrument) -> Patch:
+    def at(cls, height: float, model: Retrieval) -> Patch:
         rng = torch.Generator().manual_seed(0)
         random = torch.rand(3, *SHAPE, generator=rng)
         soil = random[0] < 0.25
@@ -66,7 +66,7 @@ class Patch:
             Atmosphere(**{n: patch * mean for n, (mean, _) in usual.items()}),
             Atmosphere(**{n: patch * sd for n, (_, sd) in usual.items()}),
         )
-        return cls(emulator, instrument, geometry, surface, prior)
+        return cls(model, geometry, surface, prior)
 
     @property
     def soil(self) -> Tensor:
@@ -82,8 +82,8 @@ class Patch:
         self, state: State, shape: Tensor | None = None, instrument: Instrument | None = None
     ) -> Tensor:
         """At the sensor, by another shape of emission or another instrument if given."""
-        sensor = instrument or self.instrument
-        simulator = Simulator(self.emulator, sensor)
+        sensor = instrument or self.model.instrument
+        simulator = Simulator(self.model.emulator, sensor)
         t = simulator.transfer(state.atmosphere, state.sensor, self.geometry)
         reflectance, sif = state.surface.spectra(sensor.wavelength)
         if shape is not None:
@@ -99,14 +99,13 @@ class Patch:
             noise=noise,
             ndvi=torch.where(self.soil, 0.1, 0.8),
         )
-        weights = LossWeights()
-        sigma = total_sd(pixels, weights.model_error)
-        simulator = Simulator(self.emulator, self.instrument)
-        start = refine_surface(pixels, sigma, self.state(), simulator).state
-        state = refine_shared(pixels, sigma, start, simulator, steps=4,
-                              independent_pixels=weights.independent_pixels,
-                              bare_ndvi=weights.bare_ndvi).state  # fmt: skip
-        sif = refine_surface(pixels, sigma, state, simulator, steps=3).state.surface.sif_760
+        line = Line(self.model, [Row(pixels, self.model.encoder(pixels))], SHAPE[2])
+        shared = line.refined(SHAPE[1:])
+        air = self.prior.at(shared.deviation[0, :, None, None], line.ranges)
+        simulator = replace(self.model.simulator, correction=shared.correction)
+        start = State(air, self.surface, shared.sensor.map(lambda x: x[None, None]))
+        fit = refine_surface(pixels, noise, start, simulator, steps=3)
+        sif = fit.state.surface.sif_760
         error = sif - self.surface.sif_760
         return float(error[~self.soil].mean()), float(error[self.soil].mean())
 
@@ -137,23 +136,23 @@ def wings(patch: Patch, share: float) -> Tensor:
         return y / y.sum()
 
     values = (1 - share) * gaussian(fwhm) + share * gaussian(5 * fwhm)
-    centres = patch.instrument.wavelength.numpy()
+    centres = patch.model.instrument.wavelength.numpy()
     response = [(centre + grid, values) for centre in centres]
-    real = Instrument(centres, fwhm, patch.emulator, response=response)
+    real = Instrument(centres, fwhm, patch.model.emulator, response=response)
     return patch.radiance(patch.state(), instrument=real)
 
 
 def emission_shape(patch: Patch, width: float) -> Tensor:
     """Emission falls off as a Gaussian around 737 nm of this width (SCOPE: 21 to 26 nm)."""
-    x = patch.instrument.wavelength
+    x = patch.model.instrument.wavelength
     shape = torch.exp(-0.5 * ((x - 737) ** 2 - (760 - 737) ** 2) / width**2)
     return patch.radiance(patch.state(), shape=shape)
 
 
 def red_edge(patch: Patch, centre: float) -> Tensor:
     """Canopies with a logistic red edge 12 nm wide, whose tail a parabola does not follow."""
-    state, x = patch.state(), patch.instrument.wavelength
-    simulator = Simulator(patch.emulator, patch.instrument)
+    state, x = patch.state(), patch.model.instrument.wavelength
+    simulator = Simulator(patch.model.emulator, patch.model.instrument)
     t = simulator.transfer(state.atmosphere, state.sensor, patch.geometry)
     plain, sif = patch.surface.spectra(x)
 
@@ -194,12 +193,11 @@ CASES: dict[str, tuple[Callable[[Patch, float], Tensor], NDArray]] = {
 @torch.no_grad()
 def main() -> None:
     """Draw all cases."""
-    emulator = Emulator.load().requires_grad_(False)
-    instrument = Instrument(HYPLANT.centres(), HYPLANT.fwhm, emulator)
+    model = load(data_file(str(HYPLANT.start_model)))
     figure, axes = plt.subplots(2, 4, figsize=(14, 6.5), layout="compressed", sharey=True)
     for axis, (label, (case, values)) in zip(axes.flat, CASES.items(), strict=True):
         for height, style in zip(HEIGHTS, ("-", "--"), strict=True):
-            patch = Patch.at(height, emulator, instrument)
+            patch = Patch.at(height, model)
             errors = np.array([patch.error(case(patch, float(v))) for v in values])
             if case is glowing_soil:  # its truth is not the patch's
                 errors[:, 1] -= values

@@ -66,6 +66,7 @@ def blocks_of(simulator: Simulator, height: float, snr: float, pressure: float) 
     geometry = Geometry(**{name: value * like for name, value in angles.items()})
     sensor = [np.ptp(limits) / 12**0.5 for limits in simulator.instrument.ranges.values()]
     spread = {name: sd for name, (_, sd) in USUAL.items()} | {"surface_pressure": pressure}
+    spread["o2_scale"] = 0.005  # as when the table was made
     sd = [*(spread[name] for name in Atmosphere.names()), *sensor]
     radiance = simulator.radiance(state, geometry)
     continuum = radiance[0].max()

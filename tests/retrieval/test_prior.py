@@ -8,7 +8,7 @@ import xarray as xr
 
 from fakes.fields import scene_at
 from sifnet.errors import SifnetError
-from sifnet.retrieval.prior import atmosphere_prior, describe, on_terrain
+from sifnet.retrieval.prior import atmosphere_prior, describe, on_terrain, usual_warmth
 from sifnet.scenes.scene import Scene
 from sifnet.units import standard_pressure
 
@@ -118,3 +118,28 @@ def test_source_and_spread_are_told_in_one_line() -> None:
     given = cold_air(aot_550=0.2, aot_550_uncertainty=0.09).assign_attrs(source="ERA5 and CAMS")
     assert describe(given) == ("ERA5 and CAMS; surface_pressure 1006 ± 1.2 hPa; aot_550 0.2 ± 0.09")
     assert describe(xr.Dataset()) == "source not stated"
+
+
+@pytest.mark.parametrize(
+    ("name", "latitude", "day"),
+    [("tropical", 5.0, "01-20"), ("midlatitude_summer", 45.0, "07-16"),
+     ("midlatitude_winter", 45.0, "01-15"), ("midlatitude_summer", -45.0, "01-15"),
+     ("subarctic_summer", 62.0, "07-16")],
+)  # fmt: skip
+def test_air_is_as_warm_as_latitude_and_season(name: str, latitude: float, day: str) -> None:
+    """Against the profiles of Anderson et al. (1986) as joseki has them."""
+    joseki = pytest.importorskip("joseki")
+    from sifnet.physics.full.atmosphere import layers, standard_temperature
+
+    air = layers(1013.0)
+    profile = joseki.make(f"afgl_1986-{name}")
+    height = np.log(profile.p.values[::-1] / 100)
+    there = np.interp(np.log(air.pressure), height, profile.t.values[::-1])
+    warmer = there - standard_temperature(air.pressure)
+    expected = np.average(warmer, weights=air.air_column * air.pressure)
+    scene = scene_at(elevation=0.1)
+    dated = {**scene.dataset.attrs, "acquisition_time": f"2024-{day}T12:00:00"}
+    there = Scene(scene.dataset.assign(latitude=latitude).assign_attrs(dated))
+    assert usual_warmth(there) == pytest.approx(np.clip(expected, -8, 8), abs=0.5)
+    nowhere = Scene(scene.dataset.drop_vars("latitude", errors="ignore"))
+    assert usual_warmth(nowhere) == 0.0

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from fakes.emulator import fake_emulator
+from sifnet.physics.derivatives import SHARED
 from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorState, State
-from sifnet.physics.surface import Surface
-from sifnet.retrieval import losses
+from sifnet.physics.surface import SIF, Surface
+from sifnet.retrieval.information import normal_blocks, shared_equations, surface_gain
 from sifnet.retrieval.pixels import Pixels
-from sifnet.retrieval.refinement import BARE_GROUND_SD, refine_shared, refine_surface, solve_small
+from sifnet.retrieval.refinement import refine_surface, row_equations, solve_small
 
 SHAPE = (2, 4, 8)
 
@@ -86,88 +87,44 @@ def test_own_variance_is_the_scatter_of_noise(simulator: Simulator) -> None:
     assert float((scatter / fit.own_variance).mean()) == pytest.approx(1.0, abs=0.06)
 
 
-def test_atmosphere_is_the_most_probable_of_its_patch(simulator: Simulator) -> None:
-    pixels, truth = made(simulator, 0.3)
-
-    def cost(state: State) -> float:
-        """-ln of the posterior probability: spectra, bare ground, prior."""
-        fit = refine_surface(pixels, pixels.noise, state, simulator, steps=0)
-        freedom = pixels.radiance.shape[-1] - 4
-        glow = state.surface.sif_760[pixels.ndvi < 0.12] / BARE_GROUND_SD
-        total = 0.5 * (fit.chi2.sum() * freedom + (glow**2).sum())
-        return float(total + 2 * losses.prior(pixels, state.atmosphere))
-
-    start = refine_surface(
-        pixels, pixels.noise, replace(truth, atmosphere=pixels.prior.mean), simulator
-    ).state
-    shared = refine_shared(
-        pixels, pixels.noise, start, simulator, independent_pixels=1e5, bare_ndvi=0.12, steps=6
-    )
-    state, covariance = shared.state, shared.covariance
-    assert cost(state) < cost(start)
-    assert cost(state) < cost(truth) + 0.05  # the truth is improbable a priori
-
-    def error(found: State) -> float:
-        return float((found.surface.sif_760 - truth.surface.sif_760).abs().mean())
-
-    assert error(state) < error(start)
-    assert covariance.shape == (2, 6, 6)
-    variance = torch.diagonal(covariance, dim1=-2, dim2=-1)
-    assert bool(((variance > 0) & (variance <= 1.001)).all())  # never more than the prior
-
-
-def test_sensor_of_every_column_is_found_with_the_atmosphere(simulator: Simulator) -> None:
-    pixels, truth = made(simulator, 0.2)
-    wrong = replace(truth, sensor=truth.sensor.map(lambda x: x + 0.01 * torch.linspace(-1, 1, 8)))
-    fit = refine_shared(
-        pixels, pixels.noise, wrong, simulator, independent_pixels=1e3, bare_ndvi=0.12,
-        steps=4,
-    )  # fmt: skip
-    for name, value in fit.state.sensor.items():
-        torch.testing.assert_close(value, getattr(truth.sensor, name), rtol=0, atol=3e-4)
-
-
-def test_carried_error_is_what_a_wrong_atmosphere_does_to_fluorescence(
+def test_equations_are_those_of_the_pixels_with_their_surfaces_eliminated(
     simulator: Simulator,
 ) -> None:
+    """Against ``information.shared_equations``, which forms them pixel by pixel."""
     pixels, truth = made(simulator, 0.15)
-    options = {"independent_pixels": 20.0, "bare_ndvi": -1.0}
-    fit = refine_shared(pixels, pixels.noise, truth, simulator, **options, steps=1)
-    # Draw atmospheres from the stated covariance, let sensor and surfaces answer, see what moves.
-    torch.manual_seed(0)
-    spread = torch.linalg.cholesky(fit.covariance.double()).float()
-    moved = []
-    for _ in range(60):
-        step = (spread @ torch.randn(2, 6, 1))[..., 0]
-        air = {
-            name: value + step[:, i, None, None] * getattr(pixels.prior.sd, name)
-            for i, (name, value) in enumerate(truth.atmosphere.items())
-        }
-        known = AtmospherePrior(Atmosphere(**air), pixels.prior.sd.map(lambda x: 1e-4 * x))
-        held = replace(pixels, prior=known)
-        found = refine_shared(held, pixels.noise, replace(truth, atmosphere=known.mean), simulator,
-                              **options, steps=2).state  # fmt: skip
-        surface = refine_surface(pixels, pixels.noise, found, simulator).state.surface
-        moved.append(surface.sif_760 - truth.surface.sif_760)
-    scatter = torch.stack(moved).var(0)
-    level, slope = truth.surface.at_740()
-    level = level + 20 * slope
-    over = torch.stack([torch.ones_like(level), level], -1)
-    stated = (over[..., None, :] @ fit.carried[:, None, None] @ over[..., None])[..., 0, 0]
-    assert float((scatter / stated).mean()) == pytest.approx(1.0, abs=0.3)
+    noisy = replace(pixels, radiance=pixels.radiance + 0.5 * pixels.noise)
+    free = torch.zeros(SHAPE)
+    equations, gain = row_equations(noisy, truth, simulator, (free, free))
+    units = torch.cat([pixels.prior.sd.stack(), torch.full((2, 1, 1, 2), 0.01)], -1)
+    blocks = normal_blocks(noisy.radiance, noisy.noise, truth, noisy.geometry, units, simulator)
+    matrix, side = shared_equations(blocks)
+    torch.testing.assert_close(equations.own, matrix.sum(1), rtol=2e-3, atol=1e-2)
+    torch.testing.assert_close(equations.side, side.sum(1), rtol=2e-3, atol=1e-2)
+    expected = surface_gain(blocks)[..., SIF, :].float()
+    torch.testing.assert_close(gain[..., : len(SHARED)], expected, rtol=2e-3, atol=1e-4)
 
 
-def test_without_pixels_the_atmosphere_is_the_prior(simulator: Simulator) -> None:
-    pixels, truth = made(simulator, 0.3)
-    nothing = replace(pixels, usable=torch.zeros_like(pixels.usable))
-    fit = refine_shared(
-        nothing, pixels.noise, truth, simulator, independent_pixels=50.0, bare_ndvi=0.12
-    )
-    torch.testing.assert_close(fit.state.atmosphere.aot_550, pixels.prior.mean.aot_550)
-    for name, value in fit.state.sensor.items():
-        torch.testing.assert_close(value, getattr(truth.sensor, name))
-    torch.testing.assert_close(fit.covariance[0], torch.eye(6))
-    assert torch.isfinite(fit.carried).all()
+def test_errors_of_bands_are_what_the_radiance_does(simulator: Simulator) -> None:
+    """An error of 1 % of the ground's light in one band, by finite difference."""
+    pixels, truth = made(simulator, 0.15)
+    free = torch.zeros(SHAPE)
+    bands, band = pixels.radiance.shape[-1], 40
+
+    def side(radiance: torch.Tensor) -> torch.Tensor:
+        return row_equations(replace(pixels, radiance=radiance), truth, simulator, (free, free))[
+            0
+        ].error_side
+
+    transfer = simulator.transfer(truth.atmosphere, truth.sensor, pixels.geometry)
+    glow = truth.surface.sif_760[..., None] * transfer.up
+    lit = (pixels.radiance - transfer.path - glow)[..., band]
+    brighter = pixels.radiance.clone()
+    brighter[..., band] += 0.01 * lit
+    change = (side(brighter) - side(pixels.radiance))[..., bands + band]
+    alone = 0.01 * (lit / pixels.noise[..., band]) ** 2
+    # Surfaces answer to it a little: less is left than the band alone would say.
+    assert bool((change < alone.sum(1)).all())
+    assert bool((change > 0.7 * alone.sum(1)).all())
 
 
 def test_small_systems_survive_an_empty_pixel() -> None:

@@ -192,20 +192,24 @@ def test_the_shipped_model_maps_a_line_it_never_saw() -> None:
     with xr.open_dataset(PROJECT / "data" / "demo" / "truth.nc") as known:
         truth, bare = known.sif_760.values, known.bare_soil.values.astype(bool)
     model = model_for(scene)
-    for refine, most in ((True, 0.21), (False, 0.7)):
-        maps = retrieve(scene, model, refine=refine)
-        error = maps.sif_760.values - truth
-        assert np.sqrt(np.nanmean(error**2)) < most
-        if refine:
-            assert abs(np.nanmean(error)) < 0.08
-            assert abs(np.nanmean(error[bare])) < 0.08
-            for kind in (bare, ~bare):
-                within = np.abs(error)[kind] < maps.sif_760_uncertainty.values[kind]
-                assert 0.6 < within.mean() < 0.8
+    maps = retrieve(scene, model)
+    error = maps.sif_760.values - truth
+    assert np.sqrt(np.nanmean(error**2)) < 0.21
+    assert abs(np.nanmean(error)) < 0.08
+    assert abs(np.nanmean(error[bare])) < 0.08
+    for kind in (bare, ~bare):
+        within = np.abs(error)[kind] < maps.sif_760_uncertainty.values[kind]
+        assert 0.6 < within.mean() < 0.8
+    # The encoder alone expects the mean of many worlds, of which ours is one; its sigma says so.
+    alone = retrieve(scene, model, refine=False)
+    error = np.abs(alone.sif_760.values - truth)
+    assert (error < 2 * alone.sif_760_uncertainty.values).mean() > 0.75
 
 
 def test_uncertainty_grows_with_what_is_not_known() -> None:
+    """Where no bare ground is known, which would tell the air."""
     scene = open_scene(next((PROJECT / "data" / "demo").glob("*.hdr")))
+    scene = Scene(scene.dataset.isel(band=scene.wavelength > 700))
     model = model_for(scene)
     pressure = float(standard_pressure(scene.dataset.ground_elevation.values.mean()))
 

@@ -46,7 +46,8 @@ def absorption_cross_section(
     pressure: float,
     temperature: float,
     lines: Lines | None = None,
-    line_mixing: bool = True,
+    line_mixing: float = 1.0,
+    reach: float = np.inf,
 ) -> Array:
     """Cross-section of the O2 lines in air, (n) cm2 per O2 molecule of natural abundance.
 
@@ -60,7 +61,8 @@ def absorption_cross_section(
         pressure: hPa.
         temperature: K, 160 to 340.
         lines: those of HITRAN2012 if None.
-        line_mixing: False gives a sum of Voigt lines.
+        line_mixing: factor on it; 0 gives a sum of Voigt lines.
+        reach: cm-1 from their centres, where lines of the mixing band end.
 
     Raises:
         SifnetError: wavenumbers not ascending, temperature outside 160-340 K, pressure 0 or less.
@@ -80,7 +82,7 @@ def absorption_cross_section(
     mixing = atm * mixing_coefficients(lines.branch, temperature) * line_mixing
     intensity = line_intensity(lines, temperature)
 
-    wing = np.where(lines.branch == "", WEAK_LINE_WING, np.inf)
+    wing = np.where(lines.branch == "", WEAK_LINE_WING, reach)
     edges = (-wing, wing, -WOFZ_WINDOW, WOFZ_WINDOW)
     first, last, near_first, near_last = (np.searchsorted(wavenumber, centre + e) for e in edges)
     total = np.zeros_like(wavenumber)
@@ -134,22 +136,29 @@ class CrossSections:
         wavenumber: (n) cm-1, ascending.
         cia: (n) cm5 molecule-2, see ``collision_induced_absorption``.
         o3: (n) cm2 molecule-1.
+        nodes: (pressure * temperature, n) table of the O2 lines.
     """
 
-    def __init__(self, wavenumber: ArrayLike, lines: Lines | None = None) -> None:
+    def __init__(
+        self, wavenumber: ArrayLike, lines: Lines | None = None, **spectroscopy: float
+    ) -> None:
+        """Tabulate; ``spectroscopy`` as in ``absorption_cross_section``."""
         self.wavenumber = np.asarray(wavenumber, dtype=float)
         self.cia = collision_induced_absorption(self.wavenumber)
         self.o3 = o3_cross_section(self.wavenumber)
-        nodes = product(PRESSURE_NODES, TEMPERATURE_NODES)
-        spectra = [absorption_cross_section(self.wavenumber, p, t, lines) for p, t in nodes]
-        self._nodes = np.array(spectra)
+        spectra = [
+            absorption_cross_section(self.wavenumber, p, t, lines, **spectroscopy)
+            for p, t in product(PRESSURE_NODES, TEMPERATURE_NODES)
+        ]
+        self.nodes = np.array(spectra)
 
-    def o2(self, pressure: ArrayLike, temperature: ArrayLike) -> Array:
+    def o2(self, pressure: ArrayLike, temperature: ArrayLike, nodes: Array | None = None) -> Array:
         """Cross-section of the O2 lines, (layer, n) cm2 per O2 molecule.
 
         Args:
             pressure: (layer) hPa, 0.05 to 1500.
             temperature: (layer) K, 160 to 340.
+            nodes: another table than this one's.
 
         Raises:
             SifnetError: a pressure or temperature is outside the table.
@@ -164,9 +173,9 @@ class CrossSections:
         layer = np.broadcast_to(np.arange(len(pressure))[:, None, None], node.shape)
         interpolate = csr_array(
             (weight.ravel(), (layer.ravel(), node.ravel())),
-            shape=(len(pressure), len(self._nodes)),
+            shape=(len(pressure), len(self.nodes)),
         )
-        return np.maximum(interpolate @ self._nodes, 0.0)
+        return np.maximum(interpolate @ (self.nodes if nodes is None else nodes), 0.0)
 
 
 def _check_inside(name: str, value: Array, nodes: Array) -> None:

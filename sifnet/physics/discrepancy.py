@@ -1,0 +1,194 @@
+"""What a sensor's bands can be wrong by, alike for all pixels of a line, and its correction.
+
+Simulated path and ground radiance are each off by a factor 1 + e(wavelength). Its covariance is
+that of physics which may as well be true (``full.discrepancy``), of the sun, and of stray light and
+wings of the response. Its principal components are parameters of the line, with standard normal
+priors; what a line finds of them corrects its simulation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.interpolate import interp1d
+from torch import Tensor
+
+from sifnet.errors import SifnetError
+from sifnet.files import data_file
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.fields import TensorFields
+from sifnet.physics.instrument import Instrument, gaussian_response
+from sifnet.physics.solar import solar_transmittance
+from sifnet.physics.transfer import TransferFunctions
+
+Array = NDArray[np.float64]
+
+SHIPPED = {False: "discrepancy_airborne.npz", True: "discrepancy_space.npz"}
+# SAO2010 (Chance & Kurucz 2010) against the line list that we use, both at 0.25 nm: 0.4 % where
+# there are no lines; in lines the one is a quarter deeper on the mean, with as much scatter.
+SUN_SD, SUN_FWHM = 0.004, 0.25
+LINE_DEPTH_SD = 0.25  # of all lines alike, and of each by itself
+STRAY_SD = 0.003  # of the mean radiance, everywhere alike
+WINGS_SD, WINGS_WIDTH = 0.02, 5.0  # share of the response that is in wings so many times as wide
+ABSORBED = (758.5, 770.0)  # nm; outside, what is smooth is the ground's own
+NODES_PER_FWHM = 8
+NEGLIGIBLE = 1e-4  # rms of what a left out component changes
+MOST = 160  # components
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """Components of relative error on a sensor's bands.
+
+    Attributes:
+        start, step: of the nodes, nm.
+        mean: ``node, 2``, of path and of ground, what is to be expected.
+        components: ``node, component, 2``, about it, one standard deviation each.
+    """
+
+    start: float
+    step: float
+    mean: Tensor
+    components: Tensor
+
+    @classmethod
+    def of_sensor(cls, instrument: Instrument, emulator: Emulator) -> Discrepancy:
+        """On nodes over the bands of an instrument, however they are shifted.
+
+        Raises:
+            SifnetError: the table that ships is missing.
+        """
+        grid = emulator.grid.double().numpy()
+        fwhm = float(instrument.fwhm.mean())
+        step = fwhm / NODES_PER_FWHM
+        low, high = instrument.shift_range
+        centres = instrument.wavelength.double().numpy()
+        nodes = np.arange(centres.min() + low, centres.max() + high + step, step)
+        sharpened = np.sqrt(fwhm**2 - emulator.presmoothing_fwhm**2)
+        response = gaussian_response(grid, nodes, np.full(len(nodes), sharpened))
+        wide = gaussian_response(grid, nodes, np.full(len(nodes), WINGS_WIDTH * fwhm))
+        light = emulator.basis[:2, 0].double().numpy()  # mean path and ground
+        seen = light @ response.T
+        expected, table = _table(emulator.space, grid)
+        rows = [
+            ((expected * light) @ response.T / seen)[None],
+            ((table * light) @ response.T) / seen,
+            _alike(_sun(nodes, 1 - response @ _solar(grid), fwhm)),
+            STRAY_SD * (seen.mean(1, keepdims=True) / seen - 1)[None],
+            WINGS_SD * ((light @ wide.T) / seen - 1)[None],
+        ]
+        mean, *about = _less_smooth(np.concatenate(rows), nodes)
+        components = _principal(np.array(about)).transpose(2, 0, 1)
+        tensors = (torch.as_tensor(x).to(instrument.wavelength) for x in (mean.T, components))
+        return cls(float(nodes[0]), step, *tensors)
+
+    @property
+    def count(self) -> int:
+        """Number of components."""
+        return self.components.shape[1]
+
+    def at(
+        self, wavelength: Float[Tensor, "*batch band"]
+    ) -> Float[Tensor, "*batch band component 2"]:
+        """Components at wavelengths, nm."""
+        return _between(self.components, (wavelength - self.start) / self.step)
+
+    def correction(self, coefficients: Float[Tensor, component]) -> Correction:
+        """What coefficients of the components do to the light of a line."""
+        found = torch.einsum("nkp,k->np", self.components, coefficients.to(self.components))
+        start, step = (self.components.new_tensor(x) for x in (self.start, self.step))
+        return Correction(start, step, self.mean + found)
+
+
+@dataclass(frozen=True)
+class Correction(TensorFields):
+    """Relative error ``node, 2`` of path and ground radiance that is common to a line."""
+
+    start: Tensor
+    step: Tensor
+    error: Tensor
+
+    def factors(
+        self, wavelength: Float[Tensor, "*batch band"]
+    ) -> tuple[Float[Tensor, "*batch band"], Float[Tensor, "*batch band"]]:
+        """1 + error of path and of ground at wavelengths, nm."""
+        error = _between(self.error, (wavelength - self.start) / self.step)
+        return 1.0 + error[..., 0], 1.0 + error[..., 1]
+
+    def __call__(
+        self, transfer: TransferFunctions, wavelength: Float[Tensor, "*batch band"]
+    ) -> TransferFunctions:
+        """Transfer functions of sunlight corrected; those of emission are hardly concerned."""
+        path, ground = self.factors(wavelength)
+        t = transfer
+        return TransferFunctions(
+            t.path * path, t.ground * ground, t.ground_bounce * ground, t.up, t.up_bounce
+        )
+
+
+def _between(table: Tensor, position: Tensor) -> Tensor:
+    """Linear between rows of a table, ``..., column``; the outermost rows beyond them."""
+    low = position.detach().floor().clamp(0, len(table) - 2).long()
+    share = (position - low).clamp(0, 1)[(..., *(None,) * (table.dim() - 1))]
+    return table[low] + share * (table[low + 1] - table[low])
+
+
+def _table(space: bool, grid: Array) -> tuple[Array, Array]:
+    """Mean ``2, wavelength`` and components that ship, on a grid, nm."""
+    path = data_file(SHIPPED[space])
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            at = np.clip(grid, *stored["wavelength"][[0, -1]])
+            parts = (stored[name].astype(float) for name in ("mean", "components"))
+            mean, components = (interp1d(stored["wavelength"], part)(at) for part in parts)
+            return mean, components
+    except (OSError, KeyError, ValueError) as error:
+        raise SifnetError(
+            "the table of what the simulation may be wrong by cannot be read",
+            found=str(error),
+            expected="a table that data/make_discrepancy.py wrote",
+            remedy="Install sifnet again, or run `make discrepancy` in a checkout.",
+            file=path,
+        ) from error
+
+
+def _solar(grid: Array) -> Array:
+    """Share of the sun's continuum that its lines leave, on an ascending grid, nm."""
+    return solar_transmittance(1e7 / grid[::-1])[::-1]
+
+
+def _sun(nodes: Array, depth: Array, fwhm: float) -> Array:
+    """Components ``component, node``: noise that bands share as they overlap, and line depths."""
+    # White on a finer scale than any band, so that wide bands average it out.
+    sd = np.hypot(SUN_SD * np.sqrt(SUN_FWHM / fwhm), LINE_DEPTH_SD * depth)
+    overlap = np.exp(-0.5 * np.subtract.outer(nodes, nodes) ** 2 / (0.6 * fwhm) ** 2)
+    variance, vectors = np.linalg.eigh(sd[:, None] * overlap * sd)
+    kept = variance > NEGLIGIBLE**2
+    return np.vstack([LINE_DEPTH_SD * depth, (vectors * np.sqrt(variance.clip(0))).T[kept]])
+
+
+def _alike(components: Array) -> Array:
+    """The same error of path and of ground."""
+    return np.stack([components, components], axis=1)
+
+
+def _less_smooth(rows: Array, nodes: Array) -> Array:
+    """Less what is aerosol's or the ground's own: the level of path, a parabola of ground."""
+    clear = (nodes < ABSORBED[0]) | (nodes > ABSORBED[1])
+    for part, degree in ((0, 0), (1, 2)):
+        powers = np.vander((nodes - nodes.mean()) / np.ptp(nodes), degree + 1)
+        fitted = np.linalg.lstsq(powers[clear], rows[:, part, clear].T, rcond=None)[0]
+        rows[:, part] -= (powers @ fitted).T
+    return rows
+
+
+def _principal(rows: Array) -> Array:
+    """Orthogonal components of the same covariance, the largest, ``component, 2, node``."""
+    flat = rows.reshape(len(rows), -1)
+    _, size, vectors = np.linalg.svd(flat, full_matrices=False)
+    kept = min(MOST, int((size / np.sqrt(flat.shape[1]) > NEGLIGIBLE / 10).sum()))
+    return (size[:, None] * vectors)[:kept].reshape(kept, *rows.shape[1:])

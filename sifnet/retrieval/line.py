@@ -1,0 +1,250 @@
+"""A line as one: all that its pixels share is found from all of them together.
+
+No patch is an island. Spectroscopy, sun and kind of aerosol are those of the whole line, and so is
+what the simulation is wrong by (``physics.discrepancy``); aerosol load is a smooth field, a
+Gauss-Markov one between neighbouring patches; wavelength and width are smooth across the detector.
+A line with a prior on all of these is one linear system a step (Rodgers 2000, eq. 5.9): surfaces
+are eliminated pixel by pixel, and what is left is solved at once. Bare ground anchors it: there the
+spectrum shows what is common to all pixels, without fluorescence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sifnet.physics.derivatives import SHARED
+from sifnet.physics.discrepancy import Discrepancy
+from sifnet.physics.fields import Ranges
+from sifnet.physics.state import Atmosphere, AtmospherePrior, SensorState
+from sifnet.retrieval.refinement import RowEquations
+
+FIELD = Atmosphere.names().index("aot_550")
+"""The parameter of the air that varies over the line."""
+COMMON = [i for i in range(len(Atmosphere.names())) if i != FIELD]
+"""Those of the whole line."""
+AOT_STEP = 0.02  # between neighbouring patches, standard deviation
+SENSOR_STEPS = {"wavelength_shift": 0.003, "fwhm_shift": 0.003}  # nm, between neighbouring columns
+SENSOR_LEVEL = 0.05  # nm, of all columns together about where they start
+LARGEST_STEP = 3.0  # of an unknown, in units of its prior
+ALIKE = 4  # neighbouring columns, in which discrepancies are seen at the same wavelengths
+HELD = 1e12  # resistance of an unknown at its bound
+
+
+@dataclass(frozen=True)
+class Unknowns:
+    """Where the unknowns of a line stand: the line's, then its patches', then its columns'.
+
+    Attributes:
+        components: of the discrepancy.
+        grid: rows and columns of patches.
+        samples: columns of the detector.
+    """
+
+    components: int
+    grid: tuple[int, int]
+    samples: int
+
+    @property
+    def line(self) -> int:
+        """How many the whole line has: ``COMMON`` and the components."""
+        return len(COMMON) + self.components
+
+    @property
+    def patches(self) -> slice:
+        """Aerosol of every patch."""
+        return slice(self.line, self.line + self.grid[0] * self.grid[1])
+
+    @property
+    def columns(self) -> slice:
+        """Shift and width of every column, in turns."""
+        start = self.patches.stop
+        return slice(start, start + len(SensorState.names()) * self.samples)
+
+    def of(self, row: int, patch: int, column: int) -> Tensor:
+        """Places of all that a patch and a column have: line, patch, column."""
+        place = self.line + row * self.grid[1] + patch
+        start = self.columns.start + len(SensorState.names()) * column
+        sensor = range(start, start + len(SensorState.names()))
+        return torch.tensor([*range(self.line), place, *sensor])
+
+    def prior(self, sd: Tensor) -> Tensor:
+        """Precision of all unknowns, in units of the prior of each.
+
+        Args:
+            sd: of ``aot_550``.
+        """
+        precision = torch.zeros(self.columns.stop, self.columns.stop, dtype=torch.double)
+        diagonal = torch.diagonal(precision)
+        diagonal[: self.line] = 1.0
+        rows, columns = self.grid
+        diagonal[self.patches] = 1.0 / (rows * columns)  # of their mean, together 1
+        patch = torch.arange(rows * columns).reshape(rows, columns) + self.line
+        tie = (float(sd) / AOT_STEP) ** 2
+        _tie(precision, patch[1:].flatten(), patch[:-1].flatten(), tie)
+        _tie(precision, patch[:, 1:].flatten(), patch[:, :-1].flatten(), tie)
+        column = torch.arange(self.columns.start, self.columns.stop).reshape(self.samples, -1)
+        for i, (name, entry) in enumerate(SensorState.parameters().items()):
+            tie = (entry.step / SENSOR_STEPS[name]) ** 2
+            _tie(precision, column[1:, i], column[:-1, i], tie)
+            diagonal[column[:, i]] += (entry.step / SENSOR_LEVEL) ** 2 / self.samples
+        return precision
+
+
+def _tie(precision: Tensor, first: Tensor, second: Tensor, weight: float) -> None:
+    """Add what holds pairs of unknowns together."""
+    for i, j, sign in ((first, first, 1), (second, second, 1), (first, second, -1),
+                       (second, first, -1)):  # fmt: skip
+        precision.index_put_((i, j), precision.new_tensor(sign * weight), accumulate=True)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Values of all that a line shares.
+
+    Attributes:
+        deviation: ``row, column, 6``, of the air of every patch from its prior, in prior sd.
+        sensor: ``sample, 2``.
+        components: ``component``, coefficients of the discrepancy.
+    """
+
+    deviation: Tensor
+    sensor: Tensor
+    components: Tensor
+
+    def stacked(self, start: Guess) -> Tensor:
+        """All unknowns, sensors as steps from where they start."""
+        steps = SensorState.steps(self.sensor)
+        line = [self.deviation[0, 0, COMMON], self.components]
+        away = ((self.sensor - start.sensor) / steps).flatten()
+        return torch.cat([*line, self.deviation[..., FIELD].flatten(), away]).double()
+
+    def moved(self, unknowns: Unknowns, values: Tensor, start: Guess) -> Guess:
+        """The guess with other values of the unknowns."""
+        values = values.to(self.deviation)
+        deviation = self.deviation.clone()
+        deviation[..., COMMON] = values[: len(COMMON)]
+        deviation[..., FIELD] = values[unknowns.patches].reshape(unknowns.grid)
+        steps = SensorState.steps(self.sensor)
+        sensor = start.sensor + values[unknowns.columns].reshape(self.sensor.shape) * steps
+        return Guess(deviation, sensor, values[len(COMMON) : unknowns.line])
+
+    def air(self, prior: AtmospherePrior, row: int, ranges: Ranges) -> Atmosphere:
+        """Of a row of patches, ``patch, 1, 1``."""
+        return prior.at(self.deviation[row, :, None, None], ranges)
+
+    def sensors(self, column: Tensor, ranges: Ranges) -> SensorState:
+        """Of columns ``patch, sample``: fields ``patch, 1, sample``."""
+        values = self.sensor[column.clamp(max=len(self.sensor) - 1)][:, None]
+        limits = values.new_tensor([ranges[name] for name in SensorState.names()])
+        return SensorState.unstack(torch.minimum(torch.maximum(values, limits[:, 0]), limits[:, 1]))
+
+
+def _chosen(patch: int, columns: Tensor, values: Tensor) -> Tensor:
+    return values[patch, columns]
+
+
+class System:
+    """The linear system of a line around a guess, gathered row by row of its patches."""
+
+    def __init__(self, unknowns: Unknowns, discrepancy: Discrepancy | None) -> None:
+        self.unknowns, self.discrepancy = unknowns, discrepancy
+        size = unknowns.columns.stop
+        self.matrix = torch.zeros(size, size, dtype=torch.double)
+        self.side = torch.zeros(size, dtype=torch.double)
+
+    def add(
+        self,
+        row: int,
+        equations: RowEquations,
+        column: Tensor,
+        wavelength: Float[Tensor, "patch 1 sample band"],
+    ) -> None:
+        """Equations of a row of patches.
+
+        Args:
+            column: ``patch, sample``, of the detector.
+            wavelength: of the bands of every column, nm.
+        """
+        seen = torch.diagonal(equations.own, dim1=-2, dim2=-1).sum(-1) > 0  # else only filling
+        for patch in range(len(column)):
+            for some in torch.arange(column.shape[1])[seen[patch]].split(ALIKE):
+                part = equations.map(partial(_chosen, patch, some))
+                at = wavelength[patch, 0, some].mean(0)
+                self._add(row, patch, part, column[patch, some], at)
+
+    def _add(
+        self, row: int, patch: int, part: RowEquations, column: Tensor, wavelength: Tensor
+    ) -> None:
+        """Equations of a few neighbouring columns of a patch."""
+        if self.discrepancy is None:
+            nothing = part.own.new_zeros(*part.own.shape[:2], 0)
+            self._place(
+                row, patch, column, part, nothing, nothing.new_zeros(0, 0), nothing.new_zeros(0)
+            )
+            return
+        spread = self.discrepancy.at(wavelength)
+        path, ground = spread.unbind(-1)
+        both = torch.cat([path, ground])
+        pp, pg, gg = part.strength.sum(0)[..., None]
+        mixed = path.T @ (pg * ground)
+        errors = path.T @ (pp * path) + mixed + mixed.T + ground.T @ (gg * ground)
+        explained = part.explained.flatten(0, 1) @ both
+        errors = errors - explained.T @ explained
+        self._place(row, patch, column, part, (part.cross @ both).double(), errors.double(),
+                    (part.error_side.sum(0) @ both).double())  # fmt: skip
+
+    def _place(
+        self, row: int, patch: int, column: Tensor, part: RowEquations, cross: Tensor,
+        errors: Tensor, to_errors: Tensor,
+    ) -> None:  # fmt: skip
+        """Lower triangle: the line's own, then its patch's, then its columns' rows."""
+        own, side = part.own, part.side
+        unknowns, common, sensor = self.unknowns, len(COMMON), len(SHARED) - len(COMMON) - 1
+        line, place = slice(0, unknowns.line), unknowns.line + row * unknowns.grid[1] + patch
+        common_rows = torch.cat([own[..., COMMON], cross], -1)  # of every shared parameter
+        matrix, right = self.matrix, self.side
+        matrix[:common, line] += common_rows[:, COMMON].sum(0)
+        matrix[common : unknowns.line, :common] += cross[:, COMMON].sum(0).T
+        matrix[common : unknowns.line, common : unknowns.line] += errors
+        right[:common] += side[:, COMMON].sum(0)
+        right[common : unknowns.line] += to_errors
+        matrix[place, line] += common_rows[:, FIELD].sum(0)
+        matrix[place, place] += own[:, FIELD, FIELD].sum()
+        right[place] += side[:, FIELD].sum()
+        for i in range(sensor):
+            at, mine = unknowns.columns.start + sensor * column + i, len(COMMON) + 1 + i
+            matrix[at, line] += common_rows[:, mine]
+            matrix[at, place] += own[:, mine, FIELD]
+            right[at] += side[:, mine]
+            for j in range(sensor):
+                other = unknowns.columns.start + sensor * column + j
+                matrix[at, other] += own[:, mine, len(COMMON) + 1 + j]
+
+    def solve(
+        self, prior: Tensor, values: Tensor, low: Tensor, high: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """New values and their covariance; what would leave its range stays at its end.
+
+        Args:
+            prior: precision, about 0.
+            values: of the unknowns in the guess; low, high: ends of their ranges.
+        """
+        lower = torch.tril(self.matrix)
+        whole = lower + torch.tril(self.matrix, -1).T + prior
+        side = self.side - prior @ values
+        held, end = torch.zeros_like(values, dtype=torch.bool), torch.zeros_like(values)
+        for _ in range(len(SHARED)):
+            factor = torch.linalg.cholesky(whole + HELD * torch.diag(held.to(whole)))
+            step = torch.cholesky_solve((side + HELD * held * end)[:, None], factor)[:, 0]
+            nearest = torch.minimum(torch.maximum(values + step, low), high) - values
+            beyond = ((nearest - step).abs() > 1e-6) & ~held
+            if not beyond.any():
+                break
+            held, end = held | beyond, torch.where(beyond, nearest, end)
+        step = step.clamp(-LARGEST_STEP, LARGEST_STEP)
+        return values + step, torch.cholesky_inverse(torch.linalg.cholesky(whole))

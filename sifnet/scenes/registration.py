@@ -1,0 +1,164 @@
+"""Where the bands of a scene really are: measured on its own solar and oxygen lines.
+
+What a header states of wavelengths is compared with what the light says, before anything is
+fitted. Lines counted in air without saying so lie 0.21 nm off; such a scene is converted, and told.
+Whatever else is off is taken out too, so that the search for every column starts close by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from sifnet.errors import SifnetError
+from sifnet.files import data_file
+from sifnet.scenes.scene import FIT_WINDOW, Scene
+from sifnet.units import air_to_vacuum
+
+Array = NDArray[np.float64]
+
+SHARPEST, WIDEST = 0.1, 0.6  # nm FWHM, of sensors whose bands resolve the lines
+REACH = 0.5  # nm, largest shift looked for
+FWHM_FACTORS = np.linspace(0.6, 1.6, 21)  # width over what is stated
+PLACES, LINES = 12, 48  # groups of columns, and lines that are looked at
+SMOOTH = 3  # degree of the continuum
+BELIEVED = 0.03  # nm, within which a shift is left to the retrieval
+WIDTH_BELIEVED = 0.12  # share of the width, within which it is
+UNREGISTERED = 0.97  # correlation with the lines, below which nothing is believed
+AIR = (0.12, 0.33)  # nm, shifts that counting in air explains better than a shift
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the lines of a scene say of its bands.
+
+    Attributes:
+        shift: nm, of band centres from where they are stated, median over the detector.
+        smile: nm, its spread over the detector, largest less smallest.
+        fwhm_factor: width over what is stated.
+        correlation: of the spectra with the lines.
+    """
+
+    shift: float
+    smile: float
+    fwhm_factor: float
+    correlation: float
+
+
+def registration(scene: Scene) -> Registration | None:
+    """Register a scene; None where its bands do not resolve lines, or too little is bright."""
+    wavelength, fwhm = scene.wavelength, scene.fwhm
+    low, high = FIT_WINDOW
+    bands = np.flatnonzero((wavelength >= low) & (wavelength <= high))
+    if len(bands) < 40 or not SHARPEST < float(np.median(fwhm[bands])) < WIDEST:
+        return None
+    spectra = _spectra(scene, bands)
+    if len(spectra) == 0:
+        return None
+    x, width = wavelength[bands], float(np.median(fwhm[bands]))
+    together = np.log(spectra.mean(0))
+    scores = [max(_fits(together, x, width * factor)[1]) for factor in FWHM_FACTORS]
+    factor = _peak(FWHM_FACTORS, np.array(scores))
+    found = [_peak(*_fits(np.log(one), x, width * factor)) for one in spectra]
+    _, quality = _fits(together, x, width * factor)
+    return Registration(
+        float(np.median(found)), float(np.ptp(found)), factor, float(np.sqrt(max(quality)))
+    )
+
+
+def registered(scene: Scene) -> Scene:
+    """The scene with its bands where its lines say they are; what was changed is in its notes.
+
+    Raises:
+        SifnetError: the spectra do not look like sunlight through oxygen.
+    """
+    if "registered_shift" in scene.dataset.attrs:
+        return scene
+    found = registration(scene)
+    if found is None:
+        return scene
+    if found.correlation < UNREGISTERED:
+        raise SifnetError(
+            "the spectra do not show the lines of sun and oxygen",
+            found=f"correlation {found.correlation:.2f} at best, within {REACH:g} nm",
+            expected=f"at least {UNREGISTERED:g}",
+            remedy="Check wavelengths, order of bands and byte order with `sifnet inspect`.",
+            file=scene.file,
+        )
+    wavelength, notes, shift = scene.wavelength.copy(), [], found.shift
+    if AIR[0] < shift < AIR[1]:
+        wavelength = air_to_vacuum(wavelength)
+        shift -= float(np.median(wavelength - scene.wavelength))
+        notes.append(
+            f"wavelengths were counted in air without saying so (lines {found.shift:+.3f} nm off): "
+            "converted to vacuum"
+        )
+    taken = shift if abs(shift) > BELIEVED else 0.0
+    if taken:
+        notes.append(f"band centres moved by {taken:+.3f} nm, to where the scene's lines are")
+    fwhm = scene.fwhm
+    if abs(found.fwhm_factor - 1) > WIDTH_BELIEVED:
+        fwhm = fwhm * found.fwhm_factor
+        notes.append(f"band widths multiplied by {found.fwhm_factor:.2f}, as its lines are wide")
+    if not notes:
+        return scene
+    dataset = scene.dataset.assign_coords(
+        wavelength=("band", wavelength + taken), fwhm=("band", fwhm)
+    )
+    told = {"registered_shift": taken, "notes": [*scene.dataset.attrs["notes"], *notes]}
+    return Scene(dataset.assign_attrs(told))
+
+
+def _spectra(scene: Scene, bands: NDArray[np.intp]) -> Array:
+    """``place, band``: mean radiance of groups of neighbouring columns, where there is light."""
+    lines = np.unique(np.linspace(0, scene.shape[0] - 1, LINES).astype(int))
+    part = scene.radiance.isel(band=bands, line=lines).values.astype(float)
+    lit = np.isfinite(part).all(-1) & (part > 0).all(-1)
+    means = []
+    for columns in np.array_split(np.arange(scene.shape[1]), min(PLACES, scene.shape[1])):
+        chosen = part[:, columns][lit[:, columns]]
+        if len(chosen):
+            means.append(chosen.mean(0))
+    return np.array(means)
+
+
+@cache
+def _lines(fwhm: float) -> tuple[Array, Array]:
+    """Wavelengths, nm, and logarithms of sunlight on the ground and of what oxygen leaves of it."""
+    with np.load(data_file("emulator_airborne.npz"), allow_pickle=False) as stored:
+        grid, mean = stored["grid"].astype(float), stored["basis"][:, 0].astype(float)
+    step = grid[1] - grid[0]
+    ground, up = (gaussian_filter1d(x, fwhm / 2.3548 / step) for x in (mean[1], mean[3]))
+    return grid, np.log(np.stack([ground, up]))
+
+
+def _fits(spectrum: Array, wavelength: Array, fwhm: float) -> tuple[Array, Array]:
+    """Shifts, and the share of a log spectrum's lines that a shift explains, r squared.
+
+    The depth of solar and of oxygen lines is free, and so is the continuum.
+    """
+    grid, logs = _lines(round(fwhm, 4))
+    x = (wavelength - wavelength.mean()) / np.ptp(wavelength)
+    smooth = np.linalg.qr(np.vander(x, SMOOTH + 1))[0]
+    flat = spectrum - smooth @ (smooth.T @ spectrum)
+    shifts = np.arange(-REACH, REACH + 1e-9, 0.02)
+    scores = []
+    for shift in shifts:
+        lines = np.stack([np.interp(wavelength + shift, grid, log) for log in logs], axis=1)
+        lines = lines - smooth @ (smooth.T @ lines)
+        left = flat - lines @ np.linalg.lstsq(lines, flat, rcond=None)[0]
+        scores.append(1 - (left @ left) / (flat @ flat))
+    return shifts, np.array(scores)
+
+
+def _peak(x: Array, y: Array) -> float:
+    """Place of the maximum, between the points by a parabola."""
+    i = int(np.clip(np.argmax(y), 1, len(x) - 2))
+    before, top, after = y[i - 1 : i + 2]
+    bend = before - 2 * top + after
+    offset = 0.0 if bend == 0 else 0.5 * (before - after) / bend
+    return float(x[i] + np.clip(offset, -1, 1) * (x[1] - x[0]))

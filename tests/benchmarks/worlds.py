@@ -1,0 +1,157 @@
+"""Maps of worlds that are not ours: the table that counts.
+
+    python tests/benchmarks/worlds.py [FOLDER]              (make worlds, ten minutes)
+
+Ten HyPlant lines and a DESIS scene with truth, made by code that shares nothing with ours but
+public tables (``../shared/worlds/README.md``), mapped with the models that ship, refined and by the
+encoder alone. Writes ``docs/worlds.md`` and the table of README.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from harness import DATA, UNIT, Array, needed, page, put_in_readme, rms, run, table, within
+from numpy.typing import NDArray
+
+import sifnet
+
+WORLDS = DATA.parent / "worlds"
+VEGETATION, BARE = 2, (0, 1)  # surface classes of truth.nc
+PATCH = 32  # pixels, over which the mean of the error should not scatter
+HEAD = ("world", "RMSE", "bias", "bare ground", "within 1 σ / 2 σ", "mean σ", "patch means scatter",
+        "good", "limit", "encoder alone: RMSE, bias", "limits asked for")  # fmt: skip
+CLEAR, HARD = "0.30, 0.12, 0.10", "0.40, 0.20, 0.20"
+
+
+def nothing(truth: xr.Dataset, folder: Path) -> xr.Dataset | None:
+    """Known of the atmosphere."""
+    return None
+
+
+def pressure(truth: xr.Dataset, folder: Path) -> xr.Dataset:
+    """As a reanalysis knows it."""
+    known = truth.attrs["surface_pressure_hpa"]
+    return xr.Dataset({"surface_pressure": known, "surface_pressure_uncertainty": 2.0})
+
+
+def terrain(truth: xr.Dataset, folder: Path) -> xr.Dataset:
+    """A digital elevation model."""
+    return xr.load_dataset(folder / "dem.nc", engine="h5netcdf")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A world, what is known of its air, and what its map is asked for."""
+
+    world: str
+    asked: str
+    known: Callable[[xr.Dataset, Path], xr.Dataset | None] = nothing
+    label: str = ""
+
+
+CASES = (
+    *(Case(name, CLEAR) for name in ("plain", "stress", "misreg", "low")),
+    *(Case(name, HARD) for name in ("stray", "adjacency", "smoke", "shadow")),
+    Case("relief", HARD, terrain, "relief, with its terrain"),
+    Case("forest", "0.50, 0.40"),
+    Case("forest", "0.25, 0.12", pressure, "forest, pressure ± 2 hPa"),
+    Case("desis", "0.60, 0.25, 0.25"),
+)
+
+
+@dataclass(frozen=True)
+class Map:
+    """Errors of a map, and what it says of them; ``line, sample``."""
+
+    error: Array
+    sigma: Array
+    surface: NDArray[np.int8]
+    good: float
+
+    @classmethod
+    def of(cls, product: xr.Dataset, truth: xr.Dataset) -> Map:
+        name = "sif_740" if product.attrs["sensor"] == "desis" else "sif_760"
+        return cls(
+            product[name].values - truth[name].values,
+            product[f"{name}_uncertainty"].values,
+            truth["surface_class"].values,
+            float((product["quality_flag"] == 0).mean()),
+        )
+
+    def over(self, classes: int | tuple[int, ...]) -> Array:
+        """Errors over some surfaces, where there is a result."""
+        return self.error[np.isin(self.surface, classes) & np.isfinite(self.error)]
+
+    def patches(self) -> float:
+        """Standard deviation of the means of errors over vegetation of patches."""
+        error = np.where(self.surface == VEGETATION, self.error, np.nan)
+        lines, samples = error.shape
+        means = [
+            np.nanmean(part)
+            for line in range(0, lines, PATCH)
+            for sample in range(0, samples, PATCH)
+            if np.isfinite(part := error[line : line + PATCH, sample : sample + PATCH]).any()
+        ]
+        return float(np.std(means))
+
+
+def unpacked(world: str, folder: Path) -> Path:
+    """Folder of a world, unpacked where it is not there yet."""
+    if not (folder / world).is_dir():
+        with zipfile.ZipFile(WORLDS / f"{world}.zip") as packed:
+            packed.extractall(folder)
+    return folder / world
+
+
+def row(case: Case, folder: Path) -> list[str]:
+    """One row of the table."""
+    here = unpacked(case.world, folder)
+    scene = sifnet.open_scene([*here.glob("*.hdr"), *here.glob("DESIS*")][0])
+    truth = xr.load_dataset(here / "truth.nc", engine="h5netcdf")
+    known = case.known(truth, here)
+    refined, encoded = (
+        Map.of(sifnet.retrieve(scene, atmosphere=known, refine=refine), truth)
+        for refine in (True, False)
+    )
+    plants, bare, alone = refined.over(VEGETATION), refined.over(BARE), encoded.over(VEGETATION)
+    seen = np.isfinite(refined.error)
+    limit = truth.get("sif_760_limit_shared")
+    photons = "" if limit is None else f"{rms(limit.values[refined.surface == VEGETATION]):.2f}"
+    return [
+        case.label or case.world,
+        f"{rms(plants):.2f}",
+        f"{plants.mean():+.2f}",
+        f"{bare.mean():+.2f}" if len(bare) else "",
+        " / ".join(within((refined.error / refined.sigma)[seen])),
+        f"{refined.sigma[seen].mean():.2f}",
+        f"{refined.patches():.2f}",
+        f"{refined.good:.0%}",
+        photons,
+        f"{rms(alone):.2f}, {alone.mean():+.2f}",
+        case.asked,
+    ]
+
+
+def main(folder: Path) -> None:
+    """Map all worlds."""
+    needed(WORLDS)
+    introduction = (
+        f"Truth that our code did not make; {UNIT} over vegetation, at 760 nm, for DESIS at "
+        "740 nm. The models that ship, no fit, nothing known of the air where nothing is said. "
+        "Limits asked for: RMSE, absolute bias, absolute mean over bare ground. The limit is that "
+        "of a pixel whose air and sensor are known."
+    )
+    with page("worlds", "Worlds that are not ours", introduction) as add:
+        rows = [row(case, folder) for case in CASES]
+        add(table(HEAD, rows))
+    put_in_readme("worlds", table(HEAD[:5] + HEAD[9:10], [r[:5] + r[9:10] for r in rows]))
+
+
+if __name__ == "__main__":
+    run(main, keep="benchmark_worlds")

@@ -1,0 +1,122 @@
+"""What bands can be wrong by: as large as independent sources disagree, and a correction for it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sifnet.physics.discrepancy import Discrepancy
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.forward import Simulator
+from sifnet.physics.instrument import Instrument, gaussian_response
+from sifnet.physics.solar import solar_transmittance
+from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
+from sifnet.physics.surface import Surface
+
+BANDS = np.arange(750.0, 770.0, 0.11)
+CLEAR = (BANDS > 751) & (BANDS < 758)
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Emulator:
+    return Emulator.load().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def instrument(emulator: Emulator) -> Instrument:
+    return Instrument(BANDS, 0.25, emulator)
+
+
+@pytest.fixture(scope="module")
+def discrepancy(emulator: Emulator, instrument: Instrument) -> Discrepancy:
+    return Discrepancy.of_sensor(instrument, emulator)
+
+
+def spread(discrepancy: Discrepancy) -> np.ndarray:
+    """Standard deviation of the error of ground radiance, ``band``."""
+    at = discrepancy.at(torch.as_tensor(BANDS, dtype=torch.float32))
+    return (at[..., 1] ** 2).sum(-1).sqrt().numpy()
+
+
+def test_the_other_sun_is_within_what_is_allowed(
+    discrepancy: Discrepancy, shared_data: Path
+) -> None:
+    """Chance & Kurucz (2010), from which the line list differs by 0.5 % rms and 2 % at most."""
+    table = np.loadtxt(
+        shared_data / "solar" / "sao2010_700_820nm.csv", delimiter=",", skiprows=1, comments="#"
+    )
+    width = np.full(len(BANDS), 0.25)
+    theirs = gaussian_response(table[:, 0], BANDS, width) @ table[:, 2]
+    grid = np.arange(745.0, 775.0, 0.005)
+    lines = solar_transmittance(1e7 / grid[::-1])[::-1]
+    ratio = np.log(theirs / (gaussian_response(grid, BANDS, width) @ lines))
+    powers = np.vander((BANDS - 760) / 10, 3)
+    ratio -= powers @ np.linalg.lstsq(powers, ratio, rcond=None)[0]
+    in_sigma = ratio / spread(discrepancy)
+    assert 0.4 < np.sqrt((in_sigma[CLEAR] ** 2).mean()) < 1.5
+    assert np.abs(in_sigma[CLEAR]).max() < 4
+
+
+def test_oxygen_is_uncertain_by_some_per_cent_and_the_continuum_hardly(
+    discrepancy: Discrepancy,
+) -> None:
+    sd = spread(discrepancy)
+    bottom = sd[(BANDS > 760.3) & (BANDS < 761.2)].mean()
+    assert 0.01 < bottom < 0.06  # CIA by half, widths 1-2 %, wings: METHOD.md, 12
+    assert np.median(sd[CLEAR]) < 0.01
+
+
+def test_wide_bands_are_less_uncertain_of_the_sun() -> None:
+    space = Emulator.load(space=True)
+    centres = np.arange(745.0, 781.0, 2.55)
+    wide = Discrepancy.of_sensor(Instrument(centres, 3.5, space), space)
+    at = wide.at(torch.as_tensor(centres, dtype=torch.float32))[..., 1]
+    sd = (at**2).sum(-1).sqrt().numpy()
+    assert sd[(centres > 750) & (centres < 757)].max() < 0.004
+
+
+def test_a_correction_is_its_components(
+    discrepancy: Discrepancy, emulator: Emulator, instrument: Instrument
+) -> None:
+    coefficients = torch.zeros(discrepancy.count)
+    coefficients[[0, 3]] = torch.tensor([1.0, -2.0])
+    zero = torch.zeros(1)
+    state = State(Atmosphere.usual(), Surface.flat(0.3, zero), SensorState(zero + 0.02, zero))
+    angles = {"solar_zenith_angle": 40.0, "view_zenith_angle": 5.0, "relative_azimuth_angle": 90.0,
+              "sensor_height": 1.0, "sun_earth_distance": 1.0}  # fmt: skip
+    geometry = Geometry(**{name: zero + value for name, value in angles.items()})
+    plain = Simulator(emulator, instrument)
+    corrected = Simulator(emulator, instrument, discrepancy.correction(coefficients))
+    t, changed = (s.transfer(state.atmosphere, state.sensor, geometry) for s in (plain, corrected))
+    at = discrepancy.at(plain.wavelength(state.sensor))
+    expected = at[..., 0, 1] - 2 * at[..., 3, 1]
+    mean = discrepancy.correction(torch.zeros(discrepancy.count))
+    _, usual = mean.factors(plain.wavelength(state.sensor))
+    got = changed.ground / t.ground - usual
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=2e-6)
+    torch.testing.assert_close(changed.up, t.up)
+
+
+def test_derivatives_are_those_of_the_corrected_light(
+    discrepancy: Discrepancy, emulator: Emulator, instrument: Instrument
+) -> None:
+    from sifnet.physics.derivatives import SHARED, jacobians
+
+    torch.manual_seed(0)
+    simulator = Simulator(
+        emulator, instrument, discrepancy.correction(torch.randn(discrepancy.count))
+    )
+    zero = torch.zeros(1)
+    angles = {"solar_zenith_angle": 40.0, "view_zenith_angle": 5.0, "relative_azimuth_angle": 90.0,
+              "sensor_height": 1.0, "sun_earth_distance": 1.0}  # fmt: skip
+    geometry = Geometry(**{name: zero + value for name, value in angles.items()})
+
+    def state(pressure: float) -> State:
+        air = Atmosphere.usual(surface_pressure=zero + pressure)
+        return State(air, Surface.flat(0.3, zero), SensorState(zero, zero))
+
+    _, _, shared = jacobians(simulator, state(1000.0), geometry)
+    low, high = (simulator.radiance(state(p), geometry) for p in (998.0, 1002.0))
+    slope = shared[..., SHARED.index("surface_pressure")]
+    torch.testing.assert_close(slope, (high - low) / 4, rtol=2e-2, atol=3e-4)

@@ -1,0 +1,91 @@
+"""A line solved as one: the system, and maps of worlds that our code did not make."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fakes.worlds import world
+from sifnet.product.retrieve import retrieve
+from sifnet.retrieval.line import COMMON, Guess, System, Unknowns
+from sifnet.scenes.scene import Flag
+
+UNKNOWNS = Unknowns(components=3, grid=(2, 2), samples=5)
+
+
+def test_values_are_stacked_and_taken_apart() -> None:
+    torch.manual_seed(0)
+    start = Guess(torch.zeros(2, 2, 6), torch.zeros(5, 2), torch.zeros(3))
+    values = torch.randn(UNKNOWNS.columns.stop).double()
+    guess = start.moved(UNKNOWNS, values, start)
+    torch.testing.assert_close(guess.stacked(start), values, rtol=1e-5, atol=1e-5)
+    assert bool((guess.deviation[..., COMMON] == guess.deviation[:1, :1, COMMON]).all())
+
+
+def test_without_pixels_all_is_as_it_was_known() -> None:
+    system = System(UNKNOWNS, None)
+    prior = UNKNOWNS.prior(torch.tensor(0.1))
+    assert bool((torch.linalg.eigvalsh(prior) > 0).all())
+    nothing = torch.zeros(len(prior), dtype=torch.double)
+    free = torch.full_like(nothing, torch.inf)
+    values, covariance = system.solve(prior, nothing, -free, free)
+    torch.testing.assert_close(values, nothing)
+    line = covariance[: UNKNOWNS.line, : UNKNOWNS.line]
+    torch.testing.assert_close(line, torch.eye(UNKNOWNS.line).double())
+
+
+def test_neighbours_are_tied() -> None:
+    """What one patch is told, its neighbours nearly believe."""
+    system = System(UNKNOWNS, None)
+    patch = UNKNOWNS.patches.start
+    system.matrix[patch, patch], system.side[patch] = 1e6, 1e6
+    prior = UNKNOWNS.prior(torch.tensor(0.1))
+    nothing = torch.zeros(len(prior), dtype=torch.double)
+    free = torch.full_like(nothing, torch.inf)
+    values, _ = system.solve(prior, nothing, -free, free)
+    assert float(values[patch]) == pytest.approx(1.0, abs=1e-3)
+    assert 0.8 < float(values[patch + 1 : UNKNOWNS.patches.stop].min()) < 1.0
+
+
+def test_what_would_leave_its_range_stays_at_its_end() -> None:
+    system = System(UNKNOWNS, None)
+    system.matrix[0, 0], system.side[0] = 100.0, 300.0
+    system.matrix[1, 0], system.matrix[1, 1], system.side[1] = 50.0, 100.0, 100.0
+    prior = UNKNOWNS.prior(torch.tensor(0.1))
+    nothing = torch.zeros(len(prior), dtype=torch.double)
+    free = torch.full_like(nothing, torch.inf)
+    high = free.clone()
+    high[0] = 1.0
+    values, _ = system.solve(prior, nothing, -free, high)
+    assert float(values[0]) == pytest.approx(1.0, abs=1e-6)
+    assert float(values[1]) == pytest.approx((100 - 50) / 101, rel=1e-6)  # the others follow
+
+
+@pytest.mark.parametrize("name", ["plain", "misreg"])
+def test_a_world_of_another_physics(name: str, shared_data: Path, tmp_path: Path) -> None:
+    """The model that ships, no fit; wavelengths of the second are in air, and do not say so."""
+    scene, truth = world(name, shared_data, tmp_path)
+    product = retrieve(scene)
+    error = product.sif_760.values - truth.sif_760.values
+    plants, bare = truth.surface_class.values == 2, truth.surface_class.values < 2
+    assert np.sqrt((error[plants] ** 2).mean()) < 0.30
+    assert abs(error[plants].mean()) < 0.15
+    assert abs(error[bare].mean()) < 0.10
+    in_sigma = np.abs(error) / product.sif_760_uncertainty.values
+    assert 0.55 < (in_sigma < 1).mean() < 0.85
+    assert (in_sigma < 2).mean() > 0.88
+    assert (product.quality_flag.values == 0).mean() > 0.9
+    shift = product.wavelength_shift.values - truth.wavelength_shift.values
+    assert np.abs(shift).max() < 0.01
+
+
+def test_air_that_nobody_believes_is_flagged(shared_data: Path, tmp_path: Path) -> None:
+    """A pressure known to be 60 hPa from the true one."""
+    import xarray as xr
+
+    scene, truth = world("plain", shared_data, tmp_path)
+    wrong = truth.attrs["surface_pressure_hpa"] - 60.0
+    known = xr.Dataset({"surface_pressure": wrong, "surface_pressure_uncertainty": 2.0})
+    flags = retrieve(scene, atmosphere=known).quality_flag.values
+    assert ((flags & int(Flag.UNLIKELY_AIR)) > 0).mean() > 0.9
