@@ -30,7 +30,9 @@ class LossWeights:
         model_error: of the simulation, relative to radiance, added to the noise in quadrature.
         independent_pixels: of a patch. Errors of the simulation are common to all its pixels, so
             1,000 pixels do not know the atmosphere 30 times better than one: with noise of 1 %
-            and a common error of 0.08 %, they count as (1 / 0.08)^2 = 150.
+            and a common error of 0.08 %, they count as (1 / 0.08)^2 = 150. In refinement, of
+            a line: what its discrepancy does not hold, as of the shapes of reflectance and
+            emission, is common to it.
     """
 
     residual: float = 1.0
