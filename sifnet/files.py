@@ -157,6 +157,27 @@ def checkpoint(path: str | Path, kind: str, made_by: str) -> Iterator[dict[str, 
         ) from error
 
 
+@contextmanager
+def arrays(path: str | Path, problem: str, *, expected: str, remedy: str) -> Iterator[Any]:
+    """Arrays of an ``npz`` file by name; no pickle is read.
+
+    What is made of them is made within the context, so that all that may be wrong with a file
+    ends in one error.
+
+    Raises:
+        SifnetError: ``problem``: missing, damaged, or nothing can be made of it.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            yield stored
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise SifnetError(
+            problem, found=str(error), expected=expected, remedy=remedy, file=path
+        ) from error
+
+
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file, read in pieces."""
     with Path(path).open("rb") as file:

@@ -34,7 +34,21 @@ def jacobians(
     See ``Simulator.radiance`` for the arguments.
     """
     transfer, changes = transfer_derivatives(simulator, state, geometry, irradiance)
-    wavelength = simulator.wavelength(state.sensor)
+    return chained(transfer, changes, state, simulator.wavelength(state.sensor), shape_prior)
+
+
+def chained(
+    transfer: TransferFunctions,
+    changes: Sequence[Tensor],
+    state: State,
+    wavelength: Float[Tensor, "*#batch band"],
+    shape_prior: ShapePrior | None = None,
+) -> tuple[
+    Float[Tensor, "*batch band"],
+    Float[Tensor, "*batch band surface"],
+    Float[Tensor, "*batch band shared"],
+]:
+    """``jacobians`` from transfer functions and their derivatives (``transfer_derivatives``)."""
     basis = powers_of(wavelength, len(Surface.names()) - 1)
     reflectance, sif = state.surface.spectra(wavelength)
     if shape_prior is not None:

@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import interp1d
 from torch import Tensor
 
-from sifnet.errors import SifnetError
-from sifnet.files import data_file
+from sifnet.files import arrays, data_file
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.fields import TensorFields
 from sifnet.physics.instrument import Instrument, gaussian_response
 from sifnet.physics.solar import solar_transmittance
 from sifnet.physics.transfer import TransferFunctions
@@ -97,19 +95,24 @@ class Discrepancy:
         """Components at wavelengths, nm."""
         return _between(self.components, (wavelength - self.start) / self.step)
 
+    def errors(
+        self, wavelength: Float[Tensor, "*batch band"]
+    ) -> Float[Tensor, "*batch error component"]:
+        """Components as errors of path in every band, then of ground in every band."""
+        return self.at(wavelength).movedim(-1, -3).flatten(-3, -2)
+
     def correction(self, coefficients: Float[Tensor, component]) -> Correction:
         """What coefficients of the components do to the light of a line."""
         found = torch.einsum("nkp,k->np", self.components, coefficients.to(self.components))
-        start, step = (self.components.new_tensor(x) for x in (self.start, self.step))
-        return Correction(start, step, self.mean + found)
+        return Correction(self.start, self.step, self.mean + found)
 
 
 @dataclass(frozen=True)
-class Correction(TensorFields):
+class Correction:
     """Relative error ``node, 2`` of path and ground radiance that is common to a line."""
 
-    start: Tensor
-    step: Tensor
+    start: float
+    step: float
     error: Tensor
 
     def factors(
@@ -139,21 +142,16 @@ def _between(table: Tensor, position: Tensor) -> Tensor:
 
 def _table(space: bool, grid: Array) -> tuple[Array, Array]:
     """Mean ``2, wavelength`` and components that ship, on a grid, nm."""
-    path = data_file(SHIPPED[space])
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            at = np.clip(grid, *stored["wavelength"][[0, -1]])
-            parts = (stored[name].astype(float) for name in ("mean", "components"))
-            mean, components = (interp1d(stored["wavelength"], part)(at) for part in parts)
-            return mean, components
-    except (OSError, KeyError, ValueError) as error:
-        raise SifnetError(
-            "the table of what the simulation may be wrong by cannot be read",
-            found=str(error),
-            expected="a table that data/make_discrepancy.py wrote",
-            remedy="Install sifnet again, or run `make discrepancy` in a checkout.",
-            file=path,
-        ) from error
+    with arrays(
+        data_file(SHIPPED[space]),
+        "the table of what the simulation may be wrong by cannot be read",
+        expected="a table that data/make_discrepancy.py wrote",
+        remedy="Install sifnet again, or run `make discrepancy` in a checkout.",
+    ) as stored:
+        at = np.clip(grid, *stored["wavelength"][[0, -1]])
+        parts = (stored[name].astype(float) for name in ("mean", "components"))
+        mean, components = (interp1d(stored["wavelength"], part)(at) for part in parts)
+        return mean, components
 
 
 def _solar(grid: Array) -> Array:

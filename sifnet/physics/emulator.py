@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
-from sifnet.files import data_file
+from sifnet.files import arrays, data_file
 from sifnet.physics.state import Atmosphere, Geometry, check_ranges
 from sifnet.physics.transfer import PRODUCTS, TransferFunctions
 
@@ -161,22 +161,18 @@ class Emulator(nn.Module):
             SifnetError: the file is missing or is not an emulator.
         """
         path = Path(path) if path is not None else data_file(SHIPPED[space])
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {k: torch.as_tensor(stored[k]) for k in stored if k != "metadata"}
-                metadata = json.loads(str(stored["metadata"]))
+        with arrays(
+            path,
+            "this is not a readable emulator",
+            expected="a file written by Emulator.save",
+            remedy="Make one with `sifnet build-emulator`, or reinstall sifnet.",
+        ) as stored:
+            tensors = {k: torch.as_tensor(stored[k]) for k in stored if k != "metadata"}
+            metadata = json.loads(str(stored["metadata"]))
             network = CoefficientNetwork(**metadata["network"])
-            weights = {k[8:]: v for k, v in arrays.items() if k.startswith("network.")}
+            weights = {k[8:]: v for k, v in tensors.items() if k.startswith("network.")}
             network.load_state_dict(weights)
-            return cls(arrays["grid"], arrays["basis"], network, metadata)
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-            raise SifnetError(
-                "this is not a readable emulator",
-                found=str(error),
-                expected="a file written by Emulator.save",
-                remedy="Make one with `sifnet build-emulator`, or reinstall sifnet.",
-                file=path,
-            ) from error
+            return cls(tensors["grid"], tensors["basis"], network, metadata)
 
 
 def state_features(

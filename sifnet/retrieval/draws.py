@@ -58,19 +58,24 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
     @torch.no_grad()
     def draw(self) -> tuple[Pixels, State]:
         """Pixels ``patches, LINES, SAMPLES`` with noise, and the state they were made from."""
+        unseen, state, unexplained = self.unlit()
+        radiance = self._world().radiance(
+            state, unseen.geometry, unseen.irradiance, unseen.shape_prior
+        )
+        shot = noise_sd(radiance, self.model.setup.sensor.shot_noise)
+        noise = torch.hypot(shot, unexplained * radiance)
+        noisy = (radiance + noise * torch.randn_like(radiance)).clamp(min=1e-2)
+        return replace(unseen, radiance=noisy, noise=noise), state
+
+    def unlit(self) -> tuple[Pixels, State, Tensor]:
+        """Pixels whose radiance is not there yet, their state, and what no parabola corrects."""
         template = self._template()
         shape_prior, unexplained = self._shape_prior()
         surface = self._surface()
         if shape_prior is not None:
             surface = self._about(shape_prior, surface)
         state = State(self._atmosphere(template), surface, self._sensor())
-        radiance = self._world().radiance(
-            state, template.geometry, template.irradiance, shape_prior
-        )
-        shot = noise_sd(radiance, self.model.setup.sensor.shot_noise)
-        noise = torch.hypot(shot, unexplained * radiance)
-        noisy = (radiance + noise * torch.randn_like(radiance)).clamp(min=1e-2)
-        return replace(template, radiance=noisy, noise=noise, shape_prior=shape_prior), state
+        return replace(template, shape_prior=shape_prior), state, unexplained
 
     def _world(self) -> Simulator:
         """The simulation under physics that may as well be true, another one every time."""

@@ -65,12 +65,15 @@ class Unknowns:
         start = self.patches.stop
         return slice(start, start + len(SensorState.names()) * self.samples)
 
+    def patch(self, row: int, patch: int) -> int:
+        """Place of the aerosol of a patch."""
+        return self.line + row * self.grid[1] + patch
+
     def of(self, row: int, patch: int, column: int) -> Tensor:
         """Places of all that a patch and a column have: line, patch, column."""
-        place = self.line + row * self.grid[1] + patch
         start = self.columns.start + len(SensorState.names()) * column
         sensor = range(start, start + len(SensorState.names()))
-        return torch.tensor([*range(self.line), place, *sensor])
+        return torch.tensor([*range(self.line), self.patch(row, patch), *sensor])
 
     def prior(self, sd: Tensor) -> Tensor:
         """Precision of all unknowns, in units of the prior of each.
@@ -187,9 +190,8 @@ class System:
                 row, patch, column, part, nothing, nothing.new_zeros(0, 0), nothing.new_zeros(0)
             )
             return
-        spread = self.discrepancy.at(wavelength)
-        path, ground = spread.unbind(-1)
-        both = torch.cat([path, ground])
+        both = self.discrepancy.errors(wavelength)
+        path, ground = both.chunk(2)
         pp, pg, gg = part.strength.sum(0)[..., None]
         mixed = path.T @ (pg * ground)
         errors = path.T @ (pp * path) + mixed + mixed.T + ground.T @ (gg * ground)
@@ -205,7 +207,7 @@ class System:
         """Lower triangle: the line's own, then its patch's, then its columns' rows."""
         own, side = part.own, part.side
         unknowns, common, sensor = self.unknowns, len(COMMON), len(SHARED) - len(COMMON) - 1
-        line, place = slice(0, unknowns.line), unknowns.line + row * unknowns.grid[1] + patch
+        line, place = slice(0, unknowns.line), unknowns.patch(row, patch)
         common_rows = torch.cat([own[..., COMMON], cross], -1)  # of every shared parameter
         matrix, right = self.matrix, self.side
         matrix[:common, line] += common_rows[:, COMMON].sum(0)
@@ -225,17 +227,14 @@ class System:
                 other = unknowns.columns.start + sensor * column + j
                 matrix[at, other] += own[:, mine, len(COMMON) + 1 + j]
 
-    def solve(
-        self, prior: Tensor, values: Tensor, low: Tensor, high: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """New values and their covariance; what would leave its range stays at its end.
+    def solve(self, prior: Tensor, values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """New values; what would leave its range stays at its end.
 
         Args:
             prior: precision, about 0.
             values: of the unknowns in the guess; low, high: ends of their ranges.
         """
-        lower = torch.tril(self.matrix)
-        whole = lower + torch.tril(self.matrix, -1).T + prior
+        whole = self._whole(prior)
         side = self.side - prior @ values
         held, end = torch.zeros_like(values, dtype=torch.bool), torch.zeros_like(values)
         for _ in range(len(SHARED)):
@@ -247,4 +246,12 @@ class System:
                 break
             held, end = held | beyond, torch.where(beyond, nearest, end)
         step = step.clamp(-LARGEST_STEP, LARGEST_STEP)
-        return values + step, torch.cholesky_inverse(torch.linalg.cholesky(whole))
+        return values + step
+
+    def covariance(self, prior: Tensor) -> Tensor:
+        """Of all unknowns."""
+        return torch.cholesky_inverse(torch.linalg.cholesky(self._whole(prior)))
+
+    def _whole(self, prior: Tensor) -> Tensor:
+        """Both triangles of the matrix, the prior's precision included."""
+        return torch.tril(self.matrix) + torch.tril(self.matrix, -1).T + prior

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sifnet.physics.derivatives import jacobians
+from sifnet.physics.derivatives import chained, transfer_derivatives
 from sifnet.physics.fields import TensorFields
 from sifnet.physics.forward import Simulator
 from sifnet.physics.state import SensorState, State
@@ -177,12 +177,10 @@ def row_equations(
     Returns:
         The equations, and what the s shared parameters and the n errors do to sif_760.
     """
-    simulated, s, x = jacobians(
-        simulator, state, pixels.geometry, pixels.irradiance, pixels.shape_prior
-    )
-    path = simulator.transfer(
-        state.atmosphere, state.sensor, pixels.geometry, pixels.irradiance
-    ).path
+    transfer, changes = transfer_derivatives(simulator, state, pixels.geometry, pixels.irradiance)
+    wavelength = simulator.wavelength(state.sensor)
+    simulated, s, x = chained(transfer, changes, state, wavelength, pixels.shape_prior)
+    path = transfer.path
     ground = simulated - path - s[..., SIF] * state.surface.sif_760[..., None]
     weight = 1.0 / pixels.noise
     misfit = (pixels.radiance - simulated) * weight
@@ -194,10 +192,9 @@ def row_equations(
     units = torch.cat(
         [pixels.prior.sd.stack(), SensorState.steps(x).expand(path.shape[0], 1, 1, -1)], -1
     )
-    s = torch.nan_to_num(s)
     x, lit = x * units[..., None, :] * weight[..., None], lit * weight[..., None, :]
+    s, x, lit = (torch.nan_to_num(part) for part in (s, x, lit))
 
-    x, lit = torch.nan_to_num(x), torch.nan_to_num(lit)
     a, to_surface = (s.mT @ s).double(), (s.mT @ z[..., None])[..., 0].double()
     if pixels.shape_prior is not None:
         prior, pull = pixels.shape_prior.equations(state.surface.stack())

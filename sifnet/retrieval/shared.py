@@ -109,34 +109,30 @@ class Line:
         grid = len(rows), rows[0].pixels.patches
         self.unknowns = Unknowns(components, grid, samples)
         deviation = [r.pixels.prior.deviation(r.state.atmosphere).mean((1, 2)) for r in rows]
-        weights, usable = model.setup.weights, [row.pixels.usable for row in rows]
-        self.bare_ndvi = weights.bare_ndvi
-        self.counted = min(
-            1.0, weights.independent_pixels / max(1, sum(int(u.sum()) for u in usable))
-        )
-        self.greens = max(
-            1,
-            sum(int((r.pixels.ndvi >= GREEN)[u].sum()) for r, u in zip(rows, usable, strict=True)),
-        )
+        self.usable = [row.pixels.usable for row in rows]
+        seen = zip(rows, self.usable, strict=True)
+        self.greens = max(1, sum(int((row.pixels.ndvi >= GREEN)[u].sum()) for row, u in seen))
         self.encoder_says = torch.stack(deviation)
         self.start = Guess(
             _between_patches(self.encoder_says, rows), _columns(rows, samples),
             torch.zeros(components),
         )  # fmt: skip
+        self.prior, self.low, self.high = self._known()
 
     def encoded(self, patch: tuple[int, int]) -> Shared:
         """What the encoder says, patch by patch, as uncertain as one pixel of a patch leaves it."""
-        self.counted = 1.0 / max(1, self.rows[0].pixels.usable[0].numel())
         states = [row.state for row in self.rows]
-        system, gains = self._system(self.start, states, self._simulator(self.start))
-        _, covariance = system.solve(*self._bounds(self.start))
-        carried = self._carried(gains, states, covariance)
+        alone = 1.0 / max(1, self.usable[0][0].numel())
+        system, gains = self._system(self.start, states, self._simulator(self.start), alone)
+        carried = self._carried(gains, states, system.covariance(self.prior))
         return Shared(self.encoder_says, carried, SensorState.unstack(self.start.sensor), patch)
 
     def refined(self, patch: tuple[int, int]) -> Shared:
         """What explains all pixels best, with everything that is known beforehand."""
         guess = replace(self.start, deviation=self.start.deviation * _field_only())
         surfaces = [row.state.surface for row in self.rows]
+        independent = self.model.setup.weights.independent_pixels
+        counted = min(1.0, independent / max(1, sum(int(u.sum()) for u in self.usable)))
         for _ in range(STEPS):
             simulator = self._simulator(guess)
             states = [self._state(row, guess, surface) for row, surface in enumerate(surfaces)]
@@ -145,15 +141,15 @@ class Line:
                 for row, state in zip(self.rows, states, strict=True)
             ]
             surfaces = [state.surface for state in states]
-            system, gains = self._system(guess, states, simulator)
+            system, gains = self._system(guess, states, simulator, counted)
             before = guess.stacked(self.start)
-            after, covariance = system.solve(*self._bounds(guess))
+            after = system.solve(self.prior, before, self.low, self.high)
             guess = guess.moved(self.unknowns, after, self.start)
             if float((after - before)[: self.unknowns.patches.stop].abs().max()) < CONVERGED:
                 break
         return Shared(
             guess.deviation,
-            self._carried(gains, states, covariance),
+            self._carried(gains, states, system.covariance(self.prior)),
             SensorState.unstack(guess.sensor),
             patch,
             self._simulator(guess).correction,
@@ -171,45 +167,42 @@ class Line:
         return State(air, surface, guess.sensors(pixels.column, self.ranges))
 
     def _system(
-        self, guess: Guess, states: list[State], simulator: Simulator
+        self, guess: Guess, states: list[State], simulator: Simulator, counted: float
     ) -> tuple[System, list[Tensor]]:
         """The system around a guess, and what everything shared does to fluorescence, by row."""
         system, gains = System(self.unknowns, self.model.discrepancy), []
         for number, (row, state) in enumerate(zip(self.rows, states, strict=True)):
             pixels = row.pixels
-            equations, gain = row_equations(
-                pixels, state, simulator, self._sif(pixels), self.counted
-            )
+            sif = self._sif(pixels, counted)
+            equations, gain = row_equations(pixels, state, simulator, sif, counted)
             wavelength = simulator.wavelength(guess.sensors(pixels.column, self.ranges))
             system.add(number, equations, pixels.column, wavelength)
             gains.append(_against_reflectance(pixels, state, gain))
         return system, gains
 
-    def _sif(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
+    def _sif(self, pixels: Pixels, counted: float) -> tuple[Tensor, Tensor]:
         """What is known of fluorescence beforehand, mean and precision ``patch, line, sample``.
 
         Bare ground does not glow; all that is green glows, on the mean, as it usually does.
         """
+        bare_ndvi = self.model.setup.weights.bare_ndvi
         ndvi = torch.nan_to_num(pixels.ndvi, nan=0.5 * GREEN)
-        bare, green = (x & pixels.usable for x in (ndvi <= self.bare_ndvi, ndvi >= GREEN))
+        bare, green = (x & pixels.usable for x in (ndvi <= bare_ndvi, ndvi >= GREEN))
         mean, sd = USUAL_SIF
-        precision = self.counted * bare / BARE_SD**2 + green / (sd**2 * self.greens)
+        precision = counted * bare / BARE_SD**2 + green / (sd**2 * self.greens)
         return mean * green, precision
 
-    def _bounds(self, guess: Guess) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Prior precision, values, and lowest and highest of all unknowns."""
-        prior = self.rows[0].pixels.prior
-        values = guess.stacked(self.start)
+    def _known(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Prior precision, and lowest and highest of all unknowns."""
+        prior, unknowns = self.rows[0].pixels.prior, self.unknowns
         mean, sd = (part.stack().mean((0, 1, 2)) for part in (prior.mean, prior.sd))
-        ends = []
-        for end in range(2):
+        low = torch.full((unknowns.columns.stop,), -torch.inf, dtype=torch.double)
+        ends = low, -low
+        for end, limit in enumerate(ends):
             edge = mean.new_tensor([self.ranges[name][end] for name in Atmosphere.names()])
-            deviation = (edge - mean) / sd
-            limit = torch.full_like(values, torch.inf if end else -torch.inf)
-            limit[: len(COMMON)] = deviation[COMMON].double()
-            limit[self.unknowns.patches] = deviation[FIELD].double()
-            ends.append(limit)
-        return self.unknowns.prior(sd[FIELD]), values, ends[0], ends[1]
+            deviation = ((edge - mean) / sd).double()
+            limit[: len(COMMON)], limit[unknowns.patches] = deviation[COMMON], deviation[FIELD]
+        return unknowns.prior(sd[FIELD]), *ends
 
     def _carried(self, gains: list[Tensor], states: list[State], covariance: Tensor) -> Tensor:
         """``Shared.carried``, at the middle column of every patch."""
@@ -220,7 +213,7 @@ class Line:
                 errors = errors[..., :0]
             else:
                 wavelength = self.model.simulator.wavelength(state.sensor).mean((1, 2))
-                errors = errors @ discrepancy.at(wavelength).movedim(-1, -3).flatten(-3, -2)
+                errors = errors @ discrepancy.errors(wavelength)
             parts = [own[..., COMMON], errors, own[..., [FIELD]], own[..., SENSOR]]
             gain = torch.cat(parts, -1).double()
             middle = row.pixels.column[:, row.pixels.column.shape[1] // 2]

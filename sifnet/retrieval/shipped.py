@@ -117,7 +117,7 @@ def _express(model: Retrieval, other: Retrieval) -> float:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        pixels, state = Draws(model, anywhere(model.emulator), patches=128).draw()
+        pixels, state, _ = Draws(model, anywhere(model.emulator), patches=128).unlit()
     read = model.encoder.features(_lit(model, pixels, state)).flatten(0, -2).double()
     seen = _lit(other, pixels, state)
     x = log_spectrum(seen).flatten(0, -2).double()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from sifnet.errors import SifnetError
-from sifnet.files import data_file
+from sifnet.files import arrays, data_file
 from sifnet.scenes.scene import FIT_WINDOW, Scene
 from sifnet.units import air_to_vacuum
 
@@ -86,7 +86,7 @@ def registered(scene: Scene) -> Scene:
             "the spectra do not show the lines of sun and oxygen",
             found=f"correlation {found.correlation:.2f} at best, within {REACH:g} nm",
             expected=f"at least {UNREGISTERED:g}",
-            remedy="Check wavelengths, order of bands and byte order with `sifnet inspect`.",
+            remedy="Check wavelengths, order of bands and byte order in its header.",
             file=scene.file,
         )
     wavelength, notes, shift = scene.wavelength.copy(), [], found.shift
@@ -129,7 +129,12 @@ def _spectra(scene: Scene, bands: NDArray[np.intp]) -> Array:
 @cache
 def _lines(fwhm: float) -> tuple[Array, Array]:
     """Wavelengths, nm, and logarithms of sunlight on the ground and of what oxygen leaves of it."""
-    with np.load(data_file("emulator_airborne.npz"), allow_pickle=False) as stored:
+    with arrays(
+        data_file("emulator_airborne.npz"),
+        "this is not a readable emulator",
+        expected="the one that ships",
+        remedy="Install sifnet again.",
+    ) as stored:
         grid, mean = stored["grid"].astype(float), stored["basis"][:, 0].astype(float)
     step = grid[1] - grid[0]
     ground, up = (gaussian_filter1d(x, fwhm / 2.3548 / step) for x in (mean[1], mean[3]))

@@ -29,7 +29,7 @@ def test_without_pixels_all_is_as_it_was_known() -> None:
     assert bool((torch.linalg.eigvalsh(prior) > 0).all())
     nothing = torch.zeros(len(prior), dtype=torch.double)
     free = torch.full_like(nothing, torch.inf)
-    values, covariance = system.solve(prior, nothing, -free, free)
+    values, covariance = system.solve(prior, nothing, -free, free), system.covariance(prior)
     torch.testing.assert_close(values, nothing)
     line = covariance[: UNKNOWNS.line, : UNKNOWNS.line]
     torch.testing.assert_close(line, torch.eye(UNKNOWNS.line).double())
@@ -43,7 +43,7 @@ def test_neighbours_are_tied() -> None:
     prior = UNKNOWNS.prior(torch.tensor(0.1))
     nothing = torch.zeros(len(prior), dtype=torch.double)
     free = torch.full_like(nothing, torch.inf)
-    values, _ = system.solve(prior, nothing, -free, free)
+    values = system.solve(prior, nothing, -free, free)
     assert float(values[patch]) == pytest.approx(1.0, abs=1e-3)
     assert 0.8 < float(values[patch + 1 : UNKNOWNS.patches.stop].min()) < 1.0
 
@@ -57,7 +57,7 @@ def test_what_would_leave_its_range_stays_at_its_end() -> None:
     free = torch.full_like(nothing, torch.inf)
     high = free.clone()
     high[0] = 1.0
-    values, _ = system.solve(prior, nothing, -free, high)
+    values = system.solve(prior, nothing, -free, high)
     assert float(values[0]) == pytest.approx(1.0, abs=1e-6)
     assert float(values[1]) == pytest.approx((100 - 50) / 101, rel=1e-6)  # the others follow
 

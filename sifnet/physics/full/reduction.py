@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from sifnet.errors import SifnetError
+from sifnet.files import arrays
 from sifnet.physics.full.radiative_transfer import MonochromaticTransfer
 from sifnet.physics.full.spectral_grids import SpectralGrids
 from sifnet.physics.transfer import SUNLIT
@@ -86,17 +86,13 @@ class Reduction:
         Raises:
             SifnetError: it is missing or unreadable.
         """
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return cls(**{name: stored[name] for name in cls.__dataclass_fields__})
-        except (OSError, KeyError, ValueError) as error:
-            raise SifnetError(
-                "the database's representative wavenumbers cannot be read",
-                found=str(error),
-                expected="a file that sifnet build-emulator wrote",
-                remedy="Remove it; the next build makes it again.",
-                file=path,
-            ) from error
+        with arrays(
+            path,
+            "the database's representative wavenumbers cannot be read",
+            expected="a file that sifnet build-emulator wrote",
+            remedy="Remove it; the next build makes it again.",
+        ) as stored:
+            return cls(**{name: stored[name] for name in cls.__dataclass_fields__})
 
 
 def snapshot(light: MonochromaticTransfer, cos_sza: float) -> NDArray[np.float32]:
