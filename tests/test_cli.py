@@ -156,6 +156,21 @@ def test_inspect_says_what_was_understood(scene: Path) -> None:
     assert "24 lines x 16 samples" in result.output
 
 
+def test_inspect_is_quick() -> None:
+    """It registers the scene, and still loads little beyond xarray, and what that loads."""
+    code = (
+        "import sys\n"
+        "from sifnet import cli\n"
+        "cli.app(['inspect', sys.argv[1]], standalone_mode=False)\n"
+        "assert 'scipy.ndimage' in sys.modules, 'not registered'\n"
+        "heavy = {'torch', 'matplotlib', 'rasterio', 'h5netcdf', 'pyproj', 'distributed'}\n"
+        "heavy |= {'scipy.interpolate', 'scipy.optimize'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    scene = next((PROJECT / "data" / "demo").glob("*.hdr"))
+    subprocess.run([sys.executable, "-c", code, str(scene)], cwd=PROJECT, check=True)
+
+
 def test_simulate_hands_its_arguments_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: dict[str, object] = {}
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5netcdf
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from xarray.backends import H5NetCDFStore
 
 from sifnet.errors import SifnetError
 from sifnet.scenes.scene import Flag
@@ -27,7 +29,7 @@ def write_strips(
         strips: lines, and the maps on them; names, types and attributes are those of the first.
         lines: of the whole scene.
     """
-    frame.to_netcdf(path, engine="h5netcdf")
+    _store(frame, path, "w")
     made: dict[str, h5netcdf.Variable] = {}
     with h5netcdf.File(path, "a") as file:
         for window, strip in strips:
@@ -73,7 +75,15 @@ def append(layer: xr.Dataset, path: Path) -> None:
     """Add variables to a NetCDF-4 file that has none of these names."""
     packed = {"zlib": True, "complevel": 4, "shuffle": True}
     encoding = {str(name): packed for name, v in layer.data_vars.items() if v.ndim}
-    layer.to_netcdf(path, mode="a", engine="h5netcdf", encoding=encoding)
+    _store(layer, path, "a", encoding)
+
+
+def _store(
+    data: xr.Dataset, path: Path, mode: str, encoding: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """``data.to_netcdf`` less its look for a cluster of Dask, for which that is loaded: 0.5 s."""
+    with H5NetCDFStore.open(path, mode, lock=False) as store:
+        data.dump_to_store(store, encoding=encoding)
 
 
 def read(path: str | Path) -> xr.Dataset:

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import interp1d
 
+from sifnet.physics import discrepancy as discrepancies
 from sifnet.physics.discrepancy import Discrepancy
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import Simulator
@@ -120,3 +122,11 @@ def test_derivatives_are_those_of_the_corrected_light(
     low, high = (simulator.radiance(state(p), geometry) for p in (998.0, 1002.0))
     slope = shared[..., SHARED.index("surface_pressure")]
     torch.testing.assert_close(slope, (high - low) / 4, rtol=2e-2, atol=3e-4)
+
+
+def test_between_the_rows_of_a_table_it_is_as_scipy_has_it() -> None:
+    """To the last bit, at the points of the table, at its ends and between."""
+    x = np.linspace(740.0, 780.0, 41)
+    y = np.random.default_rng(0).standard_normal((3, 2, 41))
+    at = np.concatenate([x, x[:-1] + 0.3])
+    np.testing.assert_array_equal(discrepancies._linear(x, y, at), interp1d(x, y)(at))

@@ -1,4 +1,6 @@
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 import rasterio
 import xarray as xr
 
+from conftest import PROJECT
 from fakes.products import fake_maps, fake_scene, finish, write
 from sifnet import files
 from sifnet.errors import SifnetError
@@ -44,6 +47,20 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(SifnetError, match="the output cannot be written.*Choose another"):
             attempt()
+
+
+def test_nothing_looks_for_a_cluster_to_write(tmp_path: Path) -> None:
+    """As ``Dataset.to_netcdf`` does, which loads ``distributed`` for it."""
+    code = (
+        "import sys, xarray as xr; from pathlib import Path; from sifnet.product import netcdf\n"
+        "path, strip = Path(sys.argv[1]), xr.Dataset({'x': (('line', 'sample'), [[1.0]])})\n"
+        "netcdf.write_strips(xr.Dataset({'y': 2.0}), [(slice(None), strip)], path, 1)\n"
+        "netcdf.append(xr.Dataset({'z': ('block', [3.0])}), path)\n"
+        "with netcdf.opened(path) as file:\n"
+        "    assert (file['x'] + file['y'] + file['z']).item() == 6.0\n"
+        "assert 'distributed' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "p.nc")], cwd=PROJECT, check=True)
 
 
 def test_only_netcdf_with_fluorescence_is_read(tmp_path: Path) -> None:

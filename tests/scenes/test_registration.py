@@ -10,6 +10,7 @@ from conftest import PROJECT
 from fakes.worlds import world
 from sifnet.errors import SifnetError
 from sifnet.scenes import open_scene
+from sifnet.scenes import registration as lines
 from sifnet.scenes.registration import registered, registration
 from sifnet.scenes.scene import Scene
 from sifnet.units import vacuum_to_air
@@ -24,6 +25,16 @@ def counted(scene: Scene, wavelength: np.ndarray, fwhm: np.ndarray | None = None
     """The same light, with other bands in the header."""
     width = scene.fwhm if fwhm is None else fwhm
     return Scene(scene.dataset.assign_coords(wavelength=("band", wavelength), fwhm=("band", width)))
+
+
+def test_what_ships_is_unpacked_once(demo: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many widths are tried: unpacking took most of the time of `sifnet inspect`."""
+    unpacked, load = [], np.load
+    monkeypatch.setattr(np, "load", lambda *a, **k: unpacked.append(a) or load(*a, **k))
+    for cached in (lines._light, lines._lines):
+        cached.cache_clear()
+    assert registration(demo) is not None
+    assert len(unpacked) == 1
 
 
 def test_a_scene_that_is_right_is_left_as_it_is(demo: Scene) -> None:
