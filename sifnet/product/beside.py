@@ -29,15 +29,17 @@ def complete(path: Path, *, cog: bool, anew: bool) -> None:
     Raises:
         SifnetError: a file cannot be written.
     """
-    from sifnet.product import cog as geotiff
     from sifnet.product import pictures, stac
     from sifnet.product.netcdf import opened
 
     makers: dict[str, Callable[[xr.Dataset, Path], Any]] = {
         "quicklook": pictures.quicklook,
         "thumbnail": pictures.thumbnail,
-        "cog": geotiff.to_cog,
     }
+    if cog:
+        from sifnet.product.cog import to_cog  # takes 0.3 s, for which a flight line need not wait
+
+        makers["cog"] = to_cog
     files = beside(path, cog=True)
     item = files.pop("item")
     wanted = [n for n in beside(path, cog=cog) if n in makers and (anew or not files[n].exists())]
