@@ -160,7 +160,7 @@ def test_that_all_is_done_is_said_at_once(model: Path, tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from sifnet import cli\n"
         "arguments = ['retrieve', sys.argv[1], '-m', sys.argv[2], '-o', sys.argv[3]]\n"
         "cli.app(arguments, standalone_mode=False)\n"
-        "heavy = {'torch', 'matplotlib', 'distributed', 'sifnet.retrieval', 'pyproj'}\n"
+        "heavy = {'torch', 'xarray', 'matplotlib', 'distributed', 'sifnet.retrieval', 'pyproj'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     command = [sys.executable, "-c", text, str(scene), str(model), str(output)]

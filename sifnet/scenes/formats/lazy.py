@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xarray.backends import BackendArray
-from xarray.core import indexing
+
+if TYPE_CHECKING:
+    from xarray.core.indexing import LazilyIndexedArray
 
 
-class Window(BackendArray):
+class Window:
     """An array (line, sample, ...) in a file; it pickles, and holds nothing that it has read.
 
     Attributes:
@@ -24,14 +25,13 @@ class Window(BackendArray):
         """Values at an index for every axis: an integer, a slice, or for one of them a list."""
         raise NotImplementedError
 
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        support = indexing.IndexingSupport.OUTER_1VECTOR
-        return indexing.explicit_indexing_adapter(key, self.shape, support, self.read)
-
-    def lazy(self, last: slice = slice(None)) -> indexing.LazilyIndexedArray:
+    def lazy(self, last: slice = slice(None)) -> LazilyIndexedArray:
         """As data of a variable of xarray; of its last axis a part, in an order."""
-        key = (slice(None),) * (len(self.shape) - 1) + (last,)
-        return indexing.LazilyIndexedArray(self, indexing.BasicIndexer(key))
+        # Loads xarray: a command that has nothing left to do asks readers for names alone.
+        from sifnet.scenes.formats.indexed import Indexed
+
+        part = (slice(None),) * (len(self.shape) - 1) + (last,)
+        return Indexed(self.shape, self.dtype, self.read).lazy(part)
 
 
 class Scaled(Window):
