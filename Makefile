@@ -16,7 +16,7 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures aerosol forecast desis loop worlds model emulator discrepancy clean
+.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures aerosol forecast desis loop worlds anchors model emulator discrepancy clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
@@ -27,6 +27,7 @@ help:
 	@echo "make ablation  what each part of the method buys on these lines (half an hour)"
 	@echo "make atmosphere what knowing pressure and terrain buys (ten minutes; needs reference data)"
 	@echo "make worlds    maps of worlds that are not ours, against their truth (ten minutes)"
+	@echo "make anchors   real spectra with our spectroscopy, SIF of deserts (ten minutes; needs reference data)"
 	@echo "make failures  what wrong assumptions do to SIF (a minute)"
 	@echo "make forecast  the masked-token model beside cheap forecasts (half an hour; needs reference data)"
 	@echo "make desis     DESIS scenes with known truth, the shape of reflectance, time and memory (half an hour)"
@@ -80,7 +81,7 @@ test-slow: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
 
-accuracy ablation atmosphere failures aerosol forecast desis loop worlds: $(STAMP)
+accuracy ablation atmosphere failures aerosol forecast desis loop worlds anchors: $(STAMP)
 	$(BIN)/python tests/benchmarks/$@.py
 
 model: $(STAMP)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
@@ -213,27 +212,30 @@ def solar_lines(reference: Path) -> tuple[str, pd.DataFrame]:
 
 
 def solar_continuum(reference: Path) -> tuple[str, pd.DataFrame]:
-    """A cubic in wavelength through SAO2010 divided by the lines, both at 0.25 nm."""
-    sao_fwhm, fwhm, step = 0.04, 0.25, 0.01  # nm
+    """SAO2010 divided by the lines, both as sharp as SAO2010 is, every 0.02 nm."""
+    fwhm, step = 0.04, 0.01  # nm
     source = pd.read_csv(
         reference / "solar" / "sao2010_700_820nm.csv",
         comment="#",
         names=["wavelength", "photons", "irradiance"],
     )
     wavenumber = np.arange(RANGE[0], RANGE[1], 0.01)
-    wavelength = np.arange(731.5, 792.0, step)
-    lines = np.interp(wavelength, 1e7 / wavenumber[::-1], solar_transmittance(wavenumber)[::-1])
-    lines = gaussian_filter1d(lines, fwhm / FWHM_PER_SIGMA / step)
-    sao = np.interp(wavelength, source["wavelength"], source["irradiance"])
-    sao = gaussian_filter1d(sao, np.sqrt(fwhm**2 - sao_fwhm**2) / FWHM_PER_SIGMA / step)
-    inside = slice(100, -100)  # 1 nm at either end knows the filter's edge
-    cubic = Polynomial.fit(wavelength[inside], (sao / lines)[inside], 3)
-    at = np.arange(731, 794)
-    table = pd.DataFrame({"wavelength": at, "irradiance": [f"{v:.2f}" for v in cubic(at)]})
+    fine = np.arange(731.4, 792.0, step / 10)
+    lines = np.interp(fine, 1e7 / wavenumber[::-1], solar_transmittance(wavenumber)[::-1])
+    lines = gaussian_filter1d(lines, 10 * fwhm / FWHM_PER_SIGMA / step)
+    at = np.arange(731.5, 791.9, 2 * step)
+    sao = np.interp(at, source["wavelength"], source["irradiance"])
+    ratio = sao / np.interp(at, fine, lines)
+    table = pd.DataFrame(
+        {
+            "wavelength": [f"{v:.2f}" for v in at],
+            "irradiance": [f"{v:.1f}" for v in ratio],
+        }
+    )
     header = (
-        "Solar irradiance at 1 AU between the lines of solar_lines.csv, fitted to the spectrum of\n"
-        "Chance & Kurucz (2010, doi 10.1016/j.jqsrt.2010.01.036) at 0.25 nm: nm in vacuum; \n"
-        "mW m-2 nm-1"
+        "Solar irradiance at 1 AU by which the transmittance of solar_lines.csv is multiplied to\n"
+        "give, at 0.04 nm, the spectrum of Chance & Kurucz (2010, doi\n"
+        "10.1016/j.jqsrt.2010.01.036): nm in vacuum; mW m-2 nm-1"
     )
     return header, table
 

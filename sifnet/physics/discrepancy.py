@@ -1,8 +1,8 @@
 """What a sensor's bands can be wrong by, alike for all pixels of a line, and its correction.
 
 Simulated path and ground radiance are each off by a factor 1 + e(wavelength). Its covariance is
-that of physics which may as well be true (``full.discrepancy``), of the sun, and of stray light and
-wings of the response. Its principal components are parameters of the line, with standard normal
+that of physics which may as well be true (``full.discrepancy``), of the sun, and of the wings of
+the response. Its principal components are parameters of the line, with standard normal
 priors; what a line finds of them corrects its simulation.
 """
 
@@ -19,17 +19,15 @@ from torch import Tensor
 from sifnet.files import arrays, data_file
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.instrument import Instrument, gaussian_response
-from sifnet.physics.solar import solar_transmittance
+from sifnet.physics.solar import solar_irradiance, solar_transmittance
 from sifnet.physics.transfer import TransferFunctions
 
 Array = NDArray[np.float64]
 
 SHIPPED = {False: "discrepancy_airborne.npz", True: "discrepancy_space.npz"}
-# SAO2010 (Chance & Kurucz 2010) against the line list that we use, both at 0.25 nm: 0.4 % where
-# there are no lines; in lines the one is a quarter deeper on the mean, with as much scatter.
-SUN_SD, SUN_FWHM = 0.004, 0.25
-LINE_DEPTH_SD = 0.25  # of all lines alike, and of each by itself
-STRAY_SD = 0.003  # of the mean radiance, everywhere alike
+# SAO2010 (Chance & Kurucz 2010) against three suns that TCCON has measured, at 0.25 nm: 0.09 to
+# 0.14 % where air does not absorb. Toon's list of lines alone is 0.4 % off.
+SUN_SD, SUN_FWHM = 0.0015, 0.25
 WINGS_SD, WINGS_WIDTH = 0.02, 5.0  # share of the response that is in wings so many times as wide
 ABSORBED = (758.5, 770.0)  # nm; outside, what is smooth is the ground's own
 NODES_PER_FWHM = 8
@@ -74,8 +72,7 @@ class Discrepancy:
         rows = [
             ((expected * light) @ response.T / seen)[None],
             ((table * light) @ response.T) / seen,
-            _alike(_sun(nodes, 1 - response @ _solar(grid), fwhm)),
-            STRAY_SD * (seen.mean(1, keepdims=True) / seen - 1)[None],
+            _alike(_sun(nodes, response, grid, fwhm)),
             WINGS_SD * ((light @ wide.T) / seen - 1)[None],
         ]
         mean, *about = _less_smooth(np.concatenate(rows), nodes)
@@ -160,19 +157,20 @@ def _linear(x: Array, y: Array, at: Array) -> Array:
     return slope * (at - x[after - 1]) + y[..., after - 1]
 
 
-def _solar(grid: Array) -> Array:
-    """Share of the sun's continuum that its lines leave, on an ascending grid, nm."""
-    return solar_transmittance(1e7 / grid[::-1])[::-1]
-
-
-def _sun(nodes: Array, depth: Array, fwhm: float) -> Array:
-    """Components ``component, node``: noise that bands share as they overlap, and line depths."""
+def _sun(nodes: Array, response: Array, grid: Array, fwhm: float) -> Array:
+    """Components ``component, node``: the sun that the list of lines makes, and what is unknown."""
     # White on a finer scale than any band, so that wide bands average it out.
-    sd = np.hypot(SUN_SD * np.sqrt(SUN_FWHM / fwhm), LINE_DEPTH_SD * depth)
+    sd = SUN_SD * np.sqrt(SUN_FWHM / fwhm)
     overlap = np.exp(-0.5 * np.subtract.outer(nodes, nodes) ** 2 / (0.6 * fwhm) ** 2)
-    variance, vectors = np.linalg.eigh(sd[:, None] * overlap * sd)
+    variance, vectors = np.linalg.eigh(sd**2 * overlap)
     kept = variance > NEGLIGIBLE**2
-    return np.vstack([LINE_DEPTH_SD * depth, (vectors * np.sqrt(variance.clip(0))).T[kept]])
+    lines, sun = (
+        response @ f(1e7 / grid[::-1])[::-1] for f in (solar_transmittance, solar_irradiance)
+    )
+    ratio = lines / sun
+    powers = np.vander((nodes - nodes.mean()) / np.ptp(nodes), 4)
+    smooth = powers @ np.linalg.lstsq(powers, ratio, rcond=None)[0]
+    return np.vstack([ratio / smooth - 1, (vectors * np.sqrt(variance.clip(0))).T[kept]])
 
 
 def _alike(components: Array) -> Array:

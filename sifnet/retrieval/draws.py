@@ -24,6 +24,7 @@ from sifnet.physics.surface import SIF, ShapePrior, Surface
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.prior import USUAL, WARMEST
+from sifnet.retrieval.refinement import STRAY_SD
 from sifnet.retrieval.shape import Reading
 from sifnet.units import standard_pressure
 
@@ -62,6 +63,9 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
         radiance = self._world().radiance(
             state, unseen.geometry, unseen.irradiance, unseen.shape_prior
         )
+        if self.model.discrepancy is not None:
+            stray = STRAY_SD * torch.randn(())
+            radiance = radiance + stray * radiance.mean(-1, keepdim=True)
         shot = noise_sd(radiance, self.model.setup.sensor.shot_noise)
         noise = torch.hypot(shot, unexplained * radiance)
         noisy = (radiance + noise * torch.randn_like(radiance)).clamp(min=1e-2)

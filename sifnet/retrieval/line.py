@@ -21,12 +21,15 @@ from sifnet.physics.derivatives import SHARED
 from sifnet.physics.discrepancy import Discrepancy
 from sifnet.physics.fields import Ranges
 from sifnet.physics.state import Atmosphere, AtmospherePrior, SensorState
+from sifnet.retrieval.information import SENSOR
 from sifnet.retrieval.refinement import RowEquations
 
 FIELD = Atmosphere.names().index("aot_550")
 """The parameter of the air that varies over the line."""
 COMMON = [i for i in range(len(Atmosphere.names())) if i != FIELD]
 """Those of the whole line."""
+LINE = [*COMMON, len(SHARED)]
+"""What the whole line has among the shared parameters of RowEquations: its air, stray light."""
 AOT_STEP = 0.02  # between neighbouring patches, standard deviation
 SENSOR_STEPS = {"wavelength_shift": 0.003, "fwhm_shift": 0.003}  # nm, between neighbouring columns
 SENSOR_LEVEL = 0.05  # nm, of all columns together about where they start
@@ -51,8 +54,8 @@ class Unknowns:
 
     @property
     def line(self) -> int:
-        """How many the whole line has: ``COMMON`` and the components."""
-        return len(COMMON) + self.components
+        """How many the whole line has: ``LINE`` and the components."""
+        return len(LINE) + self.components
 
     @property
     def patches(self) -> slice:
@@ -74,6 +77,16 @@ class Unknowns:
         start = self.columns.start + len(SensorState.names()) * column
         sensor = range(start, start + len(SensorState.names()))
         return torch.tensor([*range(self.line), self.patch(row, patch), *sensor])
+
+    def gathered(
+        self, row: int, column: Tensor, values: Float[Tensor, "patch sample own"]
+    ) -> Float[Tensor, unknown]:
+        """Sum over a row of patches and its columns of what ``of`` gives the places of."""
+        total = values.new_zeros(self.columns.stop)
+        for patch, columns in enumerate(column):
+            place = torch.stack([self.of(row, patch, int(c)) for c in columns])
+            total.index_add_(0, place.flatten(), values[patch].flatten())
+        return total
 
     def prior(self, sd: Tensor) -> Tensor:
         """Precision of all unknowns, in units of the prior of each.
@@ -112,17 +125,19 @@ class Guess:
     Attributes:
         deviation: ``row, column, 6``, of the air of every patch from its prior, in prior sd.
         sensor: ``sample, 2``.
+        stray: share of the mean radiance that is stray light in every band, in STRAY_SD.
         components: ``component``, coefficients of the discrepancy.
     """
 
     deviation: Tensor
     sensor: Tensor
+    stray: Tensor
     components: Tensor
 
     def stacked(self, start: Guess) -> Tensor:
         """All unknowns, sensors as steps from where they start."""
         steps = SensorState.steps(self.sensor)
-        line = [self.deviation[0, 0, COMMON], self.components]
+        line = [self.deviation[0, 0, COMMON], self.stray[None], self.components]
         away = ((self.sensor - start.sensor) / steps).flatten()
         return torch.cat([*line, self.deviation[..., FIELD].flatten(), away]).double()
 
@@ -134,7 +149,7 @@ class Guess:
         deviation[..., FIELD] = values[unknowns.patches].reshape(unknowns.grid)
         steps = SensorState.steps(self.sensor)
         sensor = start.sensor + values[unknowns.columns].reshape(self.sensor.shape) * steps
-        return Guess(deviation, sensor, values[len(COMMON) : unknowns.line])
+        return Guess(deviation, sensor, values[len(COMMON)], values[len(LINE) : unknowns.line])
 
     def air(self, prior: AtmospherePrior, row: int, ranges: Ranges) -> Atmosphere:
         """Of a row of patches, ``patch, 1, 1``."""
@@ -206,26 +221,38 @@ class System:
     ) -> None:  # fmt: skip
         """Lower triangle: the line's own, then its patch's, then its columns' rows."""
         own, side = part.own, part.side
-        unknowns, common, sensor = self.unknowns, len(COMMON), len(SHARED) - len(COMMON) - 1
+        unknowns, common, sensor = self.unknowns, len(LINE), len(SensorState.names())
         line, place = slice(0, unknowns.line), unknowns.patch(row, patch)
-        common_rows = torch.cat([own[..., COMMON], cross], -1)  # of every shared parameter
+        common_rows = torch.cat([own[..., LINE], cross], -1)  # of every shared parameter
         matrix, right = self.matrix, self.side
-        matrix[:common, line] += common_rows[:, COMMON].sum(0)
-        matrix[common : unknowns.line, :common] += cross[:, COMMON].sum(0).T
+        matrix[:common, line] += common_rows[:, LINE].sum(0)
+        matrix[common : unknowns.line, :common] += cross[:, LINE].sum(0).T
         matrix[common : unknowns.line, common : unknowns.line] += errors
-        right[:common] += side[:, COMMON].sum(0)
+        right[:common] += side[:, LINE].sum(0)
         right[common : unknowns.line] += to_errors
         matrix[place, line] += common_rows[:, FIELD].sum(0)
         matrix[place, place] += own[:, FIELD, FIELD].sum()
         right[place] += side[:, FIELD].sum()
         for i in range(sensor):
-            at, mine = unknowns.columns.start + sensor * column + i, len(COMMON) + 1 + i
+            at, mine = unknowns.columns.start + sensor * column + i, SENSOR.start + i
             matrix[at, line] += common_rows[:, mine]
             matrix[at, place] += own[:, mine, FIELD]
             right[at] += side[:, mine]
             for j in range(sensor):
                 other = unknowns.columns.start + sensor * column + j
-                matrix[at, other] += own[:, mine, len(COMMON) + 1 + j]
+                matrix[at, other] += own[:, mine, SENSOR.start + j]
+
+    def expect_mean(self, gain: Float[Tensor, unknown], excess: float, sd: float) -> None:
+        """A mean over pixels, of which no pixel alone is told, is as expected.
+
+        Args:
+            gain: what the unknowns do to it.
+            excess: of the mean over what is expected.
+            sd: of what is expected.
+        """
+        gain = gain.double() / sd
+        self.matrix += gain[:, None] * gain
+        self.side -= gain * excess / sd
 
     def solve(self, prior: Tensor, values: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """New values; what would leave its range stays at its end.

@@ -42,6 +42,8 @@ class Pixels(TensorFields):
         radiance: ``patch, line, sample, band``, mW m-2 nm-1 sr-1; 1 where it was not finite.
         noise: the same shape, standard deviation of radiance.
         irradiance: the same shape, mW m-2 nm-1, measured; None where the sensor has none.
+        stray: ``patch, line, sample``, mean radiance over all that was read, of which some may be
+            scattered into every band; 0 beside measured irradiance, which is as much brightened.
         geometry: fields ``patch, 1, sample``; where terrain was asked for, sensor_height is
             ``patch, line, sample``.
         prior: fields ``patch, 1, 1``; over terrain the mean surface_pressure is
@@ -58,6 +60,7 @@ class Pixels(TensorFields):
     radiance: Tensor
     noise: Tensor
     irradiance: Tensor | None
+    stray: Tensor
     geometry: Geometry
     prior: AtmospherePrior
     usable: Tensor
@@ -81,6 +84,7 @@ class Pixels(TensorFields):
             radiance=torch.empty(patches, 0),
             noise=torch.empty(patches, 0),
             irradiance=irradiance,
+            stray=torch.zeros(shape),
             geometry=geometry,
             prior=prior,
             usable=torch.ones(shape, dtype=torch.bool),
@@ -101,6 +105,10 @@ class Pixels(TensorFields):
 
     def _thinned(self, thin: Callable[[Tensor], Tensor]) -> Pixels:
         return self.map(lambda x: thin(x) if x.dim() > 2 else x)
+
+    def without_stray(self, share: float | Tensor) -> Pixels:
+        """The same pixels less light that is scattered from all bands into every band."""
+        return replace(self, radiance=self.radiance - (share * self.stray)[..., None])
 
     @property
     def patches(self) -> int:
@@ -241,6 +249,7 @@ def _planes(
         radiance=filled,
         noise=noise_sd(filled.clamp(min=0.1), scene.sensor.shot_noise),
         irradiance=None if irradiance is None else torch.nan_to_num(irradiance, nan=1.0),
+        stray=_mean_radiance(scene) if irradiance is None else torch.zeros(flags.shape),
         geometry=geometry,
         prior=prior,
         usable=(flags & int(UNUSABLE)) == 0,
@@ -305,6 +314,13 @@ def _plane(scene: Scene, name: str) -> Tensor:
     template = xr.DataArray(np.zeros(scene.shape[:2], np.float32), dims=("line", "sample"))
     values = scene.dataset[name].astype(np.float32).reset_coords(drop=True)
     return torch.from_numpy((template + values).transpose("line", "sample").values)
+
+
+def _mean_radiance(scene: Scene) -> Tensor:
+    """(line, sample) of all bands that are there, over wavelength; what gaps hide is between."""
+    wavelength, radiance = scene.wavelength, np.array(scene.radiance.values, dtype=np.float32)
+    mean = np.trapezoid(radiance, wavelength, axis=-1) / np.ptp(wavelength)
+    return torch.nan_to_num(torch.from_numpy(mean.astype(np.float32)))
 
 
 def _ndvi(scene: Scene) -> Tensor:

@@ -23,6 +23,7 @@ from sifnet.retrieval.information import own_variance
 from sifnet.retrieval.pixels import Pixels
 
 PAIRS = ((0, 0), (0, 1), (1, 1))  # of path and ground
+STRAY_SD = 0.0015  # of the mean radiance, scattered into every band: none is known to be without
 REFLECTANCE = len(Surface.names()) - 1  # coefficients of a surface's reflectance
 
 
@@ -139,7 +140,8 @@ def solve_small(
 
 @dataclass(frozen=True)
 class RowEquations(TensorFields):
-    """Normal equations of a row of patches, surfaces eliminated; s = len(SHARED), n = 2 * band.
+    """Normal equations of a row of patches, surfaces eliminated; n = 2 * band and s = len(SHARED)
+    + 1, the last for stray light.
 
     Errors of path and ground in every band stand for the components: there are fewer pixels'
     worth of them to multiply.
@@ -164,14 +166,14 @@ def row_equations(
     pixels: Pixels,
     state: State,
     simulator: Simulator,
-    sif: tuple[Tensor, Tensor],
+    known: Float[Tensor, "patch line sample"],
     counted: float = 1.0,
 ) -> tuple[RowEquations, Float[Tensor, "patch line sample gain"]]:
     """Equations around a state.
 
     Args:
-        sif: what is known of sif_760 before a spectrum is seen, mean and precision, each ``patch,
-            line, sample``. It tells what is shared; the pixels' own result stays free.
+        known: precision with which a pixel is known not to fluoresce. It tells what is shared; the
+            pixels' own result stays free.
         counted: how much of an observation each pixel is.
 
     Returns:
@@ -189,9 +191,11 @@ def row_equations(
     weight = torch.nan_to_num(weight * torch.sqrt(share)[..., None])
     z = torch.nan_to_num(pixels.radiance - simulated) * weight
     s, lit = s * weight[..., None], torch.stack([path.expand_as(ground), ground], -2)
-    units = torch.cat(
-        [pixels.prior.sd.stack(), SensorState.steps(x).expand(path.shape[0], 1, 1, -1)], -1
-    )
+    of_sensor = SensorState.steps(x).expand(path.shape[0], 1, 1, -1)
+    of_stray = x.new_full((path.shape[0], 1, 1, 1), STRAY_SD)
+    units = torch.cat([pixels.prior.sd.stack(), of_sensor, of_stray], -1)
+    everywhere = pixels.stray[..., None, None].expand(*x.shape[:-1], 1)
+    x = torch.cat([x, everywhere], -1)
     x, lit = x * units[..., None, :] * weight[..., None], lit * weight[..., None, :]
     s, x, lit = (torch.nan_to_num(part) for part in (s, x, lit))
 
@@ -200,9 +204,8 @@ def row_equations(
         prior, pull = pixels.shape_prior.equations(state.surface.stack())
         a = a + share[..., None, None] * torch.nan_to_num(prior)
         to_surface = to_surface + share[..., None] * torch.nan_to_num(pull)
-    expected, precision = sif
-    a[..., SIF, SIF] += precision
-    to_surface[..., SIF] += precision * torch.nan_to_num(expected - state.surface.sif_760)
+    a[..., SIF, SIF] += known
+    to_surface[..., SIF] -= known * torch.nan_to_num(state.surface.sif_760)
     diagonal = torch.diagonal(a, dim1=-2, dim2=-1)
     a = a + torch.diag_embed(1e-9 * diagonal + 1e-12)
     root = torch.linalg.inv(torch.linalg.cholesky(a))  # surfaces in units of what is known of them

@@ -17,11 +17,12 @@ from sifnet.physics.fields import TensorFields
 from sifnet.physics.forward import Simulator
 from sifnet.physics.state import Atmosphere, SensorState, State
 from sifnet.physics.surface import Surface
+from sifnet.retrieval.brightness import SHADED, Brightness
 from sifnet.retrieval.information import SENSOR
-from sifnet.retrieval.line import COMMON, FIELD, Guess, System, Unknowns
+from sifnet.retrieval.line import COMMON, FIELD, LINE, Guess, System, Unknowns
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels, patch_shape, strips
-from sifnet.retrieval.refinement import refine_surface, row_equations
+from sifnet.retrieval.refinement import STRAY_SD, refine_surface, row_equations
 from sifnet.scenes.scene import Scene
 
 LEVEL = 0.004  # km of relief (0.5 hPa), below which a scene is taken for level
@@ -32,7 +33,7 @@ BARE_SD = 0.1  # mW m-2 nm-1 sr-1, fluorescence of a pixel of bare ground
 GREEN = 0.5  # NDVI of radiances from which ground is green
 USUAL_SIF = (1.3, 0.6)  # mW m-2 nm-1 sr-1, mean over what is green in a line, and its spread
 STEPS = 5  # Gauss-Newton, of all that a line shares
-CONVERGED = 0.1  # change of an unknown in units of its prior, at which no further step is made
+CONVERGED = 0.3  # change of an unknown in units of its prior, at which no further step is made
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,20 @@ class Shared:
         carried: ``row, column, 2, 2``, covariance of the error of sif_760 that pixels share, as
             intercept and slope over reflectance: its variance is r' carried r, r = (1, R).
         sensor: fields ``sample``.
+        brightness: of the scene's ground.
         patch: lines and samples of a patch.
         correction: of what the simulation is wrong by on the whole line, None for none.
+        stray: share of the mean radiance that is stray light in every band.
         strangeness: mean square of its coefficients, 1 where they are as expected.
     """
 
     deviation: Tensor
     carried: Tensor
     sensor: SensorState
+    brightness: Brightness
     patch: tuple[int, int]
     correction: Correction | None = None
+    stray: float = 0.0
     strangeness: float = 0.0
 
 
@@ -102,7 +107,8 @@ class Line:
     """A scene's rows of patches, and the search for what they share."""
 
     def __init__(self, model: Retrieval, rows: list[Row], samples: int) -> None:
-        self.model, self.rows = model, rows
+        self.brightness = Brightness.of(row.pixels for row in rows)
+        self.model, self.rows = model, [replace(row, pixels=self._lit(row.pixels)) for row in rows]
         self.ranges = {**model.emulator.ranges, **model.instrument.ranges}
         discrepancy = model.discrepancy
         components = 0 if discrepancy is None else discrepancy.count
@@ -110,12 +116,11 @@ class Line:
         self.unknowns = Unknowns(components, grid, samples)
         deviation = [r.pixels.prior.deviation(r.state.atmosphere).mean((1, 2)) for r in rows]
         self.usable = [row.pixels.usable for row in rows]
-        seen = zip(rows, self.usable, strict=True)
-        self.greens = max(1, sum(int((row.pixels.ndvi >= GREEN)[u].sum()) for row, u in seen))
+        self.greens = max(1, sum(int(self._green(row.pixels).sum()) for row in rows))
         self.encoder_says = torch.stack(deviation)
         self.start = Guess(
             _between_patches(self.encoder_says, rows), _columns(rows, samples),
-            torch.zeros(components),
+            torch.zeros(()), torch.zeros(components),
         )  # fmt: skip
         self.prior, self.low, self.high = self._known()
 
@@ -125,20 +130,23 @@ class Line:
         alone = 1.0 / max(1, self.usable[0][0].numel())
         system, gains = self._system(self.start, states, self._simulator(self.start), alone)
         carried = self._carried(gains, states, system.covariance(self.prior))
-        return Shared(self.encoder_says, carried, SensorState.unstack(self.start.sensor), patch)
+        sensor = SensorState.unstack(self.start.sensor)
+        return Shared(self.encoder_says, carried, sensor, self.brightness, patch)
 
     def refined(self, patch: tuple[int, int]) -> Shared:
         """What explains all pixels best, with everything that is known beforehand."""
-        guess = replace(self.start, deviation=self.start.deviation * _field_only())
+        near = self.start.deviation.clamp(-1.0, 1.0)  # an encoder may be far off in another light
+        guess = replace(self.start, deviation=near * _field_only())
         surfaces = [row.state.surface for row in self.rows]
         independent = self.model.setup.weights.independent_pixels
         counted = min(1.0, independent / max(1, sum(int(u.sum()) for u in self.usable)))
         for _ in range(STEPS):
             simulator = self._simulator(guess)
             states = [self._state(row, guess, surface) for row, surface in enumerate(surfaces)]
+            seen = [self._seen(row, guess) for row in self.rows]
             states = [
-                refine_surface(row.pixels, row.pixels.noise, state, simulator).state
-                for row, state in zip(self.rows, states, strict=True)
+                refine_surface(pixels, pixels.noise, state, simulator).state
+                for pixels, state in zip(seen, states, strict=True)
             ]
             surfaces = [state.surface for state in states]
             system, gains = self._system(guess, states, simulator, counted)
@@ -151,8 +159,10 @@ class Line:
             guess.deviation,
             self._carried(gains, states, system.covariance(self.prior)),
             SensorState.unstack(guess.sensor),
+            self.brightness,
             patch,
             self._simulator(guess).correction,
+            STRAY_SD * float(guess.stray),
             float((guess.components**2).sum()) / max(1, len(guess.components)),
         )
 
@@ -166,31 +176,49 @@ class Line:
         air = guess.air(pixels.prior, row, self.ranges)
         return State(air, surface, guess.sensors(pixels.column, self.ranges))
 
+    def _seen(self, row: Row, guess: Guess) -> Pixels:
+        return row.pixels.without_stray(STRAY_SD * guess.stray)
+
     def _system(
         self, guess: Guess, states: list[State], simulator: Simulator, counted: float
     ) -> tuple[System, list[Tensor]]:
         """The system around a guess, and what everything shared does to fluorescence, by row."""
         system, gains = System(self.unknowns, self.model.discrepancy), []
+        of_mean, excess = torch.zeros(self.unknowns.columns.stop), 0.0
         for number, (row, state) in enumerate(zip(self.rows, states, strict=True)):
-            pixels = row.pixels
-            sif = self._sif(pixels, counted)
-            equations, gain = row_equations(pixels, state, simulator, sif, counted)
+            pixels = self._seen(row, guess)
+            known = counted * self._bare(pixels) / BARE_SD**2
+            equations, gain = row_equations(pixels, state, simulator, known, counted)
             wavelength = simulator.wavelength(guess.sensors(pixels.column, self.ranges))
             system.add(number, equations, pixels.column, wavelength)
+            green = self._green(pixels)[..., None] / self.greens
+            of_green = self._by_unknown((gain.nan_to_num() * green).sum(1), state)
+            of_mean -= self.unknowns.gathered(number, pixels.column, of_green)
+            above = torch.nan_to_num(state.surface.sif_760 - USUAL_SIF[0])
+            excess += float((above * green[..., 0]).sum())
             gains.append(_against_reflectance(pixels, state, gain))
+        system.expect_mean(of_mean, excess, USUAL_SIF[1])
         return system, gains
 
-    def _sif(self, pixels: Pixels, counted: float) -> tuple[Tensor, Tensor]:
-        """What is known of fluorescence beforehand, mean and precision ``patch, line, sample``.
+    def _lit(self, pixels: Pixels) -> Pixels:
+        """Those where a part of the sun is missing say nothing of what is shared."""
+        return replace(pixels, usable=pixels.usable & (self.brightness.share(pixels) >= SHADED))
 
-        Bare ground does not glow; all that is green glows, on the mean, as it usually does.
-        """
-        bare_ndvi = self.model.setup.weights.bare_ndvi
-        ndvi = torch.nan_to_num(pixels.ndvi, nan=0.5 * GREEN)
-        bare, green = (x & pixels.usable for x in (ndvi <= bare_ndvi, ndvi >= GREEN))
-        mean, sd = USUAL_SIF
-        precision = counted * bare / BARE_SD**2 + green / (sd**2 * self.greens)
-        return mean * green, precision
+    def _bare(self, pixels: Pixels) -> Tensor:
+        return (pixels.ndvi <= self.model.setup.weights.bare_ndvi) & pixels.usable
+
+    def _green(self, pixels: Pixels) -> Tensor:
+        return (pixels.ndvi >= GREEN) & pixels.usable
+
+    def _by_unknown(self, gain: Tensor, state: State) -> Tensor:
+        """Gains ``patch, ..., parameter`` in the order of ``Unknowns.of``."""
+        own, errors = gain.split([len(SHARED) + 1, gain.shape[-1] - len(SHARED) - 1], -1)
+        if self.model.discrepancy is None:
+            errors = errors[..., :0]
+        else:
+            wavelength = self.model.simulator.wavelength(state.sensor).mean((1, 2))
+            errors = errors @ self.model.discrepancy.errors(wavelength)
+        return torch.cat([own[..., LINE], errors, own[..., [FIELD]], own[..., SENSOR]], -1)
 
     def _known(self) -> tuple[Tensor, Tensor, Tensor]:
         """Prior precision, and lowest and highest of all unknowns."""
@@ -206,16 +234,9 @@ class Line:
 
     def _carried(self, gains: list[Tensor], states: list[State], covariance: Tensor) -> Tensor:
         """``Shared.carried``, at the middle column of every patch."""
-        unknowns, discrepancy, found = self.unknowns, self.model.discrepancy, []
+        unknowns, found = self.unknowns, []
         for number, (row, state, gain) in enumerate(zip(self.rows, states, gains, strict=True)):
-            own, errors = gain.split([len(SHARED), gain.shape[-1] - len(SHARED)], -1)
-            if discrepancy is None:
-                errors = errors[..., :0]
-            else:
-                wavelength = self.model.simulator.wavelength(state.sensor).mean((1, 2))
-                errors = errors @ discrepancy.errors(wavelength)
-            parts = [own[..., COMMON], errors, own[..., [FIELD]], own[..., SENSOR]]
-            gain = torch.cat(parts, -1).double()
+            gain = self._by_unknown(gain, state).double()
             middle = row.pixels.column[:, row.pixels.column.shape[1] // 2]
             index = torch.stack([unknowns.of(number, p, int(c)) for p, c in enumerate(middle)])
             found.append(gain @ covariance[index[:, :, None], index[:, None, :]] @ gain.mT)
@@ -230,9 +251,10 @@ def _against_reflectance(pixels: Pixels, state: State, gain: Tensor) -> Tensor:
     """
     level = state.surface.reflectance_760.expand(pixels.usable.shape)
     line = torch.nan_to_num(torch.stack([torch.ones_like(level), level], -1))
-    line = (line * pixels.usable[..., None]).flatten(1, 2)
-    side = line.mT @ torch.nan_to_num(gain).flatten(1, 2)
-    return torch.linalg.solve(line.mT @ line + 1e-6 * torch.eye(2), side)
+    line = (line * pixels.usable[..., None]).flatten(1, 2).double()
+    side = line.mT @ torch.nan_to_num(gain).flatten(1, 2).double()
+    ridge = 1e-6 * torch.eye(2, dtype=torch.double)
+    return torch.linalg.solve(line.mT @ line + ridge, side).to(gain)
 
 
 def patches_of(scene: Scene, wanted: tuple[int, int]) -> tuple[int, int]:

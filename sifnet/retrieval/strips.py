@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sifnet.physics.state import State
 from sifnet.physics.surface import sif_740_ratio
+from sifnet.retrieval.brightness import SHADED, sky_error
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.refinement import SurfaceFit, refine_surface
@@ -75,20 +76,23 @@ def _solve(
     latent = model.encoder.latent(pixels)
     state = State(atmosphere, model.encoder.surface(latent, pixels, atmosphere, sensor), sensor)
     simulator = replace(model.simulator, correction=shared.correction)
-    fit = refine_surface(pixels, pixels.noise, state, simulator, steps=2 if refine else 0)
+    seen = pixels.without_stray(shared.stray)
+    fit = refine_surface(seen, pixels.noise, state, simulator, steps=2 if refine else 0)
     carried = interpolated(shared.carried, shared.patch, line, sample)[:, None]
     level = fit.state.surface.reflectance_760
     over = torch.stack([torch.ones_like(level), level], -1)
     common = (over[..., None, :] @ carried @ over[..., None])[..., 0, 0]
     filled = model.setup.sensor.common_error * pixels.radiance.amin(-1)
+    share = shared.brightness.share(pixels)
     # What the noise model leaves unexplained is counted as noise too.
     excess = fit.chi2.clamp(min=1)
-    alike = common.clamp(min=0) + filled**2 + fit.shape_variance
+    alike = common.clamp(min=0) + filled**2 + fit.shape_variance + sky_error(pixels, share) ** 2
     own = (fit.own_variance - fit.shape_variance) * excess
     sd = torch.sqrt(own + alike)
     flags = _flags(model, pixels, fit, sd)
     unlikely = (deviation.abs() > UNLIKELY).any(-1) | (shared.strangeness > STRANGE)
     flags[pixels.usable & unlikely] |= int(Flag.UNLIKELY_AIR)
+    flags[pixels.usable & (share < SHADED)] |= int(Flag.DIM)
     return _maps(pixels, fit, sd, torch.sqrt(alike)), flags
 
 

@@ -55,6 +55,7 @@ class Flag(IntFlag):
     HAZE = 4096
     UNUSUAL_SPECTRUM = 8192
     UNLIKELY_AIR = 16384
+    DIM = 32768
 
 
 FLAGS: dict[Flag, str] = {
@@ -75,6 +76,8 @@ FLAGS: dict[Flag, str] = {
     "uncertainty says how much",
     Flag.UNLIKELY_AIR: "air or simulation farther than 3 standard deviations from what is known "
     "beforehand",
+    Flag.DIM: "half as bright as ground that is as green: a part of the sun may be missing; "
+    "the uncertainty says what that may do",
 }
 
 

@@ -16,7 +16,7 @@ UNKNOWNS = Unknowns(components=3, grid=(2, 2), samples=5)
 
 def test_values_are_stacked_and_taken_apart() -> None:
     torch.manual_seed(0)
-    start = Guess(torch.zeros(2, 2, 6), torch.zeros(5, 2), torch.zeros(3))
+    start = Guess(torch.zeros(2, 2, 6), torch.zeros(5, 2), torch.zeros(()), torch.zeros(3))
     values = torch.randn(UNKNOWNS.columns.stop).double()
     guess = start.moved(UNKNOWNS, values, start)
     torch.testing.assert_close(guess.stacked(start), values, rtol=1e-5, atol=1e-5)
@@ -48,6 +48,31 @@ def test_neighbours_are_tied() -> None:
     assert 0.8 < float(values[patch + 1 : UNKNOWNS.patches.stop].min()) < 1.0
 
 
+def test_a_mean_is_as_expected_and_no_pixel_is_told() -> None:
+    system = System(UNKNOWNS, None)
+    prior = UNKNOWNS.prior(torch.tensor(0.1))
+    gain = torch.zeros(len(prior))
+    gain[:2] = 0.5  # the mean is half the sum of two unknowns, each known to 1
+    system.expect_mean(gain, excess=1.0, sd=1e-4)
+    nothing = torch.zeros(len(prior), dtype=torch.double)
+    free = torch.full_like(nothing, torch.inf)
+    values = system.solve(prior, nothing, -free, free)
+    torch.testing.assert_close(values[:2], torch.tensor([-1.0, -1.0]).double(), atol=1e-5, rtol=0)
+    covariance = system.covariance(prior)
+    assert float(covariance[0, 0] - covariance[0, 1]) == pytest.approx(
+        1.0
+    )  # the difference is free
+
+
+def test_gains_are_gathered_where_the_unknowns_stand() -> None:
+    own = len(UNKNOWNS.of(0, 0, 0))
+    column = torch.tensor([[0, 1, 2], [3, 4, 4]])
+    total = UNKNOWNS.gathered(1, column, torch.ones(2, 3, own))
+    assert total[: UNKNOWNS.line].tolist() == [6.0] * UNKNOWNS.line
+    assert total[UNKNOWNS.patches].tolist() == [0, 0, 3, 3]
+    assert total[UNKNOWNS.columns].tolist() == [1, 1, 1, 1, 1, 1, 1, 1, 2, 2]
+
+
 def test_what_would_leave_its_range_stays_at_its_end() -> None:
     system = System(UNKNOWNS, None)
     system.matrix[0, 0], system.side[0] = 100.0, 300.0
@@ -62,7 +87,7 @@ def test_what_would_leave_its_range_stays_at_its_end() -> None:
     assert float(values[1]) == pytest.approx((100 - 50) / 101, rel=1e-6)  # the others follow
 
 
-@pytest.mark.parametrize("name", ["plain", "misreg"])
+@pytest.mark.parametrize("name", ["plain", "misreg", "stray"])
 def test_a_world_of_another_physics(name: str, shared_data: Path, tmp_path: Path) -> None:
     """The model that ships, no fit; wavelengths of the second are in air, and do not say so."""
     scene, truth = world(name, shared_data, tmp_path)

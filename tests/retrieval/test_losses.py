@@ -25,6 +25,7 @@ def pixels() -> Pixels:
         radiance=torch.full((*shape, BANDS), 50.0),
         noise=torch.full((*shape, BANDS), 0.5),
         irradiance=None,
+        stray=torch.zeros(shape),
         geometry=Geometry(*(torch.ones(2, 1, 3) for _ in range(5))),
         prior=AtmospherePrior(mean, sd),
         usable=torch.ones(shape, dtype=torch.bool),

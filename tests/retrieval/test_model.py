@@ -74,6 +74,7 @@ def test_maps_have_all_variables_and_hide_unusable_pixels(
 def test_field_spectrometer_with_measured_irradiance() -> None:
     known = known_scene(fake_emulator(), lines=12, samples=1, sensor="flox", step=0.4,
                         measured_irradiance=True)  # fmt: skip
+    known.scene.dataset.attrs["registered_shift"] = 0.0  # a fake sun, in bands 0.4 nm apart
     setup = Setup.of_scene(known.scene, fake_emulator(), architecture=SMALL)
     assert setup.irradiance
     model = Retrieval(setup, fake_emulator())

@@ -14,7 +14,7 @@ from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorSt
 from sifnet.physics.surface import SIF, Surface
 from sifnet.retrieval.information import normal_blocks, shared_equations, surface_gain
 from sifnet.retrieval.pixels import Pixels
-from sifnet.retrieval.refinement import refine_surface, row_equations, solve_small
+from sifnet.retrieval.refinement import STRAY_SD, refine_surface, row_equations, solve_small
 
 SHAPE = (2, 4, 8)
 
@@ -49,6 +49,7 @@ def made(simulator: Simulator, aot: float) -> tuple[Pixels, State]:
         radiance=radiance,
         noise=noise_sd(radiance, 0.07),
         irradiance=None,
+        stray=0.7 * radiance.mean(-1),
         geometry=geometry,
         prior=prior,
         usable=torch.ones(SHAPE, dtype=torch.bool),
@@ -94,14 +95,32 @@ def test_equations_are_those_of_the_pixels_with_their_surfaces_eliminated(
     pixels, truth = made(simulator, 0.15)
     noisy = replace(pixels, radiance=pixels.radiance + 0.5 * pixels.noise)
     free = torch.zeros(SHAPE)
-    equations, gain = row_equations(noisy, truth, simulator, (free, free))
+    equations, gain = row_equations(noisy, truth, simulator, free)
     units = torch.cat([pixels.prior.sd.stack(), torch.full((2, 1, 1, 2), 0.01)], -1)
     blocks = normal_blocks(noisy.radiance, noisy.noise, truth, noisy.geometry, units, simulator)
     matrix, side = shared_equations(blocks)
-    torch.testing.assert_close(equations.own, matrix.sum(1), rtol=2e-3, atol=1e-2)
-    torch.testing.assert_close(equations.side, side.sum(1), rtol=2e-3, atol=1e-2)
+    known = slice(len(SHARED))  # the last is stray light, of which normal_blocks knows nothing
+    torch.testing.assert_close(
+        equations.own[..., known, known], matrix.sum(1), rtol=2e-3, atol=1e-2
+    )
+    torch.testing.assert_close(equations.side[..., known], side.sum(1), rtol=2e-3, atol=1e-2)
     expected = surface_gain(blocks)[..., SIF, :].float()
-    torch.testing.assert_close(gain[..., : len(SHARED)], expected, rtol=2e-3, atol=1e-4)
+    torch.testing.assert_close(gain[..., known], expected, rtol=2e-3, atol=1e-4)
+
+
+def test_stray_light_is_found_in_the_lines(simulator: Simulator) -> None:
+    """One number, the air known: light in all bands alike is neither ground nor fluorescence."""
+    pixels, truth = made(simulator, 0.15)
+    bare = replace(truth, surface=replace(truth.surface, sif_760=torch.zeros(SHAPE)))
+    radiance = simulator.radiance(bare, pixels.geometry)
+    strayed = replace(pixels, radiance=radiance + 0.002 * pixels.stray[..., None])
+    fit = refine_surface(strayed, pixels.noise, bare, simulator)
+    equations, _ = row_equations(strayed, fit.state, simulator, torch.full(SHAPE, 1e4))
+    found = equations.side[..., -1].sum() / equations.own[..., -1, -1].sum()
+    assert float(found) * STRAY_SD == pytest.approx(0.002, rel=0.1)
+    clean = refine_surface(strayed.without_stray(0.002), pixels.noise, bare, simulator)
+    assert float(fit.state.surface.sif_760.mean()) > 0.05
+    assert float(clean.state.surface.sif_760.abs().max()) < 0.01
 
 
 def test_errors_of_bands_are_what_the_radiance_does(simulator: Simulator) -> None:
@@ -111,7 +130,7 @@ def test_errors_of_bands_are_what_the_radiance_does(simulator: Simulator) -> Non
     bands, band = pixels.radiance.shape[-1], 40
 
     def side(radiance: torch.Tensor) -> torch.Tensor:
-        return row_equations(replace(pixels, radiance=radiance), truth, simulator, (free, free))[
+        return row_equations(replace(pixels, radiance=radiance), truth, simulator, free)[
             0
         ].error_side
 

@@ -38,7 +38,10 @@ from sifnet.units import BOLTZMANN
 Array = NDArray[np.float64]
 
 PAIRS, COMPONENTS = 400, 64
-STEPS = {"width": 0.02, "mixing": 0.1, "wings": 1.0}  # of the tables that are interpolated
+# Of the tables that are interpolated.
+STEPS = {"width": 0.02, "width_slope": 0.05, "mixing": 0.1, "wings": 1.0}
+MIDDLE_ROTATION = 13.0  # of the lines that make most of the band
+ROTATIONAL_CONSTANT = 1.4377  # cm-1, of the ground state
 WATER_HEIGHT = 2.0  # km, scale height
 LAYER_WIDTH = 0.5  # km, of an aerosol layer aloft
 PROFILES = tuple(
@@ -54,6 +57,7 @@ class Physics:
 
     Attributes:
         width, mixing: relative change of line widths and of line mixing.
+        width_slope: relative change of widths at twice ``MIDDLE_ROTATION``, none there, linear.
         wings: share of the wings beyond 25 cm-1 that is missing.
         cia: factor on collision-induced absorption.
         water: g cm-2.
@@ -63,6 +67,7 @@ class Physics:
     """
 
     width: float = 0.0
+    width_slope: float = 0.0
     mixing: float = 0.0
     wings: float = 0.0
     cia: float = 1.0
@@ -76,15 +81,19 @@ class Physics:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, air: Layers) -> Physics:
-        """As METHOD.md, 12, has it."""
+        """As METHOD.md, 12, has it; oxygen as three direct suns of TCCON do (docs/anchors.md).
+
+        Their slope of widths is firm, yet no laboratory has it: both may be true.
+        """
         other = _profile(PROFILES[rng.integers(len(PROFILES))], air.pressure)
         shape = other - standard_temperature(air.pressure)
         shape = shape - np.average(shape, weights=air.air_column)
         return cls(
             width=0.015 * rng.normal(),
+            width_slope=-0.03 + 0.03 * rng.normal(),
             mixing=0.1 * rng.normal(),
-            wings=rng.random(),
-            cia=rng.uniform(0.7, 1.9),
+            wings=np.clip(0.45 + 0.25 * rng.normal(), 0.0, 1.0),
+            cia=np.clip(1.35 + 0.25 * rng.normal(), 0.7, 1.9),
             water=rng.uniform(0.0, 4.0),
             warmer=rng.uniform(0.0, 1.2) * shape,
             scattering_albedo=rng.uniform(0.84, 0.98),
@@ -132,9 +141,17 @@ class Light:
     def changes(self) -> dict[str, Array]:
         """What a step of each line parameter does to the tabulated cross-sections."""
         lines = shipped_lines()
-        wider = replace(lines, air_width=lines.air_width * (1 + STEPS["width"]))
+        rotation = np.sqrt(lines.lower_energy / ROTATIONAL_CONSTANT + 0.25) - 0.5
+        slope = STEPS["width_slope"] * (rotation / MIDDLE_ROTATION - 1)
+
+        def wider(by: float | Array) -> CrossSections:
+            return CrossSections(
+                self.wavenumber, replace(lines, air_width=lines.air_width * (1 + by))
+            )
+
         tables = {
-            "width": CrossSections(self.wavenumber, wider),
+            "width": wider(STEPS["width"]),
+            "width_slope": wider(slope),
             "mixing": CrossSections(self.wavenumber, line_mixing=1 + STEPS["mixing"]),
             "wings": CrossSections(self.wavenumber, reach=25.0),
         }

@@ -74,6 +74,7 @@ def drawn(simulator: Simulator) -> tuple[Pixels, torch.Tensor]:
         radiance=radiance + noise * torch.randn(radiance.shape, generator=rng),
         noise=noise,
         irradiance=None,
+        stray=torch.zeros_like(full),
         geometry=geometry,
         prior=prior,
         usable=full > 0,
