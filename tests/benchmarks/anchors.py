@@ -16,7 +16,7 @@ import numpy as np
 from anchors_desert import COMPARED_FWHM, DesertModel
 from anchors_fit import Fit, Unknown
 from anchors_spectra import REAL, Desert, direct_suns, mojave, railroad_valley
-from anchors_sun import SPECTROSCOPY, DirectSunModel
+from anchors_sun import INSTRUMENT, SPECTROSCOPY, DirectSunModel
 from harness import UNIT, Array, needed, page, run, save, table
 
 SHOWN = ("strength", "cia", "width", "width_slope", "mixing", "wings", "isotopes", "narrowing")
@@ -26,7 +26,6 @@ OTHERS = ("warmer", "zero", "sun", "loss", "near", "far")
 OTHERS_HEAD = ("spectrum", "warmer, K", "zero, %", "depth of solar lines", "loss of modulation",
                "near wings, %", "far wings, %", "residual rms, % of the continuum")  # fmt: skip
 PERCENT = ("zero", "near", "far")
-SUN = Unknown(1.26, 0.02, 1e-3)  # as the direct suns have it; deserts alone give 1.2-1.4
 # Band-averaged optical depth of the US standard atmosphere with ABSCO v5.2, as RSFraLab
 # (github.com/RSFraLab/RSFraLab.github.io, oco/data/tau_aband.json at 6a0c0cf, read 2026) has it
 # under OCO-2's response, beside ours under a Gaussian of 0.0418 nm: compared once, by hand.
@@ -59,9 +58,12 @@ def others(fit: Fit, residual: float) -> list[str]:
 
 
 def combined(fits: list[Fit], extra: list[float]) -> dict[str, Unknown]:
-    """Weighted mean of every parameter, and the larger of its error and the spectra's scatter."""
+    """Weighted mean of every parameter, and the larger of its error and the spectra's scatter.
+
+    The depth of the sun's lines is among them; temperature, each site's own, is not.
+    """
     found = {}
-    for name, prior in SPECTROSCOPY.items():
+    for name, prior in {**SPECTROSCOPY, "sun": INSTRUMENT["sun"]}.items():
         if name == "warmer":
             continue
         value = np.array([fit.value[name] for fit in fits])
@@ -101,9 +103,9 @@ def with_known(known: dict[str, Unknown]) -> dict[str, dict[str, Unknown]]:
     apart = {name: unknown for name, unknown in known.items() if name != "product"}
     dark = {"sif": Unknown(0.0, 1e-6, 0.1), "strength": Unknown(1.0, 0.2, 1e-3)}
     return {
-        "our tables": {"sun": SUN},
-        "the direct suns' spectroscopy": {**seen, "sun": SUN},
-        "no fluorescence": {**apart, "sun": SUN, **dark},
+        "our tables": {"sun": known["sun"]},
+        "the direct suns' spectroscopy": seen,
+        "no fluorescence": {**apart, **dark},
     }
 
 
@@ -242,8 +244,6 @@ def main() -> None:
 def conclusion(found: Found) -> str:
     """What is to be made of it, before all tables."""
     known, (overall, spread) = found.known, found.strength()
-    depth = [fit.value["sun"] for _, fit in found.suns.values()]
-    sun = f"{np.mean(depth):.2f} ± {max(f.error['sun'] for _, f in found.suns.values()):.2f}"
     k = {name: f"{u.mean:.3f} ± {u.sd:.3f}" for name, u in known.items()}
     slope = known["width_slope"]
     narrower = f"{100 * slope.mean:+.1f} ± {100 * slope.sd:.1f} %".replace("-", "−")
@@ -263,7 +263,7 @@ Relative to the tables that ship (1 = unchanged), of three direct suns and two d
   and **{narrower}** from N = 0 to 13 and again from 13 to 26.
 - **CIA {k["cia"]}, mixing {k["mixing"]}, share of the wings beyond 25 cm-1 that is missing
   {k["wings"]}**: these stand for each other.
-- **Solar lines are {sun} times as deep as in our sun**, over the direct suns.
+- **Solar lines are {k["sun"]} times as deep as in our sun**, over the direct suns.
 - SIF of playa and desert, which have none: {sif["our tables"]} {UNIT} with our tables,
   {sif["the direct suns' spectroscopy"]} with what the direct suns found. One spectrum does not give
   it to 0.3: over so bright ground 1 % of the strength is about 2. Bare pixels of a line are
@@ -292,8 +292,8 @@ wings, and nothing can be said there but in the gap and above the head. Its O2 h
 
 LEFT_NOTE = """\
 All five leave the same: less light than fitted at 761-762 nm and more at 762.2-762.6, where both
-branches meet, and more in potassium's lines, at 766.7 and 770.1 nm, and some others of the sun. No
-combination of the parameters takes that away: it is what the ensemble lacks."""
+branches meet. No combination of the parameters takes that away: it is what the ensemble lacks. The
+direct suns alone, sharper than the sun that we know, leave the cores of its strong lines too."""
 
 
 if __name__ == "__main__":

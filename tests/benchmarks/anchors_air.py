@@ -15,9 +15,9 @@ import numpy as np
 from harness import Array
 from scipy.special import wofz
 
+from sifnet.physics.full.discrepancy import MIDDLE_ROTATION
 from sifnet.physics.full.o2_lines import (
     REFERENCE_TEMPERATURE,
-    Lines,
     line_intensity,
     shipped_lines,
 )
@@ -34,7 +34,6 @@ EARTH_KM = 6371.0
 MOLAR_MASS_WATER = 18.0153e-3  # kg mol-1
 REFRACTIVITY = 2.75e-4  # of air at 763 nm, 15 C and 1013.25 hPa (Edlen 1966)
 MEAN_TEMPERATURE = 260.0  # K, of pairs of molecules
-MIDDLE_ROTATION = 13.0  # of the lines that make most of the band
 CORE = 2.5  # cm-1 about a line's centre, beyond which its shape is Lorentz's
 NEGLIGIBLE = 1e-5  # cm-1, of a layer's column times a line's intensity
 STEPS = {"width": 0.02, "width_slope": 0.02, "mixing": 0.10, "wings": 1.0, "narrowing": 0.1,
@@ -172,15 +171,10 @@ def layer_depths(wavenumber: Array, above: Air, **spectroscopy: Any) -> Array:
                      for p, t, n in each])  # fmt: skip
 
 
-def rotation(lines: Lines) -> Array:
-    """Rotational quantum number of the lower state, about, from its energy of B N (N + 1)."""
-    return np.sqrt(lines.lower_energy / 1.4377 + 0.25) - 0.5
-
-
 def _changed() -> dict[str, dict[str, Any]]:
     """Options of the cross-section that take one step of each name."""
     ours = shipped_lines()
-    slope = 1 + STEPS["width_slope"] * (rotation(ours) / MIDDLE_ROTATION - 1)
+    slope = 1 + STEPS["width_slope"] * (ours.rotation / MIDDLE_ROTATION - 1)
     rare = np.where(ours.isotopologue == 1, 1.0, 1 + STEPS["isotopes"])
     return {
         "isotopes": {"lines": replace(ours, intensity=ours.intensity * rare)},

@@ -41,7 +41,6 @@ PAIRS, COMPONENTS = 400, 64
 # Of the tables that are interpolated.
 STEPS = {"width": 0.02, "width_slope": 0.05, "mixing": 0.1, "wings": 1.0}
 MIDDLE_ROTATION = 13.0  # of the lines that make most of the band
-ROTATIONAL_CONSTANT = 1.4377  # cm-1, of the ground state
 WATER_HEIGHT = 2.0  # km, scale height
 LAYER_WIDTH = 0.5  # km, of an aerosol layer aloft
 PROFILES = tuple(
@@ -141,8 +140,7 @@ class Light:
     def changes(self) -> dict[str, Array]:
         """What a step of each line parameter does to the tabulated cross-sections."""
         lines = shipped_lines()
-        rotation = np.sqrt(lines.lower_energy / ROTATIONAL_CONSTANT + 0.25) - 0.5
-        slope = STEPS["width_slope"] * (rotation / MIDDLE_ROTATION - 1)
+        slope = STEPS["width_slope"] * (lines.rotation / MIDDLE_ROTATION - 1)
 
         def wider(by: float | Array) -> CrossSections:
             return CrossSections(

@@ -21,6 +21,7 @@ from sifnet.units import BOLTZMANN, PLANCK, SPEED_OF_LIGHT
 Array = NDArray[np.float64]
 
 REFERENCE_TEMPERATURE = 296.0  # K, of HITRAN
+ROTATIONAL_CONSTANT = 1.4377  # cm-1, of 16O2's ground state
 HC_K = 100 * PLANCK * SPEED_OF_LIGHT / BOLTZMANN  # second radiation constant, cm K
 TEMPERATURES = (160.0, 340.0)  # K, where partition sums and line mixing are known
 
@@ -55,6 +56,11 @@ class Lines:
     air_shift: Array
     lower_energy: Array
     branch: NDArray[np.str_]
+
+    @property
+    def rotation(self) -> Array:
+        """Rotational quantum number N of the lower state, about, from its energy B N (N + 1)."""
+        return np.sqrt(self.lower_energy / ROTATIONAL_CONSTANT + 0.25) - 0.5
 
 
 @cache
