@@ -26,7 +26,7 @@ help:
 	@echo "make accuracy  four lines with known truth, all baselines, the information limit (20 minutes)"
 	@echo "make ablation  what each part of the method buys on these lines (half an hour)"
 	@echo "make atmosphere what knowing pressure and terrain buys (ten minutes; needs reference data)"
-	@echo "make worlds    maps of worlds that are not ours, against their truth (ten minutes)"
+	@echo "make worlds    maps of worlds that are not ours, against their truth (half an hour)"
 	@echo "make anchors   real spectra with our spectroscopy, SIF of deserts (ten minutes; needs reference data)"
 	@echo "make failures  what wrong assumptions do to SIF (a minute)"
 	@echo "make forecast  the masked-token model beside cheap forecasts (half an hour; needs reference data)"

@@ -86,6 +86,8 @@ def _completed(
 ) -> Provenance:
     """With what the model knows of itself."""
     configuration = {**asdict(model.setup), "training": model.made_by}
+    if model.expected is not None:
+        configuration["expected_sif_spread"] = float(model.expected.spread)
     seed = model.made_by.get("seed")
     model_file = Path(file) if isinstance(file, str | Path) else provenance.model_file
     return replace(provenance, model_file=model_file, configuration=configuration, seed=seed)

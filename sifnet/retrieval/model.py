@@ -24,6 +24,7 @@ from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import RANGES, State
 from sifnet.retrieval import losses
 from sifnet.retrieval.encoder import Architecture, Encoder
+from sifnet.retrieval.expected import ExpectedSif
 from sifnet.retrieval.losses import LossWeights, Perturbed
 from sifnet.retrieval.pixels import Pixels, fit_bands, fit_window
 from sifnet.retrieval.shape import ShapePredictor, Sizes
@@ -138,14 +139,16 @@ def instrument_for(
 class Retrieval(nn.Module):
     """Encoder, simulation and loss. Emulator and instrument are frozen; the encoder learns.
 
-    ``made_by`` are the settings of the fit, for the record.
+    ``made_by`` are the settings of the fit, for the record; ``expected`` is what the fitted lines
+    say of fluorescence, None where none is fitted.
     """
 
     made_by: Mapping[str, Any]
+    expected: ExpectedSif | None
 
     def __init__(self, setup: Setup, emulator: Emulator) -> None:
         super().__init__()
-        self.setup, self.made_by = setup, {}
+        self.setup, self.made_by, self.expected = setup, {}, None
         self.emulator = emulator.requires_grad_(False)
         self.instrument = instrument_for(
             setup.sensor, setup.wavelength, setup.fwhm, emulator, setup.response
@@ -221,6 +224,10 @@ class Retrieval(nn.Module):
         fitted = key in self.setup.lines and same_swath
         return self.setup.lines.index(key) if fitted else -1
 
+    def expected_on(self, scene: Scene) -> ExpectedSif | None:
+        """What a scene's own fit says of its fluorescence, None for a scene that was not fitted."""
+        return None if self.line_id(scene) < 0 else self.expected
+
     def save(self, path: str | Path) -> None:
         """Write a checkpoint in one piece: it is there whole or not at all.
 
@@ -231,6 +238,7 @@ class Retrieval(nn.Module):
             "setup": TypeAdapter(Setup).dump_json(self.setup).decode(),
             "encoder": self.encoder.state_dict(),
             "predictor": {} if self.predictor is None else self.predictor.state_dict(),
+            "expected": {} if self.expected is None else dict(self.expected.items()),
             "emulator": self.emulator.state_dict(),
             "emulator_metadata": json.dumps(self.emulator.metadata),
             "made_by": json.dumps(self.made_by),
@@ -252,6 +260,8 @@ def load(path: str | Path) -> Retrieval:
         retrieval.encoder.load_state_dict(content["encoder"])
         if retrieval.predictor is not None:
             retrieval.predictor.load_state_dict(content["predictor"])
+        if content.get("expected"):
+            retrieval.expected = ExpectedSif(**content["expected"])
     return retrieval.eval()
 
 

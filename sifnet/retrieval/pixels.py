@@ -22,6 +22,7 @@ from sifnet.physics.instrument import covered
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import RANGES, AtmospherePrior, Geometry, outside
 from sifnet.physics.surface import ShapePrior
+from sifnet.retrieval.expected import RED_EDGE, ExpectedSif
 from sifnet.retrieval.prior import atmosphere_prior
 from sifnet.retrieval.shape import READ, ShapePredictor
 from sifnet.scenes.scene import CONTINUUM, FIT_WINDOW, SUN_755, Flag, Scene
@@ -55,6 +56,7 @@ class Pixels(TensorFields):
         line_id: ``patch``, number of the flight line among those fitted, -1 if none.
         shape_prior: what the rest of the spectrum says of the shape of reflectance, ``patch, line,
             sample``; None where none is asked for.
+        expected: ``patch, line, sample, 2``, of sif_760, and its standard deviation, or None.
     """
 
     radiance: Tensor
@@ -69,6 +71,7 @@ class Pixels(TensorFields):
     column: Tensor
     line_id: Tensor
     shape_prior: ShapePrior | None = None
+    expected: Tensor | None = None
 
     @classmethod
     def unseen(
@@ -201,6 +204,7 @@ def read(
     line_id: int = -1,
     terrain: bool = False,
     predictor: ShapePredictor | None = None,
+    expected: ExpectedSif | None = None,
 ) -> Pixels:
     """Read some lines and cut them into patches, row by row.
 
@@ -213,12 +217,16 @@ def read(
         atmosphere: per-scene ``surface_pressure``, ``aot_550``, ... with ``*_uncertainty``.
         terrain: let pressure and sensor height vary within patches.
         predictor: of the shape of reflectance in the window, from bands beside it.
+        expected: what they say of fluorescence.
     """
-    part = scene.read(lines, _wanted_bands(scene.wavelength, window, predictor))
+    regions = (window, *(READ if predictor else ()), *([RED_EDGE] if expected else ()))
+    part = scene.read(lines, _wanted_bands(scene.wavelength, regions))
     bands = fit_bands(part.wavelength, window)
     planes = _planes(part, bands, ranges, atmosphere, line_id)
     if predictor is not None:
         planes = _with_shape_prior(planes, part, bands, predictor)
+    if expected is not None:
+        planes = replace(planes, expected=expected.on(part))
     cut = planes.map(lambda plane: _cut(plane, shape))
     return replace(
         _levelled(cut, ranges, terrain=terrain),
@@ -295,12 +303,10 @@ def _levelled(cut: Pixels, ranges: Ranges, *, terrain: bool) -> Pixels:
 
 
 def _wanted_bands(
-    wavelength: NDArray[np.float64],
-    window: tuple[float, float],
-    predictor: ShapePredictor | None,
+    wavelength: NDArray[np.float64], regions: tuple[tuple[float, float], ...]
 ) -> NDArray[np.intp]:
-    """Indices of the bands that fit, flags, NDVI or predictor need, in their order."""
-    wanted = (window, FIT_WINDOW, INFRARED, RED, *(READ if predictor is not None else ()))
+    """Indices of the bands in regions, and of those that flags and NDVI need, in their order."""
+    wanted = (*regions, FIT_WINDOW, INFRARED, RED)
     inside = [(wavelength >= low) & (wavelength <= high) for low, high in wanted]
     return np.flatnonzero(np.any(inside, axis=0))
 

@@ -69,7 +69,7 @@ def refine_surface(
     powers = powers_of(simulator.instrument.wavelength, 2 * REFLECTANCE - 1)
     weight = 1.0 / sigma**2
     shape_prior, prior = pixels.shape_prior, None
-    pull: Tensor | float = 0.0
+    expected = pixels.expected if steps else None
     gain = 1.0 if shape_prior is None else shape_prior.gain
     for step in range(steps + 1):
         reflectance = surface[..., :SIF] @ powers[:, :REFLECTANCE].T * gain
@@ -77,9 +77,14 @@ def refine_surface(
         to_r, to_f = radiance.to_reflectance * gain, radiance.to_sif * shape
         misfit = pixels.radiance - radiance.value
         a = _normal_matrix(to_r, to_f, weight, powers)
+        pull = torch.zeros_like(surface)
         if shape_prior is not None:
             prior, pull = shape_prior.equations(surface)
             a = a + prior
+        if expected is not None:
+            mean, sd = expected.unbind(-1)
+            a[..., SIF, SIF] += sd**-2
+            pull[..., SIF] += (mean - surface[..., SIF]) / sd**2
         if step < steps:
             seen = weight * misfit
             to_level = (to_r * seen) @ powers[:, :REFLECTANCE]

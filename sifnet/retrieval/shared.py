@@ -89,7 +89,8 @@ def find_shared(
     every = max(1, patch[0] // min(max(enough, fewest), most))
     rows = []
     for window, pixels in pixel_strips(scene, model, patch, atmosphere, patch[0], every):
-        rows.append(Row(pixels, model.encoder(pixels)))
+        alone = replace(pixels, expected=None)  # learned of this line, it would be told twice
+        rows.append(Row(alone, model.encoder(alone)))
         done(window.stop - window.start)
     line = Line(model, rows, scene.shape[1])
     return line.refined(patch) if refine else line.encoded(patch)
@@ -340,4 +341,5 @@ def pixel_strips(
         line_id=model.line_id(scene),
         terrain=relief > LEVEL,
         predictor=model.predictor,
+        expected=model.expected_on(scene),
     )

@@ -38,6 +38,7 @@ def solve_strips(
     *,
     atmosphere: xr.Dataset | None = None,
     refine: bool = True,
+    every: int = 1,
     done: Callable[[int], None] = lambda lines: None,
 ) -> Iterator[tuple[slice, xr.Dataset]]:
     """Maps (line, sample) from top to bottom, some lines at a time: nothing is kept.
@@ -48,28 +49,31 @@ def solve_strips(
         shared: what the pixels share, see ``find_shared``.
         atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
         refine: finish the encoder's states by Gauss-Newton steps.
+        every: map only each ``every``-th line of a window.
         done: told of every few lines that are finished.
     """
     model = model.eval()
     block = (min(BLOCK, shared.patch[0]) if refine else shared.patch[0], scene.shape[1])
     strip = max(1, STRIP // block[0]) * block[0]  # whole blocks, wherever a scene is cut
-    for window, pixels in pixel_strips(scene, model, block, atmosphere, strip):
-        maps, flags = _solve(model, pixels, shared, window.start, refine)
-        height = window.stop - window.start
+    thinned = block[0] * every, block[1]
+    for window, pixels in pixel_strips(scene, model, thinned, atmosphere, strip * every, every):
+        maps, flags = _solve(model, pixels, shared, window.start, every, refine)
+        height = len(range(window.start, window.stop, every))
         maps = {name: values.to(torch.float32) for name, values in maps.items()}
         maps["quality_flag"] = flags.to(torch.uint16)
         planes = {n: v.flatten(0, 1)[:height].numpy() for n, v in maps.items()}
         yield window, xr.Dataset({n: (("line", "sample"), v) for n, v in planes.items()})
-        done(height)
+        done(window.stop - window.start)
 
 
 @torch.no_grad()
 def _solve(
-    model: Retrieval, pixels: Pixels, shared: Shared, start: int, refine: bool
+    model: Retrieval, pixels: Pixels, shared: Shared, start: int, every: int, refine: bool
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Maps ``block, line, sample`` and flags of a strip of full-width blocks."""
     blocks, height, samples = pixels.usable.shape
-    line, sample = start + (torch.arange(blocks) + 0.5) * height, torch.arange(samples) + 0.5
+    line = start + (torch.arange(blocks) + 0.5) * height * every
+    sample = torch.arange(samples) + 0.5
     deviation = interpolated(shared.deviation, shared.patch, line, sample)[:, None]
     atmosphere = pixels.prior.at(deviation, model.encoder.ranges)
     sensor = shared.sensor.map(lambda x: x.expand(blocks, 1, samples))

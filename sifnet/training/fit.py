@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 import xarray as xr
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -22,12 +24,14 @@ from sifnet.physics.emulator import Emulator
 from sifnet.physics.state import SensorState
 from sifnet.retrieval.draws import Draws
 from sifnet.retrieval.encoder import Architecture, unbounded
+from sifnet.retrieval.expected import ExpectedSif, read, readable
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval, Setup, line_key, load
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.prior import on_terrain
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import on_bands_of, shipped_file
+from sifnet.retrieval.strips import solve_strips
 from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
 from sifnet.training.patches import Patches, read_patches
@@ -35,6 +39,8 @@ from sifnet.training.pretrain import learn_simulations
 from sifnet.training.trainer import is_first_process, make_trainer, run
 
 _log = logging.getLogger(__name__)
+
+FEWEST, LEARNED = 200, 40_000  # pixels, from which to learn what fluorescence to expect
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,9 @@ def fit(
 ) -> Retrieval:
     """Fit a model to scenes of one sensor: a pre-trained one adapts to their own radiance.
 
+    What their red edges say of fluorescence is learned too, and is then a prior of their pixels
+    (``retrieval.expected``): maps of these scenes are less noisy than those of ``retrieve`` alone.
+
     Where no pre-trained model ships (another sensor, measured irradiance, another architecture)
     the encoder learns on simulations of the scenes first.
 
@@ -139,6 +148,7 @@ def fit(
         model.encoder.add_lines(_columns(model, scenes, columns, atmosphere))
     if config.epochs:
         _adapt(model, pixels, config, folder, resume, progress)
+    model.expected = _expected(model, scenes, atmosphere)
     model.made_by = asdict(config)
     if folder is not None and is_first_process():
         model.save(folder / "model.ckpt")
@@ -232,6 +242,28 @@ def _columns(
         sensor = find_shared(scene, model.eval(), atmosphere=atmosphere).sensor.stack()
         states[line, : len(sensor)] = unbounded(sensor, *span)
     return states
+
+
+def _expected(
+    model: Retrieval, scenes: Sequence[Scene], atmosphere: xr.Dataset | None
+) -> ExpectedSif | None:
+    """How fluorescence goes with the red edge, if the bands show it and no predictor reads it."""
+    if model.predictor is not None or not all(readable(scene) for scene in scenes):
+        return None
+    every = math.ceil(sum(math.prod(scene.shape[:2]) for scene in scenes) / LEARNED)
+    seen = []
+    for scene in scenes:
+        shared = find_shared(scene, model.eval(), atmosphere=atmosphere)
+        strips = solve_strips(scene, model, shared, atmosphere=atmosphere, every=every)
+        for window, maps in strips:
+            part = scene.read(slice(window.start, window.stop, every), np.arange(scene.shape[2]))
+            own = maps["sif_760_uncertainty"] ** 2 - maps["sif_760_uncertainty_shared"] ** 2
+            planes = torch.from_numpy(np.stack([maps["sif_760"], own], -1))
+            good = torch.from_numpy(maps["quality_flag"].values == 0)
+            seen.append(torch.cat([planes, read(part)], -1)[good])
+    pixels = torch.cat(seen)
+    enough = len(pixels) >= FEWEST
+    return ExpectedSif.learned(pixels[:, 2:], pixels[:, 0], pixels[:, 1]) if enough else None
 
 
 def _adapt(
