@@ -16,19 +16,22 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures aerosol forecast desis loop worlds anchors model emulator discrepancy clean
+.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures aerosol forecast desis loop worlds anchors hostile kill model emulator discrepancy mutants clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
 	@echo "make test      set up, check style and types, run the tests"
 	@echo "make test-slow the tests that take minutes (half an hour)"
+	@echo "make mutants   bugs put in by hand, one at a time: which of them the tests see (a quarter hour)"
 	@echo "make bench     speed and accuracy of the simulation beside published figures"
 	@echo "make accuracy  four lines with known truth, all baselines, the information limit (20 minutes)"
 	@echo "make ablation  what each part of the method buys on these lines (half an hour)"
 	@echo "make atmosphere what knowing pressure and terrain buys (ten minutes; needs reference data)"
 	@echo "make worlds    maps of worlds that are not ours, against their truth (half an hour)"
 	@echo "make anchors   real spectra with our spectroscopy, SIF of deserts (ten minutes; needs reference data)"
+	@echo "make kill      commands killed with signal 9 at random moments lose nothing (long: an hour and more)"
 	@echo "make failures  what wrong assumptions do to SIF (a minute)"
+	@echo "make hostile   400 bad inputs: each is refused or makes the map it should (ten minutes)"
 	@echo "make forecast  the masked-token model beside cheap forecasts (half an hour; needs reference data)"
 	@echo "make desis     DESIS scenes with known truth, the shape of reflectance, time and memory (half an hour)"
 	@echo "make loop      the forecast of the air in the retrieval, beside analysis and climatology (ten minutes)"
@@ -78,10 +81,13 @@ test-slow: export OMP_NUM_THREADS = 1
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
 
+mutants: $(STAMP)
+	$(BIN)/python tests/mutants/run.py
+
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
 
-accuracy ablation atmosphere failures aerosol forecast desis loop worlds anchors: $(STAMP)
+accuracy ablation atmosphere failures aerosol forecast desis loop worlds anchors hostile kill: $(STAMP)
 	$(BIN)/python tests/benchmarks/$@.py
 
 model: $(STAMP)

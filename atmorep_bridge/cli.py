@@ -6,34 +6,23 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
-from typer.core import TyperGroup
 
-from atmorep_bridge.core.commands import COMMANDS, err, out
-from sifnet.errors import SifnetError
+from atmorep_bridge.core.commands import COMMANDS
+from sifnet.errors import shown
+from sifnet.terminal import Commands, err, out
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
-class _Commands(TyperGroup):
-    """Bad input is one line and exit code 2."""
-
-    def invoke(self, ctx: Any) -> object:
-        try:
-            return super().invoke(ctx)
-        except SifnetError as error:
-            err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-            raise typer.Exit(2) from error
-
-
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -105,7 +94,7 @@ def state(
     air = state_of(opened, [*fields, *(more or [])], elevation=elevation, command=command)
     write(air, output)
     out.print(_table(air), highlight=False)
-    out.print(escape(f"atmosphere: {output}"), highlight=False, soft_wrap=True)
+    out.print(escape(shown(f"atmosphere: {output}")), highlight=False, soft_wrap=True)
 
 
 def _table(atmosphere: xr.Dataset) -> Table:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE
@@ -19,10 +17,10 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
-from typer.core import TyperGroup
 
 from sifnet import __version__
-from sifnet.errors import SifnetError
+from sifnet.errors import shown
+from sifnet.terminal import Commands, complain, err, out, say
 
 # Libraries that take seconds to load are imported in the commands that use them, so that
 # `--help` and `sifnet inspect` answer at once.
@@ -31,32 +29,11 @@ if TYPE_CHECKING:
 
     from sifnet.batch.run import Job, Outcome
 
-out, err = Console(), Console(stderr=True)
-
-
-class _Commands(TyperGroup):
-    """Bad input is one line and exit code 2, an interruption a sentence and exit code 130."""
-
-    def invoke(self, ctx: Any) -> object:
-        try:
-            return super().invoke(ctx)
-        except SifnetError as error:
-            _complain(error)
-            raise typer.Exit(2) from error
-        except (KeyboardInterrupt, SystemExit) as stop:
-            # Lightning turns an interruption into an exit of its own.
-            if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
-                raise
-            err.print(
-                "\ninterrupted: every file that is there is whole. A fit keeps its finished "
-                "epochs, a database its finished states; the same command goes on from them.",
-                soft_wrap=True,
-            )
-            raise typer.Exit(130) from stop
+MOST_SEED = 2**32 - 1  # that all generators take
 
 
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -147,12 +124,14 @@ def fit(
         start_model=model,
         atmosphere=air,
         progress=err.is_terminal,
+        keep_note=True,
     )
     if is_first_process():
         job = Job(output, output / "model.ckpt", sensor, atmosphere, _command())
         products = _map(job, paths)
         report = write_report(products, output / "report.html", log=output / "log" / "metrics.csv")
-        _say(f"report: {report}")
+        (output / training.NOTE).unlink(missing_ok=True)
+        say(f"report: {report}")
 
 
 @app.command()
@@ -197,12 +176,38 @@ def retrieve(
 
 
 @app.command()
+def remake(
+    product: Annotated[Path, typer.Argument(metavar="PRODUCT.nc", help="`<scene>_sif.nc`")],
+    output: Output,
+) -> None:
+    """Make a product once more from its own attributes, and compare the two bit for bit.
+
+    Scene, model and atmosphere must be where they were, unchanged: their checksums are compared.
+    The exit code is 1 if a value differs.
+
+    Example: `sifnet remake maps/line1_sif.nc -o again`
+    """
+    from sifnet.batch.remake import differences, other_machine
+    from sifnet.batch.remake import remake as make
+
+    made = make(product, output, _command())
+    differ = differences(product, made)
+    say(f"map: {made}, {'not ' if differ else ''}the same as {product} in all its values")
+    if differ:
+        other = other_machine(product)
+        say(f"other values: {', '.join(differ)}" + (f"; it was made with {other}" if other else ""))
+        raise typer.Exit(1)
+
+
+@app.command()
 def simulate(
     sensor: Annotated[str, typer.Option(help="hyplant, flox or desis.")],
     output: Output,
     lines: Annotated[int, typer.Option(min=1, help="Lines, or measurements of FloX.")] = 96,
     samples: Annotated[int, typer.Option(min=1, help="Pixels across track.")] = 96,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same scene.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="The same seed gives the same scene.")
+    ] = 0,
     level: Annotated[str, typer.Option(help="Of a DESIS product: L1B or L1C.")] = "L1C",
     zipped: Annotated[bool, typer.Option("--zip", help="A DESIS product as downloaded.")] = False,
 ) -> None:
@@ -212,13 +217,15 @@ def simulate(
 
     Example: `sifnet simulate --sensor hyplant -o sim --lines 64 --samples 64 --seed 3`
     """
-    with _build_extra():
+    from sifnet.physics.full import installed
+
+    with installed():
         from sifnet.simulation import simulate as simulation
 
         scene = simulation.simulate(
             sensor, output, lines=lines, samples=samples, seed=seed, level=level, zipped=zipped
         )
-    _say(f"scene: {scene}\ntruth: {output / 'truth.nc'}")
+    say(f"scene: {scene}\ntruth: {output / 'truth.nc'}")
 
 
 @app.command()
@@ -244,7 +251,7 @@ def evaluate(
     comparison = compare(product, truth, baselines=baselines, progress=err.is_terminal)
     _print_evaluation(comparison.table())
     for path in comparison.save(product):
-        _say(str(path))
+        say(str(path))
 
 
 @app.command()
@@ -252,17 +259,22 @@ def inspect(
     scene: Annotated[Path, typer.Argument(metavar="SCENE", help="As for `sifnet fit`.")],
     sensor: Sensor = None,
 ) -> None:
-    """Show what the reader understood, what it had to assume, and where the lines really are.
+    """Show what the reader understood and assumed, where the lines are, and what does not fit.
 
     Example: `sifnet inspect 20200625-OEN-1132-0600-L1-S-FLUO_radiance.hdr`
     """
     from sifnet.scenes import open_scene
+    from sifnet.scenes.consistency import examine
     from sifnet.scenes.registration import registered
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for label, value in registered(open_scene(scene, sensor=sensor)).describe():
+    acquisition = registered(open_scene(scene, sensor=sensor))
+    for label, value in acquisition.describe():
         table.add_row(label, value)
     out.print(table, highlight=False)
+    for finding in examine(acquisition):
+        out.print(f"[bold yellow]warning:[/] {escape(str(finding))}", highlight=False,
+                  soft_wrap=True)  # fmt: skip
 
 
 @app.command()
@@ -270,7 +282,9 @@ def pretrain(
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")],
     sensor: Annotated[str, typer.Option(help="Whose nominal bands are simulated.")] = "hyplant",
     steps: Annotated[int, typer.Option(min=1, help="Of the optimiser; 9 a second.")] = 12_000,
-    seed: Annotated[int, typer.Option(help="Of weights and simulations.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Of weights and simulations.")
+    ] = 0,
 ) -> None:
     """Train a start model on simulations over the whole range of the emulator.
 
@@ -280,7 +294,7 @@ def pretrain(
     from sifnet.training.pretrain import pretrain as train
 
     written = train(sensor, output, steps=steps, seed=seed, progress=err.is_terminal)
-    _say(f"model: {written}")
+    say(f"model: {written}")
 
 
 @app.command()
@@ -289,7 +303,7 @@ def build_emulator(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the emulators.")],
     states: Annotated[int, typer.Option(min=16, help="Atmospheres, about 1 s each.")] = 2000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    seed: Annotated[int, typer.Option(help="Of the sequence of states.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the sequence of states.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with the states that are there.")] = False,
 ) -> None:
     """Rebuild the emulators from full radiative transfer.
@@ -298,11 +312,13 @@ def build_emulator(
 
     Example: `sifnet build-emulator database -o data --states 2000 --workers 8 --resume`
     """
-    with _build_extra():
+    from sifnet.physics.full import installed
+
+    with installed():
         from sifnet.physics.full import build
 
         for text in build.build_emulator(database, output, states, workers, seed, resume=resume):
-            _say(text)
+            say(text)
 
 
 def main() -> None:
@@ -322,24 +338,15 @@ def _map(job: Job, scenes: list[Path], workers: int = 1, address: str | None = N
         for outcome in run(job, scenes, workers, scheduler=address, progress=bar):
             outcomes.append(outcome)
             if outcome.error is not None:
-                _complain(outcome.error)
+                complain(outcome.error)
             else:
-                _say(f"map: {outcome.note}" if outcome.statistics else outcome.note)
+                say(f"map: {outcome.note}" if outcome.statistics else outcome.note)
     if len(outcomes) > 1:
         _print_outcomes(outcomes)
-    _say(f"index: {write_index(job.output)}")
+    say(f"index: {write_index(job.output)}")
     if any(outcome.error is not None for outcome in outcomes):
         raise typer.Exit(2)
     return [outcome.product for outcome in outcomes if outcome.product is not None]
-
-
-def _complain(error: SifnetError) -> None:
-    err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-
-
-def _say(text: str) -> None:
-    """On one line however narrow the terminal is, so that paths can be copied."""
-    out.print(escape(text), highlight=False, soft_wrap=True)
 
 
 def _print_evaluation(table: pd.DataFrame) -> None:
@@ -375,24 +382,8 @@ def _print_outcomes(outcomes: list[Outcome]) -> None:
         cells = [form.format(figures[name]) if figures else "" for name, form in forms.items()]
         state = f"[bold red]{outcome.state}[/]" if outcome.error else outcome.state
         took = f"{outcome.seconds:.1f}" if outcome.seconds else ""
-        table.add_row(escape(outcome.scene.name), state, *cells, took)
+        table.add_row(escape(shown(outcome.scene.name)), state, *cells, took)
     out.print(table, highlight=False)
-
-
-@contextmanager
-def _build_extra() -> Iterator[None]:
-    """Turn a missing library of the build extra into the sentence that helps."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in ("sasktran2", "joseki"):
-            raise
-        raise SifnetError(
-            "full radiative transfer is not installed",
-            found=f"no {error.name}",
-            expected="the libraries of the extra `build`",
-            remedy="Install them: pip install 'sifnet[build]'",
-        ) from error
 
 
 def _command() -> str:

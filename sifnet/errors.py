@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
+
+
+def shown(text: str) -> str:
+    """Text that can be printed and written: bytes of a file's name that are no UTF-8, as codes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class SifnetError(ValueError):
@@ -31,5 +38,62 @@ class SifnetError(ValueError):
             message += ": " + "; ".join(details)
         if remedy:
             message += f". {remedy}"
-        super().__init__(message)
+        super().__init__(shown(message))
         self.remedy = remedy
+
+
+def require_number(
+    what: str, value: float, least: float, most: float = math.inf, *, below: bool = False
+) -> None:
+    """Refuse a setting that is not finite, or beyond its limits; ``below``: least is too little.
+
+    Raises:
+        SifnetError: it is.
+    """
+    if math.isfinite(value) and (least < value if below else least <= value) and value <= most:
+        return
+    low = f"above {least:g}" if below else f"at least {least:g}"
+    raise SifnetError(
+        f"{what} is impossible",
+        found=value,
+        expected=low if math.isinf(most) else f"{low}, at most {most:g}",
+        remedy="Correct this value.",
+    )
+
+
+_MEMORY = "allocate memory|Unable to allocate|not enough memory|bad_alloc|failed to map segment"
+
+
+def out_of_memory(error: BaseException) -> SifnetError | None:
+    """The sentence for an error that says that memory did not suffice; None for any other."""
+    if not isinstance(error, MemoryError) and not re.search(_MEMORY, str(error)):
+        return None
+    told = SifnetError(
+        "memory does not suffice",
+        found=f"{type(error).__name__}: {error}".split("\n")[0].removesuffix(": "),
+        expected="about 2 GiB for each process",
+        remedy="End other programs, allow more (`ulimit -v`), or use fewer --workers; the same "
+        "command goes on.",
+    )
+    told.__cause__ = error
+    return told
+
+
+def told_by_system(error: BaseException, file: Path | None = None) -> SifnetError | None:
+    """What the system does not give or let us do, in our words; None for any other error.
+
+    Args:
+        file: that was worked on, where the error names none.
+    """
+    told = out_of_memory(error)
+    if told is None and isinstance(error, OSError):
+        named = error.filename or file
+        told = SifnetError(
+            "a file cannot be used",
+            found=error.strerror or str(error) or type(error).__name__,
+            expected="files that may be read, and folders that may be written",
+            remedy="Check its name, its permissions and the room on the disk.",
+            file=None if named is None else str(named)[:200],
+        )
+        told.__cause__ = error
+    return told

@@ -231,6 +231,22 @@ def test_an_output_that_cannot_be_written_is_refused(scene: Path, config: Path) 
     assert "cannot be written" in result.stderr
 
 
+@pytest.mark.parametrize("limit", [400, 700])  # MB: while libraries are loaded
+def test_memory_that_does_not_suffice_is_one_sentence(
+    scene: Path, tmp_path: Path, limit: int
+) -> None:
+    """The system itself gives no more."""
+    command = f"ulimit -v {limit * 1000}; exec {sys.executable} -m sifnet.cli retrieve {scene} -o"
+    done = subprocess.run(
+        ["sh", "-c", f"{command} {tmp_path / 'out'}"], cwd=PROJECT, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "error: memory does not suffice: found" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_interruption_says_what_was_kept(
     monkeypatch: pytest.MonkeyPatch, scene: Path, config: Path, tmp_path: Path
 ) -> None:

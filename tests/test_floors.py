@@ -12,7 +12,7 @@ from conftest import PROJECT
 # circle.
 FLOORS = (
     ("sifnet.units", "sifnet.errors"),
-    ("sifnet.files",),
+    ("sifnet.files", "sifnet.terminal"),
     ("sifnet.physics", "sifnet.scenes"),
     ("sifnet.retrieval", "sifnet.simulation"),
     ("sifnet.product", "sifnet.training"),
@@ -20,10 +20,12 @@ FLOORS = (
     ("sifnet.cli", "atmorep_bridge"),
 )
 BRIDGE_MAY_USE = (
+    "sifnet.training.resume",
     "sifnet.scenes",
     "sifnet.units",
     "sifnet.errors",
     "sifnet.files",
+    "sifnet.terminal",
     "sifnet.training.trainer",
 )
 

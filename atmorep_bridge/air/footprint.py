@@ -20,6 +20,7 @@ from scipy.ndimage import map_coordinates
 
 from atmorep_bridge.fields.axes import turned
 from sifnet.errors import SifnetError
+from sifnet.files import regular
 from sifnet.scenes.scene import Scene
 
 Array = NDArray[np.float64]
@@ -170,13 +171,14 @@ def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -
         SifnetError: the DEM cannot be read, has no CRS, or does not cover the places.
     """
     try:
-        with rasterio.open(path) as source:
+        with rasterio.open(regular(path), driver="GTiff") as source:
             if source.crs is None:
                 raise _unsuited(path, "no coordinate reference system", "a georeferenced DEM")
             to_dem = Transformer.from_crs("EPSG:4326", CRS.from_wkt(source.crs.to_wkt()),
                                           always_xy=True)  # fmt: skip
             x, y = to_dem.transform(longitude.values, latitude.values)
-            column, row = ~source.transform * (x, y)
+            # Of a single place they come as plain numbers.
+            column, row = (np.asarray(v) for v in ~source.transform * (x, y))
             inside = (column >= 0) & (column <= source.width) & (row >= 0) & (row <= source.height)
             if not np.all(inside):
                 west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from sifnet.errors import SifnetError
+from sifnet.errors import SifnetError, require_number
+from sifnet.terminal import err, out, say
 
 # Libraries that take seconds to load are imported in the commands that use them.
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from atmorep_bridge.core.training import Core
     from atmorep_bridge.core.windows import Region
 
-out, err = Console(), Console(stderr=True)
 FIELD_HELP = "u v w t q ps tcwv t2m aod550; levels after @: q@105,123,137."
 OPERATIONS = {"+": "__add__", "-": "__sub__", "*": "__mul__"}
 
@@ -85,7 +84,7 @@ def train(
         device=device, devices=devices, precision=precision, strategy=strategy,
     )  # fmt: skip
     training.train(region, setup, output, config=config, progress=err.is_terminal)
-    _say(f"model: {output}")
+    say(f"model: {output}")
 
 
 def nowcast(
@@ -116,12 +115,16 @@ def nowcast(
             raise SifnetError("an atmosphere.nc is of a place", found="no --place",
                               expected="--place LAT,LON")  # fmt: skip
         latitude, longitude = _numbers(place, 2, "--place")
+        require_number("--place: latitude", latitude, -90, 90)
+        require_number("--place: longitude", longitude, -180, 360)
+        for metres in (elevation, model_height):
+            require_number("--elevation or --model-height", metres or 0.0, -500, 9000)
         kilometres = [None if x is None else x / 1e3 for x in (elevation, model_height)]
         air = atmosphere_at(
             ensemble, latitude, longitude, ensemble["time"].values[-1],
             elevation=kilometres[0], model_height=kilometres[1],
         )  # fmt: skip
-        _say(f"atmosphere: {write(air, atmosphere)}")
+        say(f"atmosphere: {write(air, atmosphere)}")
 
 
 def interpolate(
@@ -230,9 +233,9 @@ def _ask(
     from atmorep_bridge.core.outputs import write_fields, write_published
 
     ensemble: xr.Dataset = getattr(tasks, task)(*_opened(model, files), *about)
-    _say(f"ensemble: {write_fields(ensemble, output)}")
+    say(f"ensemble: {write_fields(ensemble, output)}")
     for path in write_published(published, ensemble) if published is not None else ():
-        _say(f"AtmoRep layout: {path}")
+        say(f"AtmoRep layout: {path}")
     return ensemble
 
 
@@ -242,8 +245,8 @@ def _field(text: str, patch: tuple[int, int, int]) -> FieldSpec:
     name, _, levels = text.partition("@")
     if name not in SHORT:
         raise SifnetError("unknown field", found=name, expected=FIELD_HELP)
-    numbers = tuple(int(x) for x in _numbers(levels, None, "--field")) if levels else ()
-    return FieldSpec(SHORT[name], numbers, patch)
+    numbers = [int(x) for x in _numbers(levels, None, "--field", whole=True)] if levels else []
+    return FieldSpec(SHORT[name], tuple(numbers), patch)
 
 
 def _change(text: str) -> tuple[str, Callable[[Any], Any]]:
@@ -260,21 +263,23 @@ def _change(text: str) -> tuple[str, Callable[[Any], Any]]:
     )  # fmt: skip
 
 
-def _numbers(text: str, many: int | None, option: str) -> list[float]:
+def _numbers(text: str, many: int | None, option: str, *, whole: bool = False) -> list[float]:
     try:
         numbers = [float(part) for part in text.split(",")]
-        if len(numbers) != (many or len(numbers)):
+        if len(numbers) != (many or len(numbers)) or not all(map(math.isfinite, numbers)):
+            raise ValueError
+        if whole and any(number % 1 for number in numbers):
             raise ValueError
     except ValueError as error:
         raise SifnetError(
             f"{option} is not understood", found=text,
-            expected=f"{many or 'some'} numbers, separated by commas",
+            expected=f"{many or 'some'} {'whole ' * whole}numbers, separated by commas",
         ) from error  # fmt: skip
     return numbers
 
 
 def _three(text: str, option: str) -> tuple[int, int, int]:
-    a, b, c = (int(x) for x in _numbers(text, 3, option))
+    a, b, c = (int(x) for x in _numbers(text, 3, option, whole=True))
     return a, b, c
 
 
@@ -282,11 +287,11 @@ def _time(text: str) -> np.datetime64:
     import numpy as np
 
     try:
-        return np.datetime64(text, "ns")
+        # In ns alone, years that it cannot hold would come out as others.
+        day, time = np.datetime64(text, "D"), np.datetime64(text, "ns")
+        if np.isnat(time) or time.astype(day.dtype) != day:
+            raise ValueError(text)
+        return time
     except ValueError as error:
         raise SifnetError("this is no time", found=text, expected="2020-06-25T09",
                           remedy="Write it in UTC.") from error  # fmt: skip
-
-
-def _say(text: str) -> None:
-    out.print(escape(text), highlight=False, soft_wrap=True)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from atmorep_bridge.fields.quantities import ON_LEVELS
-from sifnet.errors import SifnetError
+from sifnet.errors import SifnetError, require_number
+
+MOST = 2**12  # hours, rows or columns of a window
 
 SHORT = {
     "u": "eastward_wind", "v": "northward_wind", "w": "vertical_velocity", "t": "temperature",
@@ -52,6 +54,8 @@ class FieldSpec:
                 expected="some levels" if self.name in ON_LEVELS else "none, it is at the surface",
                 remedy="Name levels of u, v, w, t and q only.",
             )
+        for size in self.patch:
+            require_number(f"{self.name}: patch", size, 1, MOST)
 
     @property
     def values(self) -> int:
@@ -114,6 +118,8 @@ class Setup:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        for size in self.neighbourhood:
+            require_number("neighbourhood", size, 1, MOST)
         names = self.names
         if len(set(names)) != len(names) or not names:
             raise SifnetError(

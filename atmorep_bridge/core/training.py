@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,9 +23,10 @@ from atmorep_bridge.core.specs import Setup
 from atmorep_bridge.core.statistics import Statistics, fit
 from atmorep_bridge.core.tokens import ByField, on_points, to_tokens
 from atmorep_bridge.core.windows import Region
-from sifnet.errors import SifnetError
+from sifnet.errors import require_number
 from sifnet.files import checkpoint, save_checkpoint, writable
-from sifnet.training.trainer import make_trainer, run
+from sifnet.training.resume import Asked, weights_told
+from sifnet.training.trainer import by_itself, check_settings, make_trainer, run
 
 KIND = "a masked-token model"
 
@@ -59,12 +59,10 @@ class Training:
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "steps_per_epoch", "batch", "devices"):
-            if getattr(self, name) < 1:
-                raise SifnetError(
-                    f"training: {name} is too small", found=getattr(self, name),
-                    expected="at least 1",
-                )  # fmt: skip
+        counts = {**dict.fromkeys(("steps", "steps_per_epoch", "batch"), 1), "workers": 0}
+        check_settings(self, counts=counts, rates=("learning_rate",))
+        require_number("training: weight_decay", self.weight_decay, 0)
+        require_number("training: superposed", self.superposed, 0, 1)
 
 
 class Core(nn.Module):
@@ -194,9 +192,17 @@ def train(
     """
     output = Path(output)
     folder = writable(output.with_suffix(".training"))
+    with by_itself(folder):
+        return _train(region, setup, output, folder, config, progress=progress)
+
+
+def _train(
+    region: Region, setup: Setup, output: Path, folder: Path, config: Training, *, progress: bool
+) -> Core:
     lightning.seed_everything(config.seed, verbose=False)
     region = region.loaded()
     core = Core(setup, fit(region, setup), config)
+    asked = _asked(folder, core, region)
     samples = Samples(region, setup, core.statistics, config.seed, config.superposed)
     steps = min(config.steps_per_epoch, config.steps)
     loader = DataLoader(
@@ -216,7 +222,7 @@ def train(
         strategy=config.strategy,
         progress=progress,
     )
-    run(trainer, Fitting(core), loader, _interrupted(folder, core, region))
+    run(trainer, Fitting(core), loader, asked.interrupted())
     weights = trainer.strategy.lightning_module_state_dict()
     if trainer.is_global_zero:
         content = {
@@ -226,22 +232,23 @@ def train(
             "model": {key.removeprefix("core.model."): v.cpu() for key, v in weights.items()},
         }
         save_checkpoint(output, KIND, content)
-        for left in ("last.ckpt", "training.json"):
-            (folder / left).unlink(missing_ok=True)
+        asked.finish()
     return core.eval()
 
 
-def _interrupted(folder: Path, core: Core, region: Region) -> Path | None:
-    """The last epoch of an interrupted training of the same model on the same data."""
-    now = json.dumps({
-        "setup": asdict(core.setup), "how": asdict(core.how),
-        "data": [*region.data.attrs["files"], str(region.times[0]), str(region.times[-1])],
-    })  # fmt: skip
-    note, last = folder / "training.json", folder / "last.ckpt"
-    if note.exists() and last.exists() and note.read_text() == now:
-        return last
-    note.write_text(now)
-    return None
+def _asked(folder: Path, core: Core, region: Region) -> Asked:
+    """What is trained, and on which data: their files, their hours and their statistics."""
+    usual = {
+        f"{name}.{part}": values
+        for name, field in core.statistics.fields.items()
+        for part, values in vars(field).items()
+        if isinstance(values, Tensor)
+    }
+    return Asked(
+        folder / "training.json", setup=asdict(core.setup), how=asdict(core.how),
+        data=[*region.data.attrs["files"], str(region.times[0]), str(region.times[-1])],
+        statistics=weights_told(usual), model=weights_told(core.state_dict()),
+    )  # fmt: skip
 
 
 def load(path: str | Path) -> Core:

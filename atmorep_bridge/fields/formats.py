@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import h5py
 import numpy as np
 import xarray as xr
 
 from sifnet.errors import SifnetError
+from sifnet.files import regular
 
 ENGINES = {b"\x89HDF": "h5netcdf", b"CDF\x01": "scipy", b"CDF\x02": "scipy"}
 ATMOREP_DIMENSIONS = ("ml", "datetime", "lat", "lon")
@@ -43,7 +45,7 @@ def open_raw(source: str) -> list[xr.Dataset]:
             remedy="Check the path given with --fields.",
             file=path,
         )
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         magic = file.read(4)
     if magic == b"GRIB":
         return _grib(path)
@@ -58,6 +60,8 @@ def open_raw(source: str) -> list[xr.Dataset]:
             file=path,
         )
     with readable(path):
+        if ENGINES[magic] == "h5netcdf":
+            h5py.File(path, "r").close()  # of what it cannot open, h5netcdf complains aloud
         return [_chunked(xr.open_dataset(path, engine=ENGINES[magic]))]
 
 

@@ -20,6 +20,7 @@ ENVIRONMENT = {f"{kind}_NUM_THREADS": 1 for kind in ("OMP", "MKL", "OPENBLAS")} 
     "MALLOC_TOP_PAD_": 2**26,
     "MALLOC_ARENA_MAX": 1,
 }
+HOME = "127.0.0.1"  # Dask's ports and pages obey whoever reaches them
 PATIENCE = 20  # s to reach a scheduler
 Result = TypeVar("Result")
 
@@ -97,11 +98,13 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     with dask.config.set(settings), _left_to_us():
         cluster = LocalCluster(
             n_workers=workers,
+            host=HOME,
             threads_per_worker=1,
             processes=True,
             memory_limit=MEMORY,
             silence_logs=logging.ERROR,
-            dashboard_address=":0",  # any port that is free
+            dashboard_address=f"{HOME}:0",  # any port that is free
+            worker_dashboard_address=f"{HOME}:0",
         )
     with cluster, Client(cluster) as client:
         yield client

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sifnet import __version__
-from sifnet.errors import SifnetError
-from sifnet.files import sha256, size_and_time, whole
+from sifnet.errors import SifnetError, shown
+from sifnet.files import MOST_TEXT, in_turn, regular, sha256, size_and_time, whole
 from sifnet.product.provenance import same_sources
 
 FAILURES = "failures.json"
@@ -55,24 +55,35 @@ class Failures:
     @classmethod
     def read(cls, folder: Path) -> Failures:
         """Those of earlier runs; a file that cannot be understood is begun anew."""
-        path = folder / FAILURES
+        failures = cls(folder / FAILURES, {})
+        failures._reread()
+        return failures
+
+    def _reread(self) -> None:
+        """What another batch in the same folder may have noted meanwhile."""
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path, {entry["scene"]: entry for entry in entries})
-        except (OSError, ValueError, KeyError, TypeError):
-            return cls(path, {})
+            entries = json.loads(regular(self.path, MOST_TEXT).read_text(encoding="utf-8"))
+            self.entries = {entry["scene"]: entry for entry in entries}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            self.entries = {}
 
     def add(self, scene: Path, error: SifnetError, detail: str) -> None:
         """Note a failure at once, so that a batch that is killed has told of it."""
-        path, now = str(scene.absolute()), datetime.now(UTC).isoformat(timespec="seconds")
+        path, now = shown(str(scene.absolute())), datetime.now(UTC).isoformat(timespec="seconds")
         entry = {"scene": path, "reason": str(error), "remedy": error.remedy or "", "time": now}
-        self.entries[path] = entry | ({"detail": detail} if detail else {})
-        self._save()
+        with in_turn(self.path.parent):
+            self._reread()
+            self.entries[path] = entry | ({"detail": detail} if detail else {})
+            self._save()
 
     def remove(self, scene: Path) -> None:
         """The scene was mapped after all."""
-        if self.entries.pop(str(scene.absolute()), None) is not None:
-            self._save()
+        if not self.path.exists():
+            return
+        with in_turn(self.path.parent):
+            self._reread()
+            if self.entries.pop(shown(str(scene.absolute())), None) is not None:
+                self._save()
 
     def _save(self) -> None:
         if not self.entries:

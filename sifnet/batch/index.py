@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sifnet.batch.done import Failures
+from sifnet.files import MOST_TEXT, regular
 from sifnet.product.page import Number, scenes, table, write_page
 from sifnet.units import RADIANCE
 
@@ -46,10 +47,10 @@ def write_index(folder: Path) -> Path:
 def _item(path: Path) -> dict[str, Any]:
     """A STAC item of ours; nothing where the file is none, or its product is gone."""
     try:
-        item: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        item: dict[str, Any] = json.loads(regular(path, MOST_TEXT).read_text(encoding="utf-8"))
         product = path.parent / item["assets"]["product"]["href"]
         return item if product.exists() and "sifnet:pixels" in item["properties"] else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 

@@ -21,7 +21,7 @@ from rich.progress import Progress
 from sifnet.batch import cluster
 from sifnet.batch.done import Failures, outdated
 from sifnet.batch.find import find
-from sifnet.errors import SifnetError
+from sifnet.errors import SifnetError, told_by_system
 from sifnet.files import data_file, sha256, size_and_time, sweep, writable
 from sifnet.product.beside import beside, complete
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files, sources
@@ -215,6 +215,8 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
         command=job.command,
         model_file=model,
         atmosphere_source=str(source.absolute()) if source else Provenance.atmosphere_source,
+        atmosphere_file=job.atmosphere,
+        labels_file=job.labels,
         settings=settings,
         scene_path=path,
     )
@@ -241,6 +243,9 @@ def _failed(scene: Path, error: Exception) -> Outcome:
     """An error of ours says what is wrong; of any other the traceback is kept."""
     if isinstance(error, SifnetError):
         return Outcome(scene, "failed", str(error), error=error)
+    detail = "".join(traceback.format_exception(error))
+    if (told := told_by_system(error, scene)) is not None:
+        return Outcome(scene, "failed", str(told), error=told, detail=detail)
     frames = traceback.extract_tb(error.__traceback__)
     last = [frame for frame in frames if "sifnet" in Path(frame.filename).parts][-1]
     where = f"in {Path(last.filename).name}, line {last.lineno}, {last.name}"
@@ -250,5 +255,4 @@ def _failed(scene: Path, error: Exception) -> Outcome:
         remedy="Please report it, with its `detail` in failures.json.",
         file=scene,
     )
-    detail = "".join(traceback.format_exception(error))
     return Outcome(scene, "failed", str(told), error=told, detail=detail)

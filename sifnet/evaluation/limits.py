@@ -33,9 +33,10 @@ from sifnet.retrieval.information import (
     sif_sd,
     solve_shared,
 )
-from sifnet.retrieval.pixels import Pixels, fit_window, patch_shape, strips
+from sifnet.retrieval.pixels import Pixels, patch_shape, strips
 from sifnet.retrieval.refinement import refine_surface
 from sifnet.retrieval.shape import ShapePredictor
+from sifnet.retrieval.window import fit_window
 from sifnet.scenes.scene import Scene
 
 AT_ONCE = 1024  # pixels; what is computed of them stays in the processor's cache

@@ -76,7 +76,7 @@ def transfer_derivatives(
 
     Forward-mode derivatives, one for each parameter: rows of the batch do not mix. Without
     measured irradiance they go through the emulator alone, in its few components: the instrument
-    is linear in these.
+    is linear in these, and a polynomial in shift and width.
     """
     air, sensor, angles = (
         [value for _, value in part.items()] for part in (state.atmosphere, state.sensor, geometry)
@@ -97,14 +97,13 @@ def transfer_derivatives(
     )
     alike = torch.broadcast_tensors(*air, *sensor, geometry.solar_zenith_angle)
     sensor = list(alike[len(air) : -1])
-    transfer, to_sensor = _forward_derivatives(
-        lambda *x: simulator.instrument(components, SensorState(*x)), sensor
-    )
+    transfer = simulator.instrument(components, SensorState(*sensor))
+    to_sensor = simulator.instrument.slopes(components, SensorState(*sensor))
     # One sensor for all six derivatives to the air.
     apart = SensorState(*(value[..., None] for value in sensor))
     by_air = simulator.instrument(TransferFunctions(*(change.mT for change in to_air)), apart)
-    pairs = zip(by_air.items(), to_sensor, strict=True)
-    changes = [torch.cat([change, own.mT], dim=-2).mT for (_, change), own in pairs]
+    pairs = zip(by_air.items(), to_sensor.items(), strict=True)
+    changes = [torch.cat([change, own.mT], dim=-2).mT for (_, change), (_, own) in pairs]
     if simulator.correction is None:
         return transfer, changes
     wavelength = simulator.wavelength(state.sensor)

@@ -110,7 +110,26 @@ class Instrument(nn.Module):
         """Transfer functions ``..., component`` to ``..., band`` under a sensor state ``...``."""
         t_shift = _polynomials(sensor.wavelength_shift, self.shift_range, self.nodes[0])
         t_width = _polynomials(sensor.fwhm_shift, self.fwhm_range, self.nodes[1])
-        weights = (t_shift[..., :, None] * t_width[..., None, :]).flatten(-2)
+        return self._on_bands(transfer, (t_shift[..., :, None] * t_width[..., None, :]).flatten(-2))
+
+    def slopes(self, transfer: TransferFunctions, sensor: SensorState) -> TransferFunctions:
+        """Derivatives ``..., band, 2`` of ``forward`` to shift and width, nm-1."""
+        parts = zip(
+            (sensor.wavelength_shift, sensor.fwhm_shift),
+            (self.shift_range, self.fwhm_range),
+            self.nodes,
+            strict=True,
+        )
+        (t_shift, by_shift), (t_width, by_width) = (
+            (_polynomials(*part), _polynomial_slopes(*part)) for part in parts
+        )
+        pairs = [(by_shift, t_width), (t_shift, by_width)]
+        weights = [(x[..., :, None] * y[..., None, :]).flatten(-2) for x, y in pairs]
+        both = transfer.map(lambda x: x[..., None, :])
+        return self._on_bands(both, torch.stack(weights, -2)).map(lambda x: x.mT)
+
+    def _on_bands(self, transfer: TransferFunctions, weights: Tensor) -> TransferFunctions:
+        """Sums over components and nodes, of which the weights are given."""
         on_bands = {
             name: (getattr(transfer, name)[..., :, None] * weights[..., None, :]).flatten(-2)
             @ self.matrices[i]
@@ -124,9 +143,17 @@ def gaussian_response(
     centre: Float[np.ndarray, band],
     fwhm: Float[np.ndarray, band],
 ) -> Float[np.ndarray, "band wavelength"]:
-    """Gaussian responses ``band, wavelength`` that sum to one on the grid; widths are FWHM."""
-    x = (grid - centre[:, None]) / (fwhm[:, None] * _SIGMA_PER_FWHM)
-    weights = np.exp(-0.5 * np.asarray(x, np.float64) ** 2)
+    """Gaussian responses ``band, wavelength`` that sum to one on the grid; widths are FWHM.
+
+    The grid ascends. Beyond 5 FWHM, where a double holds nothing beside 1, they are 0.
+    """
+    ends = centre[:, None] + 5.0 * fwhm[:, None] * np.array([-1.0, 1.0])
+    first, last = np.searchsorted(grid, ends.clip(grid[0], grid[-1])).T
+    near = first[:, None] + np.arange((last - first).max() + 1)
+    near = near.clip(max=len(grid) - 1)
+    x = (grid[near] - centre[:, None]) / (fwhm[:, None] * _SIGMA_PER_FWHM)
+    weights = np.zeros((len(centre), len(grid)))
+    np.put_along_axis(weights, near, np.exp(-0.5 * np.asarray(x, np.float64) ** 2), axis=1)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
@@ -207,6 +234,16 @@ def _polynomials(value: Tensor, limits: tuple[float, float], count: int) -> Tens
     for _ in range(count - 2):
         terms.append(2.0 * x * terms[-1] - terms[-2])
     return torch.stack(terms, dim=-1)
+
+
+def _polynomial_slopes(value: Tensor, limits: tuple[float, float], count: int) -> Tensor:
+    """Derivatives of ``_polynomials`` to the value: T_k' = 2 T_(k-1) + 2 x T_(k-1)' - T_(k-2)'."""
+    terms, scale = _polynomials(value, limits, count), 2.0 / (limits[1] - limits[0])
+    slopes = [torch.zeros_like(value), torch.ones_like(value)]
+    for k in range(2, count):
+        bent = 2.0 * terms[..., k - 1] + 2.0 * terms[..., 1] * slopes[-1]
+        slopes.append(bent - slopes[-2])
+    return scale * torch.stack(slopes, dim=-1)
 
 
 def _chebyshev_matrices(bands: _Bands, basis: _Array, nodes: tuple[int, int]) -> _Array:

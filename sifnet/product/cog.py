@@ -13,7 +13,7 @@ import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
-from sifnet.files import whole
+from sifnet.files import scratch, whole
 from sifnet.product.labels import place
 from sifnet.product.netcdf import WINDOW, windows
 
@@ -37,8 +37,8 @@ def to_cog(product: xr.Dataset, path: str | Path) -> Path:
     if (located := place(product)) is not None:
         profile["crs"], profile["transform"] = located[0].to_wkt(), located[1]
     # The driver of this format only copies: what it copies is a plain GeoTIFF beside it.
-    plain_path = path.with_name(f"{path.stem}.plain.tif")
-    with warnings.catch_warnings(), whole(path) as partial, whole(plain_path) as plain:
+    beside = path.with_name(f"{path.stem}.plain.tif")
+    with warnings.catch_warnings(), whole(path) as partial, scratch(beside) as plain:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # flight lines are not, often
         with rasterio.open(plain, "w", driver="GTiff", **profile) as file:
             for number, part in enumerate(windows(product[names])):
@@ -49,5 +49,4 @@ def to_cog(product: xr.Dataset, path: str | Path) -> Path:
                 file.set_band_description(band, name)
                 file.set_band_unit(band, str(product[name].attrs.get("units", "")))
         rasterio.shutil.copy(plain, partial, driver="COG", compress="ZSTD", predictor="YES")
-    plain_path.unlink(missing_ok=True)
     return path

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5netcdf
+import h5py
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from xarray.backends import H5NetCDFStore
 
 from sifnet.errors import SifnetError
+from sifnet.files import regular
 from sifnet.scenes.scene import Flag
 
 CHUNK = (64, 256)  # lines and samples; a retrieval hands over 64 lines at a time
+IN_MEMORY = 16 * 2**30  # bytes; a product of 20,000 lines has 1 GiB
 WINDOW = 512  # lines of a file that are read at once
 
 
@@ -111,7 +115,12 @@ def read_netcdf(path: str | Path) -> xr.Dataset:
         SifnetError: no such file, or not NetCDF-4.
     """
     with opened(path) as file:
-        return file.load()
+        if file.nbytes > IN_MEMORY:
+            raise _unreadable(path, f"{file.nbytes / 2**30:.3g} GiB to hold in memory")
+        try:
+            return file.load()
+        except Exception as error:  # as when it is opened
+            raise _unreadable(path, error) from error
 
 
 def opened(path: str | Path) -> xr.Dataset:
@@ -120,17 +129,23 @@ def opened(path: str | Path) -> xr.Dataset:
     Raises:
         SifnetError: no such file, or not NetCDF-4.
     """
-    path = Path(path)
+    path = regular(path)
     try:
+        # h5netcdf complains aloud, and too late to be heeded, of what HDF5 cannot open.
+        h5py.File(path, "r").close()
         return xr.open_dataset(path, engine="h5netcdf", cache=False)
-    except (OSError, ValueError) as error:
-        raise SifnetError(
-            "this is not a readable NetCDF-4 file",
-            found=str(error).split("\n")[0] if path.exists() else "nothing",
-            expected="a file that sifnet or atmorep-bridge wrote",
-            remedy="Check the path.",
-            file=path,
-        ) from error
+    except Exception as error:  # h5py and xarray have one for every way to be broken
+        raise _unreadable(path, error if os.path.lexists(path) else "nothing") from error
+
+
+def _unreadable(path: str | Path, problem: object) -> SifnetError:
+    return SifnetError(
+        "this is not a readable NetCDF-4 file",
+        found=str(problem).split("\n")[0],
+        expected="a file that sifnet or atmorep-bridge wrote",
+        remedy="Check the path.",
+        file=path,
+    )
 
 
 def windows(product: xr.Dataset, lines: int = WINDOW) -> Iterator[xr.Dataset]:

@@ -20,6 +20,7 @@ _PAGE = Template("""<!doctype html>
           vertical-align: top }
  td.number { text-align: right; font-variant-numeric: tabular-nums }
  pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; font-size: .85em }
+ .warning { color: #8a1c0f; font-weight: bold }
  body.wide { max-width: 84em } .wide td { overflow-wrap: anywhere } .wide img { display: block }
  th.number { text-align: right } td:first-child { min-width: 5em }
 </style>

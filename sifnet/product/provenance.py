@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5netcdf
+import h5py
 
 from sifnet import __version__
-from sifnet.errors import SifnetError
+from sifnet.errors import SifnetError, shown
 from sifnet.files import sha256, size_and_time
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Provenance:
         configuration: of the model and of the fit that made it.
         seed: of the fit.
         atmosphere_source: what was known of the atmosphere beforehand.
+        atmosphere_file, labels_file: the files that knew it.
         settings: of the retrieval, by which a batch knows what it made.
         scene_path: what the user named to open the scene.
     """
@@ -38,6 +41,8 @@ class Provenance:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     atmosphere_source: str = "standard atmosphere and climatological prior of sifnet"
+    atmosphere_file: Path | None = None
+    labels_file: Path | None = None
     settings: str = ""
     scene_path: Path | None = None
 
@@ -53,6 +58,8 @@ GEOMETRY = {
 
 def attributes(scene: Scene, provenance: Provenance) -> dict[str, Any]:
     """The attributes of a product of a scene."""
+    import torch  # takes seconds, for which reading attributes need not wait
+
     now = datetime.now(UTC).isoformat(timespec="seconds")
     data = scene.dataset
     files = source_files(scene)
@@ -72,19 +79,31 @@ def attributes(scene: Scene, provenance: Provenance) -> dict[str, Any]:
         "configuration": json.dumps(dict(provenance.configuration), default=str, sort_keys=True),
         "atmosphere_source": provenance.atmosphere_source,
         "command": provenance.command,
+        "made_with": made_with(),
+        "threads": torch.get_num_threads(),
     }
     for name, units in GEOMETRY.items():
         written[name] = float(data[name].mean())
         written[f"{name}_units"] = units
-    model_file, scene_path = provenance.model_file, provenance.scene_path
-    optional = {
+    optional: dict[str, Any] = {
         "settings": provenance.settings or None,
-        "scene_path": scene_path and str(scene_path.absolute()),
         "seed": provenance.seed,
-        "model_file": model_file and str(model_file.absolute()),
-        "model_sha256": model_file and sha256(model_file),
+        "model_sha256": provenance.model_file and sha256(provenance.model_file),
     }
-    return written | {name: value for name, value in optional.items() if value is not None}
+    for name in ("scene_path", "model_file", "atmosphere_file", "labels_file"):
+        path = getattr(provenance, name)
+        optional[name] = path and str(path.absolute())
+    written |= {name: value for name, value in optional.items() if value is not None}
+    return {name: shown(v) if isinstance(v, str) else v for name, v in written.items()}
+
+
+def made_with() -> str:
+    """What decides on the last digits, beside the number of threads."""
+    import numpy
+    import torch
+
+    kind = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__}, numpy {numpy.__version__}, {platform.machine()} {kind}"
 
 
 def source_files(scene: Scene) -> list[Path]:
@@ -95,6 +114,7 @@ def source_files(scene: Scene) -> list[Path]:
 def record(product: Path) -> dict[str, Any]:
     """Attributes of a product; empty where there is none that can be read."""
     try:
+        h5py.File(product, "r").close()  # of what it cannot open, h5netcdf complains aloud
         with h5netcdf.File(product, "r") as file:
             return dict(file.attrs)
     except (OSError, ValueError, KeyError):

@@ -16,6 +16,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
+from sifnet.product.doubts import ATTRIBUTE
 from sifnet.product.netcdf import flag_shares, opened, thinned, trusted
 from sifnet.product.page import Number, scenes, table, write_page
 from sifnet.product.pictures import MOST
@@ -47,9 +48,16 @@ def _section(path: Path) -> str:
     flags = ", ".join(f"{n} {100 * s:.2f} %" for n, s in flag_shares(product).items()) or "none"
     good = f"{100 * trusted(product).mean():.1f} % of pixels are trusted; flags: {flags}"
     return (
-        f"<h2>{name}</h2>\n{image}\n<p>{escape(good)}</p>\n{_statistics(product)}\n"
+        f"<h2>{name}</h2>\n{_warnings(product)}{image}\n<p>{escape(good)}</p>\n{_statistics(product)}\n"
         f"<h2>Where it came from</h2>\n{_provenance(product)}"
     )
+
+
+def _warnings(product: xr.Dataset) -> str:
+    """What in the scene does not fit physics, before its map."""
+    told = str(product.attrs.get(ATTRIBUTE, "")).splitlines()
+    items = "".join(f"<li>{escape(text)}</li>" for text in told)
+    return f'<p class="warning">This scene does not fit:</p>\n<ul>{items}</ul>\n' if told else ""
 
 
 def _statistics(product: xr.Dataset) -> str:

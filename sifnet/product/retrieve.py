@@ -13,6 +13,7 @@ import xarray as xr
 from rich.progress import Progress
 
 from sifnet.files import whole
+from sifnet.product import doubts
 from sifnet.product.aggregate import SPACE, aggregate
 from sifnet.product.labels import frame, label
 from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_strips
@@ -22,6 +23,7 @@ from sifnet.retrieval.prior import describe, on_terrain
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import model_for, shipped_file
 from sifnet.retrieval.strips import solve_strips
+from sifnet.scenes.consistency import examine
 from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
 
@@ -52,10 +54,12 @@ def retrieve(
 
     Raises:
         SifnetError: the model was not made for this sensor, cannot read its bands, or none ships;
-            the file cannot be written, or holds the product of another scene of the same name.
+            the file cannot be written, or holds the product of another scene of the same name;
+            or what the scene says contradicts physics beyond reason.
     """
     file = shipped_file(scene) if model is None else model
     scene = registered(on_terrain(scene, atmosphere))
+    findings = examine(scene)
     model = model_for(scene, file)
     around = frame(scene, _completed(provenance, model, file))
     if atmosphere is not None:
@@ -65,7 +69,11 @@ def retrieve(
     with _shown(progress, scene) as done:
         how: dict[str, Any] = {"atmosphere": atmosphere, "refine": refine, "done": done}
         shared = find_shared(scene, model, **how)
-        maps = solve_strips(scene, model, shared, **how)
+        if refine:  # an encoder alone may be far off without a fault of the scene
+            findings += doubts.of_line(shared)
+        around.attrs |= doubts.attributes(scene, findings)
+        grave = any(finding.grave for finding in findings)
+        maps = solve_strips(scene, model, shared, grave=grave, **how)
         strips = ((lines, label(part, scene.window(lines))) for lines, part in maps)
         if into is None:
             product = gathered(around, strips)

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,10 @@ def write_item(product: xr.Dataset, path: Path, files: Mapping[str, str]) -> Pat
 
 
 def footprint(product: xr.Dataset) -> list[list[float]] | None:
-    """Closed ring of [longitude, latitude], counterclockwise; None if no place is known."""
+    """Closed ring of [longitude, latitude], counterclockwise; None if no place is known.
+
+    Over the date line longitudes go on beyond 180.
+    """
     lines, samples = product["sif_760"].shape
     if (located := place(product)) is not None:
         projection, affine = located
@@ -105,7 +109,8 @@ def footprint(product: xr.Dataset) -> list[list[float]] | None:
         return None
     if not np.isfinite(ring).all():
         return None
-    ring = [[round(x, 6), round(y, 6)] for x, y in ring]
+    east = max(x for x, _ in ring)
+    ring = [[round(x + 360 if east - x > 180 else x, 6), round(y, 6)] for x, y in ring]
     area = sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(ring, ring[1:] + ring[:1], strict=True))
     ring = ring if area >= 0 else ring[::-1]
     return [*ring, ring[0]]
@@ -115,11 +120,30 @@ def _extent(ring: list[list[float]] | None) -> dict[str, Any]:
     """Geometry and box: a field spectrometer is a point, a line of unknown swath a line."""
     if ring is None:
         return {"geometry": None}
-    different = [list(corner) for corner in dict.fromkeys(map(tuple, ring))]
+    corners = [(x if x <= 180 else round(x - 360, 6), y) for x, y in ring]
+    different = [list(corner) for corner in dict.fromkeys(corners)]
     kinds: dict[int, tuple[str, Any]] = {1: ("Point", different[0]), 2: ("LineString", different)}
     kind, coordinates = kinds.get(len(different), ("Polygon", [ring]))
-    box = [*np.min(ring, axis=0).tolist(), *np.max(ring, axis=0).tolist()]
+    (west, south), (east, north) = np.min(ring, axis=0).tolist(), np.max(ring, axis=0).tolist()
+    if east > 180 and kind == "Polygon":
+        kind, coordinates = "MultiPolygon", [[half] for half in _halves(ring)]
+    box = [west, south, east if east <= 180 else round(east - 360, 6), north]
     return {"geometry": {"type": kind, "coordinates": coordinates}, "bbox": box}
+
+
+def _halves(ring: list[list[float]]) -> list[list[list[float]]]:
+    """Closed rings west and east of the date line (RFC 7946, 3.1.9) of one that crosses it."""
+    halves = []
+    for side, turn in ((1, 0.0), (-1, 360.0)):
+        kept: list[list[float]] = []
+        for (x, y), (x_next, y_next) in pairwise(ring):
+            if side * (180 - x) >= 0:
+                kept.append([round(x - turn, 6), y])
+            if (180 - x) * (180 - x_next) < 0:
+                crossing = y + (y_next - y) * (180 - x) / (x_next - x)
+                kept.append([180 - turn, round(crossing, 6)])
+        halves.append([*kept, kept[0]])
+    return halves
 
 
 def _corners(values: xr.DataArray, at: Mapping[str, list[int]]) -> np.ndarray:

@@ -13,12 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sifnet.errors import SifnetError, require_number
 from sifnet.physics.fields import Ranges, TensorFields
 from sifnet.physics.state import RANGES, Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.retrieval.pixels import Pixels
 
 GEOMETRY_FEATURES = 6
+MOST = 2**14  # width of a block, and the like
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,24 @@ class Architecture:
     dropout: tuple[float, ...] = (0.1, 0.0, 0.0)
     head_widths: tuple[int, ...] = (100, 50, 50, 50)
     head_repeats: tuple[int, ...] = (3, 1, 1, 1)
+
+    def __post_init__(self) -> None:
+        sizes = {"widths": self.widths, "repeats": self.repeats, "head_widths": self.head_widths,
+                 "head_repeats": self.head_repeats, "features": (self.features,)}  # fmt: skip
+        for name, numbers in sizes.items():
+            for number in numbers:
+                require_number(f"architecture: {name}", number, 1, MOST)
+        for share in self.dropout:
+            require_number("architecture: dropout", share, 0, 0.99)
+        blocks = (self.widths, self.repeats, self.dropout), (self.head_widths, self.head_repeats)
+        for lists in blocks:
+            if len({len(some) for some in lists}) > 1 or not lists[0]:
+                raise SifnetError(
+                    "architecture: the blocks do not fit each other",
+                    found=" and ".join(str(list(some)) for some in lists),
+                    expected="a width, a number of repeats (and a dropout) for every block",
+                    remedy="Give lists of the same length.",
+                )
 
 
 class ResidualBlock(nn.Module):

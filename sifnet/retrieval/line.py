@@ -10,6 +10,7 @@ spectrum shows what is common to all pixels, without fluorescence.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,7 +35,7 @@ AOT_STEP = 0.02  # between neighbouring patches, standard deviation
 SENSOR_STEPS = {"wavelength_shift": 0.003, "fwhm_shift": 0.003}  # nm, between neighbouring columns
 SENSOR_LEVEL = 0.05  # nm, of all columns together about where they start
 LARGEST_STEP = 3.0  # of an unknown, in units of its prior
-ALIKE = 4  # neighbouring columns, in which discrepancies are seen at the same wavelengths
+STRETCHES = 12  # of a swath, in which discrepancies are seen at the same wavelengths
 HELD = 1e12  # resistance of an unknown at its bound
 
 
@@ -189,8 +190,11 @@ class System:
             wavelength: of the bands of every column, nm.
         """
         seen = torch.diagonal(equations.own, dim1=-2, dim2=-1).sum(-1) > 0  # else only filling
+        alike = math.ceil(self.unknowns.samples / STRETCHES)
         for patch in range(len(column)):
-            for some in torch.arange(column.shape[1])[seen[patch]].split(ALIKE):
+            for some in torch.arange(column.shape[1])[seen[patch]].split(alike):
+                if not len(some):  # what nothing is split into
+                    continue
                 part = equations.map(partial(_chosen, patch, some))
                 at = wavelength[patch, 0, some].mean(0)
                 self._add(row, patch, part, column[patch, some], at)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sifnet.errors import require_number
 from sifnet.physics.state import Atmosphere, State
 from sifnet.physics.surface import Surface
 from sifnet.retrieval.pixels import Pixels
@@ -42,6 +43,12 @@ class LossWeights:
     bare_ndvi: float = 0.12
     model_error: float = 1e-3
     independent_pixels: float = 150.0
+
+    def __post_init__(self) -> None:
+        for name in ("residual", "ndvi", "prior", "perturbation", "model_error"):
+            require_number(f"weights: {name}", getattr(self, name), 0)
+        require_number("weights: bare_ndvi", self.bare_ndvi, -1, 1)
+        require_number("weights: independent_pixels", self.independent_pixels, 0, below=True)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ from sifnet.retrieval import losses
 from sifnet.retrieval.encoder import Architecture, Encoder
 from sifnet.retrieval.expected import ExpectedSif
 from sifnet.retrieval.losses import LossWeights, Perturbed
-from sifnet.retrieval.pixels import Pixels, fit_bands, fit_window
+from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.shape import ShapePredictor, Sizes
+from sifnet.retrieval.window import fit_bands, fit_window
 from sifnet.scenes.scene import MeasuredResponse, Scene
 from sifnet.scenes.sensor import FIT_WINDOW, Sensor
 
@@ -86,7 +87,7 @@ class Setup:
                 file=scene.file,
             )
         window = fit_window(scene, emulator, window)
-        bands = fit_bands(scene.wavelength, window)
+        bands = fit_bands(scene.wavelength, window, scene.file)
         return cls(
             sensor=scene.sensor,
             wavelength=tuple(scene.wavelength[bands].tolist()),

@@ -15,16 +15,14 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sifnet.errors import SifnetError
-from sifnet.physics.emulator import Emulator
 from sifnet.physics.fields import Ranges, TensorFields
-from sifnet.physics.instrument import covered
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import RANGES, AtmospherePrior, Geometry, outside
 from sifnet.physics.surface import ShapePrior
 from sifnet.retrieval.expected import RED_EDGE, ExpectedSif
 from sifnet.retrieval.prior import atmosphere_prior
 from sifnet.retrieval.shape import READ, ShapePredictor
+from sifnet.retrieval.window import fit_bands
 from sifnet.scenes.scene import CONTINUUM, FIT_WINDOW, SUN_755, Flag, Scene
 
 UNUSABLE = (
@@ -123,48 +121,6 @@ def join(parts: list[Pixels]) -> Pixels:
     return Pixels.combine(torch.cat, parts)
 
 
-def fit_bands(wavelength: NDArray[np.float64], window: tuple[float, float]) -> NDArray[np.intp]:
-    """Indices of the bands within a window, nm.
-
-    Raises:
-        SifnetError: fewer than 5 bands, with which four surface parameters cannot be told apart.
-    """
-    bands = np.flatnonzero((wavelength >= window[0]) & (wavelength <= window[1]))
-    if bands.size < 5:
-        raise SifnetError(
-            "too few bands in the fit window",
-            found=f"{bands.size} bands in {window[0]:g}-{window[1]:g} nm",
-            expected="at least 5",
-            remedy="Widen `window`, or check the wavelengths with `sifnet inspect`.",
-        )
-    return bands
-
-
-def fit_window(
-    scene: Scene, emulator: Emulator, window: tuple[float, float] | None = None
-) -> tuple[float, float]:
-    """The window that is fitted, nm: as wide as asked for, less bands that cannot be simulated.
-
-    A band is left out at either end where its wings reach beyond the emulator's wavelengths.
-
-    Args:
-        window: that is asked for; the one usual for the sensor by default.
-
-    Raises:
-        SifnetError: fewer than 5 bands are left.
-    """
-    sensor, wanted = scene.sensor, window or scene.sensor.window
-    bands = fit_bands(scene.wavelength, wanted)
-    centre, grid = scene.wavelength[bands], emulator.grid.cpu().numpy()
-    inside = covered(centre, scene.fwhm[bands], grid, sensor.shift_range, sensor.fwhm_range)
-    if inside.all() or not inside.any():
-        return wanted
-    low, high = float(centre[inside][0]), float(centre[inside][-1])
-    narrowed = wanted[0] if inside[0] else low, wanted[1] if inside[-1] else high
-    fit_bands(scene.wavelength, narrowed)
-    return narrowed
-
-
 def patch_shape(scene: Scene, wanted: tuple[int, int]) -> tuple[int, int]:
     """Lines and samples of a patch: one measurement each where a scene has a single column.
 
@@ -221,7 +177,7 @@ def read(
     """
     regions = (window, *(READ if predictor else ()), *([RED_EDGE] if expected else ()))
     part = scene.read(lines, _wanted_bands(scene.wavelength, regions))
-    bands = fit_bands(part.wavelength, window)
+    bands = fit_bands(part.wavelength, window, scene.file)
     planes = _planes(part, bands, ranges, atmosphere, line_id)
     if predictor is not None:
         planes = _with_shape_prior(planes, part, bands, predictor)

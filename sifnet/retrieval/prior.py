@@ -16,6 +16,10 @@ from sifnet.scenes.scene import Scene
 from sifnet.units import standard_pressure
 
 USUAL = {name: entry.prior for name, entry in Atmosphere.parameters().items() if entry.prior}
+# What is on earth, though perhaps beyond the emulator, which is flagged and not refused.
+CREDIBLE = {"surface_pressure": (300.0, 1100.0), "temperature_offset": (-80.0, 80.0),
+            "aot_550": (0.0, 10.0), "aerosol_height": (0.0, 30.0), "aerosol_type": (0.0, 1.0),
+            "o2_scale": (0.5, 2.0)}  # fmt: skip
 STATED_AOT_SD, STATED_AOT_ERROR = 0.05, 0.15  # of AOT that a product states, by dark pixels
 # Latitude, and how much warmer than the US standard atmosphere air is in summer and winter, K:
 # Anderson et al. (1986), means over the column weighted with pressure, as absorption is.
@@ -101,6 +105,7 @@ def on_terrain(scene: Scene, atmosphere: xr.Dataset | None) -> Scene:
             found=f"ground elevation of {dict(ground.sizes)}",
             expected=f"{dict(data.sizes)}",
             remedy=f"Make it for this scene: atmorep-bridge state {scene.name} ...",
+            file=_file(atmosphere),
         )
     height = data["sensor_height"] + ground.mean() - ground
     height = height.transpose(*(name for name in ("line", "sample") if name in height.dims))
@@ -109,12 +114,18 @@ def on_terrain(scene: Scene, atmosphere: xr.Dataset | None) -> Scene:
 
 def _refuse_other_day(scene: Scene, atmosphere: xr.Dataset) -> None:
     its, ours = (str(d.attrs.get("acquisition_time", "")) for d in (atmosphere, scene.dataset))
-    if its and abs(np.datetime64(its) - np.datetime64(ours)) > SAME_AIR:
+    try:
+        # NaT is not near to anything.
+        near = not its or bool(abs(np.datetime64(its) - np.datetime64(ours)) <= SAME_AIR)
+    except ValueError:
+        near = False
+    if not near:
         raise SifnetError(
             "the atmosphere file is of another time",
             found=f"{its} UTC; the scene is of {ours} UTC",
             expected=f"at most {SAME_AIR} apart",
             remedy=f"Make it for this scene: atmorep-bridge state {scene.name} ...",
+            file=_file(atmosphere),
         )
 
 
@@ -139,10 +150,11 @@ def _pressure(
         return float(atmosphere["surface_pressure"]) * scale
     table = atmosphere["air_pressure"]
     altitude, pressure = table["altitude"].values.astype(float), table.values.astype(float)
+    credible = np.isfinite(pressure).all() and 0 < pressure.min() <= pressure.max() <= 1200.0
     falling = (np.diff(altitude) > 0).all() and (np.diff(pressure) < 0).all()
     ground = elevation[np.isfinite(elevation)]
     reaches = ground.size == 0 or (altitude[0] <= ground.min() and ground.max() <= altitude[-1])
-    if not (falling and reaches and pressure[-1] > 0):
+    if not (falling and reaches and credible):
         raise SifnetError(
             "the atmosphere file's air_pressure cannot be used",
             found=f"{pressure[0]:g} to {pressure[-1]:g} hPa at {altitude[0]:g} to "
@@ -152,19 +164,30 @@ def _pressure(
             if ground.size
             else "pressure falling with altitude",
             remedy="Make the file again, or leave the variable out.",
+            file=_file(atmosphere),
         )
     return np.exp(np.interp(elevation, altitude, np.log(pressure)))
 
 
 def _stated(atmosphere: xr.Dataset, name: str) -> tuple[float, float]:
     uncertainty = atmosphere.get(f"{name}_uncertainty")
-    mean = float(atmosphere[name])
-    spread = USUAL[name][1] if uncertainty is None else float(uncertainty)
-    if not (math.isfinite(mean) and spread > 0):
+    try:
+        mean = float(atmosphere[name])
+        spread = USUAL[name][1] if uncertainty is None else float(uncertainty)
+    except (TypeError, ValueError):
+        mean = spread = math.nan
+    low, high = CREDIBLE[name]
+    if not (low <= mean <= high and 0 < spread < math.inf):
         raise SifnetError(
             f"the atmosphere file's {name} cannot be used",
             found=f"{mean:g} with uncertainty {spread:g}",
-            expected="a number with an uncertainty above 0",
+            expected=f"{low:g} to {high:g}, with an uncertainty above 0",
             remedy="Make the file again, or leave the variable out.",
+            file=_file(atmosphere),
         )
     return mean, spread
+
+
+def _file(atmosphere: xr.Dataset) -> str | None:
+    """The file that an atmosphere was read from, as xarray remembers."""
+    return atmosphere.encoding.get("source")

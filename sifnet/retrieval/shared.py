@@ -61,6 +61,10 @@ class Shared:
     stray: float = 0.0
     strangeness: float = 0.0
 
+    def air_deviation(self) -> dict[str, Tensor]:
+        """``row, column`` of every parameter of the air, in standard deviations of its prior."""
+        return dict(zip(Atmosphere.names(), self.deviation.unbind(-1), strict=True))
+
 
 @torch.no_grad()
 def find_shared(

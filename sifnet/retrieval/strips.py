@@ -39,6 +39,7 @@ def solve_strips(
     atmosphere: xr.Dataset | None = None,
     refine: bool = True,
     every: int = 1,
+    grave: bool = False,
     done: Callable[[int], None] = lambda lines: None,
 ) -> Iterator[tuple[slice, xr.Dataset]]:
     """Maps (line, sample) from top to bottom, some lines at a time: nothing is kept.
@@ -50,6 +51,7 @@ def solve_strips(
         atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
         refine: finish the encoder's states by Gauss-Newton steps.
         every: map only each ``every``-th line of a window.
+        grave: the scene contradicts physics: no pixel of it is to be trusted.
         done: told of every few lines that are finished.
     """
     model = model.eval()
@@ -57,7 +59,10 @@ def solve_strips(
     strip = max(1, STRIP // block[0]) * block[0]  # whole blocks, wherever a scene is cut
     thinned = block[0] * every, block[1]
     for window, pixels in pixel_strips(scene, model, thinned, atmosphere, strip * every, every):
-        maps, flags = _solve(model, pixels, shared, window.start, every, refine)
+        middle = window.start + (torch.arange(pixels.patches) + 0.5) * thinned[0]
+        maps, flags = _solve(model, pixels, shared, middle, refine)
+        if grave:
+            flags[pixels.usable] |= int(Flag.UNLIKELY_AIR)
         height = len(range(window.start, window.stop, every))
         maps = {name: values.to(torch.float32) for name, values in maps.items()}
         maps["quality_flag"] = flags.to(torch.uint16)
@@ -68,11 +73,10 @@ def solve_strips(
 
 @torch.no_grad()
 def _solve(
-    model: Retrieval, pixels: Pixels, shared: Shared, start: int, every: int, refine: bool
+    model: Retrieval, pixels: Pixels, shared: Shared, line: Tensor, refine: bool
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Maps ``block, line, sample`` and flags of a strip of full-width blocks."""
-    blocks, height, samples = pixels.usable.shape
-    line = start + (torch.arange(blocks) + 0.5) * height * every
+    blocks, _, samples = pixels.usable.shape
     sample = torch.arange(samples) + 0.5
     deviation = interpolated(shared.deviation, shared.patch, line, sample)[:, None]
     atmosphere = pixels.prior.at(deviation, model.encoder.ranges)
@@ -94,6 +98,8 @@ def _solve(
     own = (fit.own_variance - fit.shape_variance) * excess
     sd = torch.sqrt(own + alike)
     flags = _flags(model, pixels, fit, sd)
+    known = torch.isfinite(fit.state.surface.sif_760) & torch.isfinite(sd)
+    flags[pixels.usable & ~known] |= int(Flag.POOR_FIT)
     unlikely = (deviation.abs() > UNLIKELY).any(-1) | (shared.strangeness > STRANGE)
     flags[pixels.usable & unlikely] |= int(Flag.UNLIKELY_AIR)
     flags[pixels.usable & (share < SHADED)] |= int(Flag.DIM)

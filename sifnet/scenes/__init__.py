@@ -9,6 +9,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sifnet.errors import SifnetError
+from sifnet.files import regular
+from sifnet.scenes.possible import refuse_unwritable
 from sifnet.scenes.sensor import Sensor
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def open_scene(path: str | Path, sensor: Sensor | str | None = None, **site: Any
     path = Path(path)
     record = None if sensor is None else record_of(sensor)
     offered = ", ".join(readers())
-    if not path.exists():
+    if not _is_there(path):
         raise SifnetError(
             "no such file or folder",
             found="nothing",
@@ -93,6 +95,9 @@ def open_scene(path: str | Path, sensor: Sensor | str | None = None, **site: Any
             remedy="Check the path.",
             file=path,
         )
+    refuse_unwritable(path.absolute())
+    if not path.is_dir():
+        regular(path)
     if record is not None:
         scene: Scene = _reader(record).open_scene(path, record, **site)
         return scene
@@ -106,6 +111,13 @@ def open_scene(path: str | Path, sensor: Sensor | str | None = None, **site: Any
             file=path,
         )
     return open_scene(path, matching[0], **site)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _reader(sensor: Sensor) -> ModuleType:

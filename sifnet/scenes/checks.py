@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 CONTINUUM = (745.0, 758.5)  # nm, the shoulder free of strong oxygen and water lines
+MOST = 2**20  # pixels that are looked at for light
 SUN_755 = 1283.0  # mW m-2 nm-1 at 1 AU, mean over CONTINUUM (Chance & Kurucz 2010)
 
 GEOMETRY_BOUNDS: dict[str, tuple[float, float]] = {
@@ -177,10 +178,11 @@ def _check_radiance_scale(data: xr.Dataset) -> None:
     Equivalent reflectance pi L d2 / (E0 cos SZA), or pi L / E where irradiance E is measured, and
     then E d2 / (E0 cos SZA) too. Bright pixels (90th percentile) above 1.5 do not exist. A scene
     whose brightest 1 % stays below 0.06 is darker than land under the sun, and irradiance below
-    0.08 at its best is darker than a thick overcast. Only sampled lines are read, unless they are
-    all empty.
+    0.08 at its best is darker than a thick overcast. Only sampled lines are read, and up to 256
+    if they are all empty, for a file of 100 GB may hold nothing.
     """
-    sun, radiance = _sun_on_ground(data), continuum(data, "radiance")
+    radiance = continuum(data, "radiance")
+    sun: NDArray[np.float64] | float = sun_on_ground(data)
     if "irradiance" in data:
         irradiance = continuum(data, "irradiance")
         _check_share(data, "irradiance", irradiance / sun, (0.08, 1.5), usual=0.8)
@@ -226,23 +228,28 @@ def sampled_lines(data: xr.Dataset, count: int = 16) -> xr.Dataset:
     return data.isel(line=slice(step // 2, None, step))
 
 
-def continuum(data: xr.Dataset, label: str) -> NDArray[np.float64]:
-    """(line, sample) mean of the continuum bands of sampled lines, of all if those are empty."""
-    wavelength = data["wavelength"].values
+def continuum_bands(wavelength: NDArray[np.float64]) -> slice:
+    """Bands of the continuum; those of the fit window where none is there."""
     for low, high in (CONTINUUM, FIT_WINDOW):
         bands = np.flatnonzero((wavelength >= low) & (wavelength <= high))
         if bands.size:
             break
+    return slice(int(bands[0]), int(bands[-1]) + 1)
+
+
+def continuum(data: xr.Dataset, label: str) -> NDArray[np.float64]:
+    """(line, sample) mean of the continuum bands of sampled lines, of more if those are empty."""
     # A slice, for with a list of indices every band of every line would be read.
-    window = slice(bands[0], bands[-1] + 1)
-    for part in (sampled_lines(data), data):
+    window = continuum_bands(data["wavelength"].values)
+    more = max(16, min(256, MOST // data.sizes["sample"]))
+    for part in (sampled_lines(data), sampled_lines(data, more)):
         level = part[label].isel(band=window).mean("band", skipna=False).values.astype(float)
         if (level > 0).any():
             break
     return level
 
 
-def _sun_on_ground(data: xr.Dataset) -> NDArray[np.float64] | float:
+def sun_on_ground(data: xr.Dataset) -> float:
     """E0 cos(SZA) / d2, mW m-2 nm-1, of the middle of the scene."""
     angle = float(np.median(data["solar_zenith_angle"]))
     distance = float(np.median(data["sun_earth_distance"]))

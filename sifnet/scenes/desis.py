@@ -48,6 +48,7 @@ SENSOR = Sensor(
     window=(743.5, 783.5),
     shift_range=(-1.75, 1.25),
     fwhm_range=(-0.30, 0.30),
+    since=2018,
     space=True,
     predicts_shape=True,
     simulated_as="orbit",
@@ -145,6 +146,7 @@ LAYOUT = Layout(
         "offset": "offsetOfBand",
     },
     unit=10.0,  # of mW cm-2 um-1 sr-1
+    stored=("int16",),
     fill=-32768,
     elevation="specific/terrain/meanGroundElevation",
     sun_azimuth="specific/sunAzimuthAngle",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SEEN = ("shadow", "land", "snow", "haze_land", "haze_water", "cloud_land", "cloud_water", "water")
 BANDS = (*_SEEN, "aot_550", "water_vapour")
+NUMBERS = ("uint8", "int16", "uint16")
 STORED = {"aot_550": 100.0, "water_vapour": 42.0}  # number for each 1 and each g cm-2
 MASKS = {
     Flag.CLOUD: ("cloud_land", "cloud_water"),
@@ -56,8 +57,16 @@ def mask_flags(product: Product, raster: Raster, notes: list[str]) -> NDArray[np
         return flags
     layer = open_raster(product.files, layers[0])
     same = (layer.lines, layer.samples) == (raster.lines, raster.samples)
-    if not (same and layer.bands == len(BANDS) and np.allclose(layer.transform, raster.transform)):
-        notes.append(f"QL_QUALITY-2 is on another grid than the {product.level} image: not used")
+    if not (
+        same
+        and layer.dtype in NUMBERS
+        and layer.bands == len(BANDS)
+        and np.allclose(layer.transform, raster.transform)
+    ):
+        notes.append(
+            f"QL_QUALITY-2 is on another grid than the {product.level} image, or of other numbers: "
+            "not used"
+        )
         return flags
     planes = _read(layer)
     for flag, bands in MASKS.items():
@@ -133,6 +142,9 @@ def _layer(path: Path) -> tuple[Product, Raster]:
     if layer.bands != len(BANDS):
         expected = f"{len(BANDS)}: {', '.join(BANDS)}"
         raise damaged(product.path, "the quality layer has other bands", layer.bands, expected)
+    if layer.dtype not in NUMBERS:
+        expected = " or ".join(NUMBERS)
+        raise damaged(product.path, "the quality layer has other numbers", layer.dtype, expected)
     return product, layer
 
 

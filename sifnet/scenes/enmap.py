@@ -28,6 +28,7 @@ SENSOR = Sensor(
     sampling=6.5,
     fwhm=6.5,
     shot_noise=0.05,
+    since=2022,
     space=True,
     inspect_only="bands every 6.5 to 8 nm put two or three into the O2 A band, too few to tell "
     "fluorescence from reflectance",
@@ -80,6 +81,7 @@ LAYOUT = Layout(
         "offset": "OffsetOfBand",
     },
     unit=1000.0,  # of W m-2 nm-1 sr-1
+    stored=("int16", "uint16"),
     fill=0,
     elevation="specific/meanGroundElevation",
     sun_azimuth="specific/sunAzimuthAngle/center",

@@ -39,6 +39,7 @@ SENSOR = Sensor(
     common_error=0.007,
     shift_range=(-0.25, 0.25),
     fwhm_range=(-0.06, 0.06),
+    since=2016,
     medium="air",
     simulated_as="series",
 )

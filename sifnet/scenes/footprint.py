@@ -50,13 +50,16 @@ def place(
 
 
 def middle(crs: str, affine: Sequence[float], lines: int, samples: int) -> tuple[float, float]:
-    """Latitude and longitude of the middle of an image on a map."""
+    """Latitude and longitude of the middle of an image on a map; NaN where that has none."""
     from rasterio.warp import transform
 
     a, b, c, d, e, f = affine
     x = a * samples / 2 + b * lines / 2 + c
     y = d * samples / 2 + e * lines / 2 + f
-    longitude, latitude = transform(crs, "EPSG:4326", [x], [y])
+    try:
+        longitude, latitude = transform(crs, "EPSG:4326", [x], [y])
+    except Exception:  # errors of GDAL have no public name
+        return math.nan, math.nan
     return float(latitude[0]), float(longitude[0])
 
 

@@ -37,6 +37,7 @@ SENSOR = Sensor(
     fwhm=0.25,
     shot_noise=0.07,
     shift_range=(-0.12, 0.12),
+    since=2012,
     fwhm_range=(-0.06, 0.06),
     simulated_as="line",
     start_model="model_hyplant.ckpt",

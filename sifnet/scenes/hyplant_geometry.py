@@ -78,13 +78,27 @@ def acquire(file: EnviFile, site: Site, notes: list[str]) -> dict[str, Any]:
         "geometry": geometry,
         "extra": located,
         "source_files": files,
+        **_otherwise(line, elevation),
         **({} if grid is None else {"crs": grid[0], "transform": grid[1]}),
     }
 
 
+def _otherwise(line: _Sources, elevation: float) -> dict[str, dict[str, Any]]:
+    """Heights above ground, km, and places by every source, for ``consistency`` to compare."""
+    heights, places = {}, {}
+    if line.name is not None:
+        heights["file name"] = line.name.height_km
+    if line.navigation is not None:
+        heights["navigation file"] = float(line.navigation.altitude_km.mean()) - elevation
+    start = metadata.header_position(line.file.header, line.file.header_file)
+    if start is not None and _place(line) is not None:
+        places["header"] = start
+    return {"other_heights": heights, "other_places": places}
+
+
 def _time(line: _Sources) -> datetime:
     """UTC: the header's GPS time, else date and local clock of the name."""
-    if (time := metadata.start_time(line.file.header)) is not None:
+    if (time := metadata.start_time(line.file.header, line.file.header_file)) is not None:
         return time
     if line.name is None:
         line.refuse(
@@ -108,7 +122,7 @@ def _place(line: _Sources) -> tuple[float, float] | None:
         return float(navigation.latitude.mean()), float(navigation.longitude.mean())
     if line.grid is not None:
         return middle(*line.grid, *line.file.shape[:2])
-    return metadata.header_position(line.file.header)
+    return metadata.header_position(line.file.header, line.file.header_file)
 
 
 def _sun(

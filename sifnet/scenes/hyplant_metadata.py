@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
+from sifnet.files import MOST_TEXT, regular
 from sifnet.scenes.footprint import heading
+from sifnet.scenes.formats.geotiff import wkt_of_earth
 
 _NAME = re.compile(
     r"(?P<date>\d{8})-(?P<site>[^-]+)-(?P<hhmm>\d{4})-(?P<altitude>\d+)-(?P<line>L[^-]*)"
@@ -25,6 +27,7 @@ _COMPASS = (
     *("S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW"),
 )
 _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
+_HEMISPHERE = r"(?<![^\W\d_])[NSEW](?![^\W\d_])|(?<=\s)[nsew](?![^\W\d_])"
 HEADER_KEYS = {
     "solar_zenith_angle": "solar zenith angle",
     "solar_azimuth_angle": "solar azimuth angle",
@@ -85,37 +88,101 @@ def heading_of(direction: str) -> float | None:
     return 22.5 * _COMPASS.index(upper) if upper in _COMPASS else None
 
 
-def start_time(header: Mapping[str, Any]) -> datetime | None:
-    """UTC of the first line from ``acquisition date`` and ``GPS Start Time``; None without them."""
+def start_time(header: Mapping[str, Any], file: Path) -> datetime | None:
+    """UTC of the first line from ``acquisition date`` and ``GPS Start Time``; None without them.
+
+    Raises:
+        SifnetError: they are there, and of no day or hour.
+    """
     date = re.search(r"\d{1,2}-\d{1,2}-\d{4}", _text(header, "acquisition date"))
     time = re.search(r"\d{1,2}:\d{2}:\d{2}", _text(header, "gps start time"))
     if date is None or time is None:
         return None
     try:
         return datetime.strptime(f"{date[0]} {time[0]}", "%d-%m-%Y %H:%M:%S")
-    except ValueError:
-        return None
+    except ValueError as problem:
+        raise SifnetError(
+            "the time of the flight does not exist",
+            found=f"{date[0]} {time[0]}",
+            expected="`acquisition date` dd-mm-yyyy and `GPS Start Time` hh:mm:ss",
+            remedy="Correct the header.",
+            file=file,
+        ) from problem
 
 
-def header_position(header: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Latitude and longitude of ``GPS Starting point``; None when it is missing."""
-    numbers = re.findall(_NUMBER, _text(header, "gps starting point"))
-    if len(numbers) < 2:
+def header_position(header: Mapping[str, Any], file: Path) -> tuple[float, float] | None:
+    """Latitude and longitude of ``GPS Starting point``, degrees; None when it is missing.
+
+    Two numbers, or degrees, minutes and seconds of both; letters N, S, E, W before or after each,
+    in either order. Without letters the first is the latitude.
+
+    Raises:
+        SifnetError: it is there and not understood, or no place on earth.
+    """
+    text = _text(header, "gps starting point").strip()
+    if not text:
         return None
-    return float(numbers[0]), float(numbers[1])
+    latitude, longitude = _coordinates(text)
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+        raise SifnetError(
+            "`GPS Starting point` is no place on earth, or not understood",
+            found=text,
+            expected="latitude and longitude, such as `50.62, 6.99` or `50 37 12 N, 6 59 24 E`",
+            remedy="Correct the header, or give latitude and longitude in site.json beside it.",
+            file=file,
+        )
+    return latitude, longitude
+
+
+def _coordinates(text: str) -> tuple[float, float]:
+    """Latitude and longitude as written, not a number where they are not understood."""
+    nowhere = np.nan, np.nan
+    rest = re.sub(rf"{_NUMBER}|[^\W\d_]{{2,}}|{_HEMISPHERE}", " ", text)
+    if re.sub(r"[\s,;:=()°º'′\"″dms]", "", rest):
+        return nowhere
+    letters = [m.group().upper() for m in re.finditer(_HEMISPHERE, text)]
+    if not letters:
+        groups = re.split(r"[,;]", text)
+        if len(groups) == 1:
+            groups = re.findall(_NUMBER, text)
+        values = [_degrees(group, "") for group in groups]
+        return (values[0], values[1]) if len(values) == 2 else nowhere
+    if len(letters) != 2 or {letter in "NS" for letter in letters} != {True, False}:
+        return nowhere
+    before, between, after = re.split(_HEMISPHERE, text)
+    groups = [between, after] if not re.search(r"\d", before) else [before, between]
+    one, other = (_degrees(g, letter) for g, letter in zip(groups, letters, strict=True))
+    return (one, other) if letters[0] in "NS" else (other, one)
+
+
+def _degrees(text: str, letter: str) -> float:
+    """Degrees of one coordinate, north and east positive, not a number if it is none."""
+    numbers = re.findall(_NUMBER, text)
+    size = [abs(float(number)) for number in numbers]
+    signs = [number.startswith("-") for number in numbers]
+    if not 1 <= len(size) <= 3 or any(signs[1:]) or max([0.0, *size[1:]]) >= 60:
+        return np.nan
+    if letter and signs[0]:
+        return np.nan
+    degrees = sum(value / 60.0**power for power, value in enumerate(size))
+    return -degrees if signs[0] or letter in ("S", "W") else degrees
 
 
 def map_grid(data_file: Path, header: Mapping[str, Any]) -> tuple[str, list[float]] | None:
-    """CRS (WKT) and affine transform of a rectified product; None for sensor geometry."""
+    """CRS (WKT) and affine transform of a rectified product; None for sensor geometry.
+
+    Raises:
+        SifnetError: the CRS is of no map of the earth.
+    """
     if "map info" not in header:
         return None
     import rasterio
     from rasterio.errors import RasterioError
 
     try:
-        with rasterio.open(data_file) as source:
-            crs = source.crs
-            return (crs.to_wkt(), [float(v) for v in source.transform[:6]]) if crs else None
+        with rasterio.open(data_file, driver="ENVI") as source:
+            wkt = wkt_of_earth(source.crs, data_file)
+            return (wkt, [float(v) for v in source.transform[:6]]) if wkt else None
     except RasterioError:
         return None
 
@@ -136,12 +203,15 @@ def find_navigation(header_file: Path, lines: int) -> Navigation | None:
 
 
 def _read_navigation(file: Path, lines: int) -> Navigation:
-    rows = [re.split(r"[\s,;]+", row.strip()) for row in file.read_text().splitlines()[1:]]
     try:
+        text = regular(file, MOST_TEXT).read_text()
+        rows = [re.split(r"[\s,;]+", row.strip()) for row in text.splitlines()[1:]]
         table = np.array([[float(value) for value in row[2:8]] for row in rows if len(row) > 1])
         if table.shape != (lines, 6) or not np.isfinite(table).all():
             raise ValueError(f"{len(table)} rows of columns 2 to 7")
-    except ValueError as problem:
+    except SifnetError:
+        raise
+    except (OSError, ValueError) as problem:
         raise SifnetError(
             "the navigation file does not fit the image",
             found=problem,

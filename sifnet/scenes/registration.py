@@ -25,6 +25,7 @@ REACH = 0.5  # nm, largest shift looked for
 FWHM_FACTORS = np.linspace(0.6, 1.6, 21)  # width over what is stated
 PLACES, LINES = 12, 48  # groups of columns, and lines that are looked at
 SMOOTH = 3  # degree of the continuum
+WINGS = 1.0  # of a width, within which light must be known of bands that resolve no lines
 BELIEVED = 0.03  # nm, within which a shift is left to the retrieval
 WIDTH_BELIEVED = 0.12  # share of the width, within which it is
 UNREGISTERED = 0.97  # correlation with the lines, below which nothing is believed
@@ -108,8 +109,29 @@ def registered(scene: Scene) -> Scene:
     dataset = scene.dataset.assign_coords(
         wavelength=("band", wavelength + taken), fwhm=("band", fwhm)
     )
-    told = {"registered_shift": taken, "notes": [*scene.dataset.attrs["notes"], *notes]}
+    factor = float(np.median(fwhm / scene.fwhm))
+    told = {
+        "registered_shift": taken,
+        "registered_width": factor,
+        "notes": [*scene.dataset.attrs["notes"], *notes],
+    }
     return Scene(dataset.assign_attrs(told))
+
+
+def likeness(scene: Scene, spectrum: Array) -> float | None:
+    """Correlation of a scene's mean spectrum with sunlight through oxygen, in wide bands.
+
+    None where bands resolve the lines, and so are registered on them, or are too few.
+    """
+    wavelength, fwhm = scene.wavelength, scene.fwhm
+    grid, _ = _light()
+    wide = WINGS * float(np.median(fwhm))
+    bands = np.flatnonzero((wavelength >= grid[0] + wide) & (wavelength <= grid[-1] - wide))
+    width = float(np.median(fwhm[bands])) if bands.size else 0.0
+    if len(bands) < SMOOTH + 5 or width < WIDEST or not (spectrum[bands] > 0).all():
+        return None
+    _, scores = _fits(np.log(spectrum[bands]), wavelength[bands], width, width / 2)
+    return float(np.sqrt(max(scores.max(), 0.0)))
 
 
 def _spectra(scene: Scene, bands: NDArray[np.intp]) -> Array:
@@ -152,16 +174,18 @@ def _lines(fwhm: float) -> tuple[Array, Array]:
     return grid, np.log([gaussian_filter1d(x, fwhm / 2.3548 / step) for x in light])
 
 
-def _fits(spectrum: Array, wavelength: Array, fwhm: float) -> tuple[Array, Array]:
-    """Shifts, and the share of a log spectrum's lines that a shift explains, r squared.
+def _fits(
+    spectrum: Array, wavelength: Array, fwhm: float, reach: float = REACH
+) -> tuple[Array, Array]:
+    """Shifts within ``reach``, and the share of a log spectrum's lines that each explains.
 
-    The depth of solar and of oxygen lines is free, and so is the continuum.
+    That is r squared. The depth of solar and of oxygen lines is free, and so is the continuum.
     """
     grid, logs = _lines(round(fwhm, 4))
     x = (wavelength - wavelength.mean()) / np.ptp(wavelength)
     smooth = np.linalg.qr(np.vander(x, SMOOTH + 1))[0]
     flat = spectrum - smooth @ (smooth.T @ spectrum)
-    shifts = np.arange(-REACH, REACH + 1e-9, 0.02)
+    shifts = np.arange(-reach, reach + 1e-9, 0.02)
     scores = []
     for shift in shifts:
         lines = np.stack([np.interp(wavelength + shift, grid, log) for log in logs], axis=1)

@@ -26,6 +26,7 @@ from sifnet.scenes.checks import (
     sampled_lines,
     span,
 )
+from sifnet.scenes.possible import refuse_impossible
 from sifnet.scenes.sensor import FIT_WINDOW, Sensor
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ FLAGS: dict[Flag, str] = {
     Flag.SATURATED: "the detector was saturated in a band of the fit window",
     Flag.OUT_OF_RANGE: "geometry or atmosphere outside the ranges of the emulator",
     Flag.CLOUD_OR_DARK: "too bright (cloud) or too dark (shadow, water) for a retrieval",
-    Flag.POOR_FIT: "the residual is larger than noise explains",
+    Flag.POOR_FIT: "the residual is larger than noise explains, or the result is no number",
     Flag.AT_BOUND: "a retrieved parameter lies at its bound",
     Flag.NO_NDVI: "bands do not cover 650-680 and 770-810 nm, so bare ground is not known",
     Flag.UNSTABLE_LIGHT: "irradiance before and after the measurement differ",
@@ -75,7 +76,7 @@ FLAGS: dict[Flag, str] = {
     Flag.UNUSUAL_SPECTRUM: "unlike what the shape of reflectance was learned from; the "
     "uncertainty says how much",
     Flag.UNLIKELY_AIR: "air or simulation farther than 3 standard deviations from what is known "
-    "beforehand",
+    "beforehand, or the scene contradicts physics (see scene_warnings)",
     Flag.DIM: "half as bright as ground that is as green: a part of the sun may be missing; "
     "the uncertainty says what that may do",
 }
@@ -93,16 +94,19 @@ class Scene:
     - optional ``aot_550`` and ``water_vapour`` (g cm-2): scalars that the product itself states;
     - optional ``response`` and ``response_wavelength`` (band, point): measured spectral response
       of every band at vacuum wavelengths, nm, in any unit, NaN beyond a band's own points;
+    - optional attributes ``other_heights`` and ``other_places``, by what states them: km above
+      ground, latitude and longitude, with which ``consistency`` compares;
     - attributes sensor (its ``Sensor``), name, acquisition_time (ISO, UTC), source_files, notes.
 
     Raises:
-        SifnetError: the scene is impossible (see :mod:`sifnet.scenes.checks`).
+        SifnetError: the scene is impossible (see :mod:`sifnet.scenes.checks` and ``possible``).
     """
 
     dataset: xr.Dataset
 
     def __post_init__(self) -> None:
         check(self.dataset)
+        refuse_impossible(self.dataset)
 
     @classmethod
     def from_arrays(

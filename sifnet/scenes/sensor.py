@@ -37,6 +37,7 @@ class Sensor:
             default.
         fwhm_range: lowest and highest change of width; a quarter of it by default.
         medium: in which its wavelengths are counted where a file does not say.
+        since: year of its first light; scenes of earlier years are refused.
         space: whether it is in space.
         predicts_shape: whether the sensor sees enough beside the window to predict the shape of
             reflectance in it, and needs to.
@@ -58,6 +59,7 @@ class Sensor:
     shift_range: tuple[float, float] = ()  # type: ignore[assignment]
     fwhm_range: tuple[float, float] = ()  # type: ignore[assignment]
     medium: Medium = "vacuum"
+    since: int = 1970
     space: bool = False
     predicts_shape: bool = False
     simulated_as: Form | None = None

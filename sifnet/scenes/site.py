@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sifnet.errors import SifnetError
+from sifnet.files import MOST_TEXT, regular
 from sifnet.units import air_to_vacuum
 
 SIDECAR = "site.json"
+BOUNDS: dict[str, tuple[float, float]] = {
+    "latitude": (-90.0, 90.0),
+    "longitude": (-180.0, 360.0),
+    "ground_elevation": (-0.5, 9.0),
+    "sensor_height": (0.0, np.inf),
+    "utc_offset_hours": (-14.0, 14.0),
+    "fwhm": (0.0, 50.0),
+    "solar_zenith_angle": (0.0, 90.0),
+    "relative_azimuth_angle": (0.0, 180.0),
+}
 
 
 @dataclass(frozen=True)
@@ -41,26 +54,22 @@ class Site:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            text = field.name in ("date", "wavelength_medium")
-            if value is not None and not isinstance(value, str if text else (int, float)):
-                _refuse_value(field.name, value, "text" if text else "a number")
-        if self.wavelength_medium not in (None, "air", "vacuum"):
-            _refuse_value("wavelength_medium", self.wavelength_medium, "air or vacuum")
+            _check(field.name, getattr(self, field.name), None)
 
     @classmethod
     def read(cls, folder: Path, keywords: Mapping[str, Any]) -> Site:
         """``site.json`` of the folder if there is one; keywords win.
 
         Raises:
-            SifnetError: the file is not JSON, or a key is unknown or of the wrong kind.
+            SifnetError: the file is not JSON, or a key is unknown or has an impossible value.
         """
         sidecar = folder / SIDECAR
         stored: dict[str, Any] = {}
-        if sidecar.is_file():
+        if os.path.lexists(sidecar):
+            text = regular(sidecar, MOST_TEXT)
             try:
-                stored = dict(json.loads(sidecar.read_text()))
-            except (ValueError, TypeError) as problem:
+                stored = dict(json.loads(text.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError, RecursionError) as problem:
                 raise SifnetError(
                     "the site file cannot be read",
                     found=problem,
@@ -78,6 +87,8 @@ class Site:
                     remedy="Correct the name.",
                     file=source,
                 )
+        for name, value in stored.items():
+            _check(name, value, sidecar)
         return replace(cls(**stored), **keywords)
 
     def in_vacuum(self, wavelength: ArrayLike, medium: str) -> NDArray[np.float64]:
@@ -87,10 +98,35 @@ class Site:
         return np.asarray(wavelength, dtype=float)
 
 
-def _refuse_value(name: str, value: object, expected: str) -> None:
-    raise SifnetError(
-        f"site key {name!r} has an impossible value",
-        found=repr(value),
-        expected=expected,
-        remedy="Correct site.json or the given keyword.",
-    )
+def _check(name: str, value: object, file: Path | None) -> None:
+    """Refuse a value that a key cannot have; None is no value.
+
+    Raises:
+        SifnetError: it is of another kind, or beyond what there is on earth.
+    """
+    if value is None:
+        return
+    if name == "wavelength_medium":
+        possible, expected = value in ("air", "vacuum"), "air or vacuum"
+    elif name == "date":
+        possible, expected = _is_date(value), "a day, YYYY-MM-DD"
+    else:
+        low, high = BOUNDS[name]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        possible = number and low <= value <= high  # type: ignore[operator]
+        expected = f"a number, {low:g} to {high:g}"
+    if not possible:
+        raise SifnetError(
+            f"site key {name!r} has an impossible value",
+            found=repr(value)[:60],
+            expected=expected,
+            remedy=f"Correct {SIDECAR if file else 'the given keyword'}.",
+            file=file,
+        )
+
+
+def _is_date(value: object) -> bool:
+    try:
+        return isinstance(value, str) and len(value) in (8, 10) and bool(date.fromisoformat(value))
+    except ValueError:
+        return False

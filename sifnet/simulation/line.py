@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ RED: Array = np.linspace(671.0, 678.26, 12)  # nm
 OXYGEN = (746.0, 775.0)  # nm
 WINGS = 3.0  # FWHM of a band on either side that must lie within the light
 VIEW_NODES = 7
+LOCAL = timedelta(hours=2)  # central European summer time, of the file's name
 RELATIVE_AZIMUTH = 90.0  # degrees on both sides: the line is flown towards or from the sun
 
 
@@ -69,10 +71,10 @@ def simulate_line(order: scenery.Order, ground: Ground | None, relief: Relief | 
             column, place[:, sample], light, GRID, response
         )
     noisy = radiance + settings.noise * np.sqrt(radiance) * rng.standard_normal(radiance.shape)
-    height = settings.sensor_height
+    height, time = settings.sensor_height, scenery.time_of(settings)
     scene = write_hyplant(
         order.output,
-        f"{scenery.NOON:%Y%m%d}-SIM-1300-{height * 1e3:.0f}-L{order.seed}-S-FLUO_radiance",
+        f"{time + LOCAL:%Y%m%d-SIM-%H%M}-{height * 1e3:.0f}-L{order.seed}-S-FLUO_radiance",
         noisy.astype(np.float32),
         wavelength,
         sensor.fwhm,
@@ -80,7 +82,7 @@ def simulate_line(order: scenery.Order, ground: Ground | None, relief: Relief | 
         relative_azimuth_angle=RELATIVE_AZIMUTH,
         ground_elevation=settings.ground_elevation,
         sensor_height=height,
-        acquisition_time=scenery.NOON,
+        acquisition_time=time,
         latitude=scenery.PLACE["latitude"],
         longitude=scenery.PLACE["longitude"],
     )

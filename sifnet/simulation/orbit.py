@@ -54,17 +54,17 @@ def simulate_orbit(order: scenery.Order, level: str, zipped: bool) -> Path:
             )
     noise = settings.noise * np.sqrt(radiance)
     radiance += noise * order.rng.standard_normal(radiance.shape, dtype=np.float32)
-    water = np.full_like(aot, settings.water_vapour)
+    water, time = np.full_like(aot, settings.water_vapour), scenery.time_of(settings)
     scene = write_desis(
         order.output,
-        f"DESIS-HSI-{level}-DT{order.seed:010d}_001-{scenery.NOON:%Y%m%dT%H%M%S}-V0220",
+        f"DESIS-HSI-{level}-DT{order.seed:010d}_001-{time:%Y%m%dT%H%M%S}-V0220",
         radiance,
         vacuum_to_air(wavelength) if sensor.medium == "air" else wavelength,
         sensor.fwhm,
         level=level,
         quality={"land": np.ones_like(aot), "aot_550": aot, "water_vapour": water},
         zipped=zipped,
-        acquisition_time=scenery.NOON,
+        acquisition_time=time,
         solar_zenith_angle=settings.solar_zenith_angle,
         solar_azimuth_angle=SUN_AZIMUTH,
         view_zenith_angle=settings.view_zenith_angle,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -147,6 +147,18 @@ def _within(limits: tuple[float, float], share: float) -> tuple[float, float]:
     """A share of a range around 0, as far on one side as on the other."""
     edge = share * max(0.0, min(-limits[0], limits[1]))
     return -edge, edge
+
+
+def time_of(settings: Settings) -> datetime:
+    """UTC of the afternoon of NOON when the sun stands where the settings say, over PLACE.
+
+    The nearest to it where the sun never does.
+    """
+    seconds = np.arange(30 * 60, 9 * 3600)  # from the highest sun to its setting
+    times = np.datetime64(NOON.replace(tzinfo=None)) + seconds.astype("timedelta64[s]")
+    zenith, _ = sun.sun_angles(times, **PLACE, elevation_km=settings.ground_elevation)
+    nearest = int(np.argmin(np.abs(zenith - settings.solar_zenith_angle)))
+    return NOON + timedelta(seconds=int(seconds[nearest]))
 
 
 @dataclass(frozen=True)

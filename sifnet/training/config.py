@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sifnet.errors import SifnetError
+from sifnet.files import MOST_TEXT, regular
 from sifnet.training.fit import Training
 
 
@@ -48,10 +49,12 @@ def read_config(path: str | Path) -> Config:
         return Config.model_validate(plain)
     except ValidationError as error:
         first = error.errors()[0]
+        if isinstance(ours := first.get("ctx", {}).get("error"), SifnetError):
+            raise SifnetError(str(ours), file=path) from error
         key = ".".join(str(part) for part in first["loc"])
         raise SifnetError(
             f"{key} cannot be used",
-            found=repr(first["input"]),
+            found=repr(first["input"])[:60],
             expected=first["msg"],
             remedy="Correct this value in the file.",
             file=path,
@@ -60,8 +63,10 @@ def read_config(path: str | Path) -> Config:
 
 def _plain(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(regular(path, MOST_TEXT).read_text(encoding="utf-8"))
+    except SifnetError:
+        raise
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).replace("\n", " ")
         raise SifnetError(
             "the settings cannot be read",

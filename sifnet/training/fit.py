@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 
-from sifnet.errors import SifnetError
+from sifnet.errors import SifnetError, require_number
 from sifnet.files import writable
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.state import SensorState
@@ -36,8 +36,17 @@ from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
 from sifnet.training.patches import Patches, read_patches
 from sifnet.training.pretrain import learn_simulations
-from sifnet.training.trainer import is_first_process, make_trainer, run
+from sifnet.training.resume import Asked, data_told, scenes_told, weights_told
+from sifnet.training.trainer import (
+    MOST,
+    by_itself,
+    check_settings,
+    is_first_process,
+    make_trainer,
+    run,
+)
 
+NOTE = "fit.json"
 _log = logging.getLogger(__name__)
 
 FEWEST, LEARNED = 200, 40_000  # pixels, from which to learn what fluorescence to expect
@@ -79,13 +88,18 @@ class Training:
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("steps_per_epoch", "batch", "lines_per_step", "most_patches", "patience"):
-            if getattr(self, name) < 1:
-                raise SifnetError(
-                    f"training: {name} is too small",
-                    found=getattr(self, name),
-                    expected="at least 1",
-                )
+        counts = ("steps_per_epoch", "batch", "lines_per_step", "most_patches", "patience")
+        check_settings(
+            self,
+            counts={**dict.fromkeys(counts, 1), "epochs": 0, "pretrain_steps": 0},
+            rates=("learning_rate", "pretrain_learning_rate"),
+        )
+        for size in self.patch:
+            require_number("training: patch", size, 1, MOST)
+        if self.window is not None:
+            low, high = self.window
+            require_number("training: window, its lower end", low, 300.0, 2500.0)
+            require_number("training: window, its upper end", high, low, 2500.0, below=True)
 
     @property
     def trainer_options(self) -> dict[str, Any]:
@@ -103,6 +117,7 @@ def fit(
     atmosphere: xr.Dataset | None = None,
     emulator: Emulator | None = None,
     progress: bool = False,
+    keep_note: bool = False,
 ) -> Retrieval:
     """Fit a model to scenes of one sensor: a pre-trained one adapts to their own radiance.
 
@@ -114,22 +129,56 @@ def fit(
 
     Args:
         output: folder for ``model.ckpt`` and the log. An interrupted fit with the same config
-            goes on from its last epoch when called again.
+            goes on from its last epoch when called again, and ends as if it had not been.
         start_model: to start from, in place of the one that ships.
         atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
         emulator: in place of the shipped one; the encoder then learns on its simulations.
+        keep_note: leave ``NOTE`` in the folder, by which the same call returns the model that is
+            there, until the caller has used it and removes the note.
 
     Raises:
-        SifnetError: scenes of different sensors or bands, no usable pixel, or an output that
-            cannot be written.
+        SifnetError: scenes of different sensors or bands, no usable pixel, a loss that does not
+            stay finite, or an output that cannot be written, or that another process is writing.
     """
-    scenes = [scenes] if isinstance(scenes, Scene) else list(scenes)
-    scenes = [registered(on_terrain(scene, atmosphere)) for scene in scenes]
-    lightning.seed_everything(config.seed, verbose=False)
     folder = None if output is None else writable(Path(output))
-    resume = _interrupted(folder, config, scenes)
-    start = _start_of(scenes[0], config, start_model, emulator)
-    model = _model(scenes, config, start, emulator)
+    with nullcontext() if folder is None else by_itself(folder):
+        scenes = [scenes] if isinstance(scenes, Scene) else list(scenes)
+        ready = [registered(on_terrain(scene, atmosphere)) for scene in scenes]
+        lightning.seed_everything(config.seed, verbose=False)
+        start = _start_of(ready[0], config, start_model, emulator)
+        model = _model(ready, config, start, emulator)
+        if folder is None:
+            return _fitted(model, ready, config, start, atmosphere, None, progress).eval()
+        asked = _asked(folder, scenes, config, model, atmosphere)
+        if keep_note and asked.made(folder / "model.ckpt"):
+            return load(folder / "model.ckpt")
+        _fitted(model, ready, config, start, atmosphere, asked, progress)
+        if is_first_process():
+            model.save(folder / "model.ckpt")
+            asked.finish(folder / "model.ckpt" if keep_note else None)
+        return model.eval()
+
+
+def _asked(
+    folder: Path, scenes: Sequence[Scene], config: Training, model: Retrieval,
+    atmosphere: xr.Dataset | None,
+) -> Asked:  # fmt: skip
+    """What is fitted, by all that makes a difference: by it an interrupted fit is known."""
+    return Asked(
+        folder / NOTE, config=asdict(config), scenes=scenes_told(scenes),
+        model=weights_told(model.state_dict()), atmosphere=data_told(atmosphere),
+    )  # fmt: skip
+
+
+def _fitted(
+    model: Retrieval,
+    scenes: Sequence[Scene],
+    config: Training,
+    start: Retrieval | None,
+    atmosphere: xr.Dataset | None,
+    asked: Asked | None,
+    progress: bool,
+) -> Retrieval:
     pixels = read_patches(
         scenes,
         config.patch,
@@ -140,36 +189,32 @@ def fit(
         predictor=model.predictor,
     )
     columns = max(scene.shape[1] for scene in scenes)
+    resume = None if asked is None else asked.interrupted()
     if resume is not None:
-        model.encoder.add_lines(torch.zeros(len(scenes), columns, 2))
+        model.eval().encoder.add_lines(torch.zeros(len(scenes), columns, 2))
     else:
         if start is None:
             _learn(model, pixels, config, progress)
         model.encoder.add_lines(_columns(model, scenes, columns, atmosphere))
     if config.epochs:
+        folder = None if asked is None else asked.path.parent
         _adapt(model, pixels, config, folder, resume, progress)
+    _refuse_diverged(model, scenes[0])
     model.expected = _expected(model, scenes, atmosphere)
     model.made_by = asdict(config)
-    if folder is not None and is_first_process():
-        model.save(folder / "model.ckpt")
-        for left in ("last.ckpt", "fit.json"):
-            (folder / left).unlink(missing_ok=True)
-    return model.eval()
+    return model
 
 
-def _interrupted(folder: Path | None, config: Training, scenes: Sequence[Scene]) -> Path | None:
-    """The last epoch of an interrupted fit with the same config and scenes, if there is one."""
-    if folder is None:
-        return None
-    now = json.dumps({"config": asdict(config), "lines": [line_key(s) for s in scenes]})
-    note, last = folder / "fit.json", folder / "last.ckpt"
-    same = note.exists() and last.exists() and note.read_text() == now
-    if not same:
-        last.unlink(missing_ok=True)
-        note.write_text(now)
-        return None
-    _log.info("going on from %s", last)
-    return last
+def _refuse_diverged(model: Retrieval, scene: Scene) -> None:
+    lost = [name for name, p in model.encoder.named_parameters() if not torch.isfinite(p).all()]
+    if lost:
+        raise SifnetError(
+            "the fit has come to nothing",
+            found=f"weights that are not finite in {lost[0]}",
+            expected="a loss that falls",
+            remedy="Lower learning_rate in the settings, or map without a fit.",
+            file=scene.file,
+        )
 
 
 def _start_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from sifnet.retrieval.pixels import Pixels, join
 from sifnet.retrieval.shape import ShapePredictor
 from sifnet.scenes import record_of
 from sifnet.scenes.sensor import Sensor
-from sifnet.training.trainer import make_trainer, run
+from sifnet.training.resume import Asked, weights_told
+from sifnet.training.trainer import by_itself, check_seed, make_trainer, run
 
 # Predicted shapes err alike over a field, and a patch of a scene from space has few fields.
 ALIKE = LossWeights(independent_pixels=10.0)
@@ -117,20 +119,26 @@ def pretrain(
     Raises:
         SifnetError: the sensor is not known, or the output cannot be written.
     """
+    check_seed(seed)
     output = Path(output)
     folder = writable(output.with_name(output.name + ".training"))
-    lightning.seed_everything(seed, verbose=False)
-    sensor, predictor = record_of(sensor), None
-    if sensor.predicts_shape:
-        from sifnet.training.shape import learn
+    with by_itself(folder):
+        lightning.seed_everything(seed, verbose=False)
+        sensor, predictor = record_of(sensor), None
+        if sensor.predicts_shape:
+            from sifnet.training.shape import learn
 
-        predictor = learn(sensor, seed=seed, progress=progress)
-    emulator = emulator or Emulator.load(space=sensor.space)
-    model = untrained(sensor, emulator, architecture, predictor)
-    draws = Draws(model, anywhere(model.emulator))
-    learn_simulations(model, draws, steps, folder=folder, progress=progress)
-    model.save(output)
-    shutil.rmtree(folder)
+            predictor = learn(sensor, seed=seed, progress=progress)
+        emulator = emulator or Emulator.load(space=sensor.space)
+        model = untrained(sensor, emulator, architecture, predictor)
+        asked = Asked(
+            folder / "training.json", steps=steps, seed=seed, epoch=EPOCH,
+            setup=asdict(model.setup), model=weights_told(model.state_dict()),
+        )  # fmt: skip
+        draws = Draws(model, anywhere(model.emulator))
+        learn_simulations(model, draws, steps, asked=asked, progress=progress)
+        model.save(output)
+        shutil.rmtree(folder)
     return output
 
 
@@ -140,26 +148,26 @@ def learn_simulations(
     steps: int,
     *,
     learning_rate: float = 4e-3,
-    folder: Path | None = None,
+    asked: Asked | None = None,
     **trainer_options: Any,
 ) -> None:
     """Freeze the encoder's features by simulated pixels, and train it on their known states.
 
     Args:
-        folder: where a training that may be interrupted is kept, and goes on from.
+        asked: of a training that may be interrupted, where it is kept, and goes on from.
         trainer_options: see ``trainer.make_trainer``.
     """
     model.encoder.features.freeze(join([draws.draw()[0] for _ in range(4)]))
     if steps == 0:
         return
+    folder = None if asked is None else asked.path.parent
     epoch = steps if folder is None else min(steps, EPOCH)
     trainer = make_trainer(
         epochs=steps // epoch, steps_per_epoch=epoch, folder=folder, **trainer_options
     )
-    last = None if folder is None else folder / "last.ckpt"
     model.encoder.train()
     loader: DataLoader[Any] = DataLoader(draws, batch_size=None)
-    resume = last if last is not None and last.exists() else None
+    resume = None if asked is None else asked.interrupted()
     run(trainer, Pretraining(model.encoder, learning_rate), loader, resume)
     model.encoder.eval()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
@@ -17,7 +20,55 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import StrategyRegistry
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
+
+from sifnet.errors import SifnetError, require_number
+from sifnet.files import alone, unwritable
+from sifnet.training.resume import Chance, Whole
+
+DEVICES = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
+MOST = 10**9  # of anything that is counted
+MOST_SEED = 2**32 - 1  # that all generators take
+
+
+def check_settings(settings: Any, *, counts: Mapping[str, int], rates: Sequence[str] = ()) -> None:
+    """Refuse settings with which nothing can be trained, before hours are spent.
+
+    Args:
+        settings: with ``seed``, and what ``make_trainer`` takes.
+        counts: names of numbers and the least of each. rates: names of what is above 0.
+
+    Raises:
+        SifnetError: a number is impossible, or device, precision or strategy are not known.
+    """
+    for name, least in {**counts, "devices": 1}.items():
+        require_number(f"training: {name}", getattr(settings, name), least, MOST)
+    for name in rates:
+        require_number(f"training: {name}", getattr(settings, name), 0, below=True)
+    check_seed(settings.seed)
+    strategies = ("auto", *StrategyRegistry.available_strategies())
+    for name, offered in (
+        ("device", DEVICES), ("precision", PRECISIONS), ("strategy", strategies)
+    ):  # fmt: skip
+        if getattr(settings, name) not in offered:
+            raise SifnetError(
+                f"training: {name} is not known",
+                found=repr(getattr(settings, name)),
+                expected=f"one of {', '.join(offered)}",
+                remedy="Correct this value.",
+            )
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that not all generators take.
+
+    Raises:
+        SifnetError: it is below 0 or beyond 32 bits.
+    """
+    require_number("training: seed", seed, 0, MOST_SEED)
 
 
 def make_trainer(
@@ -34,6 +85,9 @@ def make_trainer(
 ) -> lightning.Trainer:
     """The Trainer of all fits: deterministic, stops early, resumable when it has a folder.
 
+    Raises:
+        SifnetError: the machine has no such device, or it cannot do this.
+
     Args:
         device: kind of it: "cpu", "gpu", "auto". devices: how many of them, in each node of a
             SLURM job.
@@ -46,29 +100,47 @@ def make_trainer(
     if patience is not None:
         callbacks.append(EarlyStopping("loss", patience=patience, min_delta=1e-4, mode="min"))
     if folder is not None:
+        callbacks.append(Chance())
         callbacks.append(
             ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False,
                             monitor=None, save_on_train_epoch_end=True)
         )  # fmt: skip
-    return lightning.Trainer(
-        max_epochs=epochs,
-        limit_train_batches=steps_per_epoch,
-        accelerator=device,
-        devices=devices,
-        # Of a job of SLURM that starts a process for every device itself.
-        num_nodes=int(os.environ.get("SLURM_NNODES", 1)) if devices > 1 else 1,
-        strategy=strategy,
-        precision=precision,  # type: ignore[arg-type]
-        deterministic=True,
-        logger=False if folder is None else CSVLogger(folder, name="", version="log"),
-        callbacks=callbacks,
-        enable_checkpointing=folder is not None,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-        # Sharded parameters have no norm that one process could know.
-        gradient_clip_val=None if strategy.startswith("fsdp") else 1.0,
-    )
+    with _available(device, devices, precision, strategy):
+        return lightning.Trainer(
+            max_epochs=epochs,
+            limit_train_batches=steps_per_epoch,
+            accelerator=device,
+            devices=devices,
+            # Of a job of SLURM that starts a process for every device itself.
+            num_nodes=int(os.environ.get("SLURM_NNODES", 1)) if devices > 1 else 1,
+            strategy=strategy,
+            precision=precision,  # type: ignore[arg-type]
+            deterministic=True,
+            logger=False if folder is None else CSVLogger(folder, name="", version="log"),
+            callbacks=callbacks,
+            # Sharded weights are written by their strategy.
+            plugins=None if strategy.startswith("fsdp") else Whole(),
+            enable_checkpointing=folder is not None,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+            # Sharded parameters have no norm that one process could know.
+            gradient_clip_val=None if strategy.startswith("fsdp") else 1.0,
+        )
+
+
+@contextmanager
+def _available(device: str, devices: int, precision: str, strategy: str) -> Iterator[None]:
+    try:
+        yield
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError, ImportError) as error:
+        raise SifnetError(
+            "nothing can be trained in this way on this machine",
+            found=f"device {device}, devices {devices}, precision {precision}, strategy "
+            f"{strategy}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            expected="what the machine has, such as device cpu",
+            remedy="Change the settings of the training.",
+        ) from error
 
 
 def run(
@@ -77,15 +149,30 @@ def run(
     loader: DataLoader[Any],
     resume: Path | None = None,
 ) -> None:
-    """Train in one thread: a network this small waits for a second one more than it gains."""
+    """Train in one thread: a network this small waits for a second one more than it gains.
+
+    Raises:
+        SifnetError: an epoch or the log cannot be written.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
+    except OSError as error:
+        raise unwritable(Path(trainer.log_dir or trainer.default_root_dir), error) from error
     finally:
         torch.set_num_threads(threads)
+
+
+def by_itself(folder: Path) -> AbstractContextManager[None]:
+    """The folder for this training alone; its processes on other devices share it.
+
+    Raises:
+        SifnetError: another training is at it.
+    """
+    return nullcontext() if getattr(rank_zero_only, "rank", 0) else alone(folder)
 
 
 def is_first_process() -> bool:

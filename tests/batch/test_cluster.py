@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conftest import PROJECT
 from fakes.fitted import quick_fit, write_named
-from sifnet.batch.cluster import spread
+from sifnet.batch.cluster import _client, spread
 from sifnet.batch.run import Job, run
 from sifnet.errors import SifnetError
 
@@ -61,6 +62,16 @@ def test_a_worker_that_dies_takes_only_its_scene_along() -> None:
     assert found[Path("good")] == "good"
     assert found[Path("fine")] == "fine"
     assert "the worker did not survive this scene: found KilledWorker" in str(found[Path("bad")])
+
+
+def test_nobody_else_can_reach_the_processes() -> None:
+    """Scheduler, nannies, workers and their pages listen to this machine only."""
+    with _client(2, None) as client:
+        assert len(client.scheduler_info()["workers"]) == 2
+        processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        sockets = [c for p in processes for c in p.net_connections("inet")]
+        listening = {c.laddr.ip for c in sockets if c.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
 
 
 def test_a_scheduler_that_does_not_answer_is_refused(

@@ -331,6 +331,8 @@ def test_memory_does_not_grow_with_lines(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(mapping, "solve_strips", strips)
     monkeypatch.setattr(mapping, "find_shared", lambda *_, **__: None)
     monkeypatch.setattr(mapping, "registered", lambda scene: scene)
+    monkeypatch.setattr(mapping, "examine", lambda _: [])
+    monkeypatch.setattr(mapping.doubts, "of_line", lambda _: [])
     fitted = quick_fit()[1]
     monkeypatch.setattr(mapping, "model_for", lambda *_: fitted)
 

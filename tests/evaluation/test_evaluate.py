@@ -59,6 +59,17 @@ def test_flagged_pixels_do_not_count() -> None:
     assert abs(row["bias"]) < 0.02
 
 
+def test_r2_is_the_squared_correlation() -> None:
+    """Of a truth of variance 1 and errors of variance 0.5: 1 / 1.5; its root would be 0.82."""
+    rng = np.random.default_rng(5)
+    made, truth = _pair()
+    truth["sif_760"][:] = true = 1 + rng.standard_normal(SHAPE)
+    made["sif_760"][:] = true + 0.5**0.5 * rng.standard_normal(SHAPE)
+    assert evaluation.evaluate(made, truth).loc["sifnet", "r2"] == pytest.approx(2 / 3, abs=0.03)
+    made["sif_760"][:] = -true
+    assert evaluation.evaluate(made, truth).loc["sifnet", "r2"] == pytest.approx(1.0)
+
+
 def test_truth_without_bare_soil_has_no_soil_mean() -> None:
     made, truth = _pair()
     row = evaluation.evaluate(made, truth.drop_vars("bare_soil")).loc["sifnet"]
@@ -136,6 +147,23 @@ def test_errors_are_told_in_units_of_the_limits(compared: pd.DataFrame) -> None:
     assert compared.loc["3FLD", "rmse_over_patch_limit"] == pytest.approx(10.0)
     assert compared.loc["3FLD", "spectra_per_second"] == 5e4
     assert np.isnan(compared.loc["sifnet", "spectra_per_second"])
+
+
+def test_limits_that_differ_count_by_their_mean_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits of 0.1 and 0.7, rms 0.5, over the pixels that count: flagged lines have 9."""
+    made, truth = _pair()
+    single = np.where(np.arange(SHAPE[1]) % 2, 0.1, 0.7) * np.ones(SHAPE)
+    made["quality_flag"][:5] = 16
+    single[:5] = 9.0
+    bound = xr.Dataset({"single_pixel": (("line", "sample"), single),
+                        "patch": (("line", "sample"), single / 2)})  # fmt: skip
+    monkeypatch.setattr(evaluation, "all_estimates", lambda *_, **__: {})
+    monkeypatch.setattr(evaluation, "limits", lambda *_, **__: bound)
+    made["sif_760"][:] = truth["sif_760"] + 1.5
+    made["ndvi_radiance"] = truth["sif_760"] * 0.3
+    row = evaluation.evaluate(made, truth, baselines=True, scene=fake_scene(*SHAPE)).loc["sifnet"]
+    assert row["rmse_over_single_pixel_limit"] == pytest.approx(3.0, rel=1e-4)
+    assert row["rmse_over_patch_limit"] == pytest.approx(6.0, rel=1e-4)
 
 
 def test_ndvi_only_is_the_best_line_through_the_truth() -> None:

@@ -162,6 +162,18 @@ def test_knowing_pressure_helps_where_it_is_not_known() -> None:
     assert bool((better < limits(known.scene, **options)).to_array().all())
 
 
+def test_a_sensor_is_known_to_be_within_its_range_and_no_better() -> None:
+    """The unit of its parameters is the scatter of draws from the range, 0.29 of its width."""
+    emulator = fake_emulator()
+    pixels = read(known_scene(emulator, **SIZE).scene, slice(0, 12), (12, 10))
+    instrument = Instrument(np.arange(750.0, 770.0, 0.44), 0.26, emulator,
+                            shift_range=(-0.1, 0.5), fwhm_range=(-0.06, 0.06))  # fmt: skip
+    units = Problem(pixels, Simulator(emulator, instrument)).units
+    drawn = np.random.default_rng(0).uniform((-0.1, -0.06), (0.5, 0.06), (100_000, 2)).std(0)
+    np.testing.assert_allclose(units[0, 0, 0, 6:], drawn, rtol=0.01)
+    assert torch.equal(units[..., :6], pixels.prior.sd.stack())
+
+
 def test_measured_irradiance_is_used() -> None:
     known = known_scene(fake_emulator(), **SIZE, measured_irradiance=True, sensor="flox")
     found = limits(known.scene, emulator=fake_emulator(), patch=(8, 5))

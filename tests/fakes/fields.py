@@ -8,6 +8,7 @@ pressure at any place, height and time is an expression, not an interpolation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +353,7 @@ def scene_at(
     **attributes: Any,
 ) -> Any:
     """A bright scene of HyPlant at a place; latitude and longitude may be (dims, values)."""
+    from sifnet.scenes import record_of
     from sifnet.scenes.scene import Scene
 
     bands = np.arange(745.0, 772.0, 0.5)
@@ -364,7 +366,7 @@ def scene_at(
         geometry={"solar_zenith_angle": 40.0, "view_zenith_angle": 0.0, "sensor_height": 0.6,
                   "relative_azimuth_angle": 90.0, "ground_elevation": elevation,
                   "sun_earth_distance": 1.0},
-        sensor="hyplant",
+        sensor=replace(record_of("hyplant"), since=1940),  # reanalyses begin before it
         name="line",
         acquisition_time=time,
         extra={key: value for key, value in extra.items() if value is not None},

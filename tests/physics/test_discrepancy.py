@@ -6,7 +6,7 @@ import torch
 from scipy.interpolate import interp1d
 
 from sifnet.physics import discrepancy as discrepancies
-from sifnet.physics.discrepancy import Discrepancy
+from sifnet.physics.discrepancy import Correction, Discrepancy
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument, gaussian_response
@@ -124,3 +124,14 @@ def test_between_the_rows_of_a_table_it_is_as_scipy_has_it() -> None:
     y = np.random.default_rng(0).standard_normal((3, 2, 41))
     at = np.concatenate([x, x[:-1] + 0.3])
     np.testing.assert_array_equal(discrepancies._linear(x, y, at), interp1d(x, y)(at))
+
+
+def test_a_correction_is_linear_between_its_nodes_and_ends_with_them() -> None:
+    error = torch.tensor([[0.01, 0.1], [0.03, 0.5], [0.02, 0.3]])
+    correction = Correction(750.0, 0.5, error)
+    at = torch.tensor([749.0, 750.0, 750.25, 750.5, 750.9, 751.0, 752.0])
+    path, ground = correction.factors(at)
+    expected = [0.01, 0.01, 0.02, 0.03, 0.022, 0.02, 0.02]
+    torch.testing.assert_close(path, 1 + torch.tensor(expected), atol=1e-5, rtol=0)
+    expected = [0.1, 0.1, 0.3, 0.5, 0.34, 0.3, 0.3]
+    torch.testing.assert_close(ground, 1 + torch.tensor(expected), atol=1e-4, rtol=0)

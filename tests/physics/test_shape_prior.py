@@ -37,3 +37,21 @@ def test_nothing_is_known_of_the_level() -> None:
     k, c0 = shape_prior(), torch.tensor(0.4, dtype=DOUBLE)
     assert (k.matrix(c0)[0] == 0).all()
     assert k.mean(c0)[0] == 0
+
+
+def test_what_is_known_of_a_shape_pulls_towards_it() -> None:
+    """One step with nothing else known ends where the prior expects the surface."""
+    prior = ShapePrior(
+        gain=torch.ones(5),
+        by_sif=torch.tensor([0.002, -0.001]),
+        precision=torch.tensor([1e4, 2e3, 3e4]),
+        sif_760=torch.tensor([1.2, 0.5]),
+        at_740=torch.tensor([1.0, 0.0]),
+        unusual=torch.tensor(1.0),
+    )
+    surface = torch.tensor([0.3, 0.02, 0.01, 0.4])
+    precision, pull = prior.equations(surface)
+    level = torch.diag(torch.tensor([1.0, 0.0, 0.0, 0.0]))  # of which the prior says nothing
+    moved = surface + torch.linalg.solve(precision + level, pull)
+    expected = torch.tensor([0.3, 0.3 * 0.002 * 1.2, -0.3 * 0.001 * 1.2, 1.2])
+    torch.testing.assert_close(moved, expected, atol=1e-5, rtol=1e-3)

@@ -105,3 +105,13 @@ def test_the_file_tells_the_same_to_another_reader(tmp_path: Path) -> None:
         assert other["quality_flag"].attrs["flag_masks"].dtype == np.uint16
         assert other["sif_760"].compression == "gzip"
         assert np.isnan(other["sif_760"].attrs["_FillValue"])
+
+
+def test_the_shift_is_that_from_what_the_file_says() -> None:
+    """What a scene was registered by, and what was found besides."""
+    maps, scene = fake_maps(), fake_scene()
+    maps["wavelength_shift"][:] = 0.02
+    scene.dataset.attrs["registered_shift"] = 0.21
+    made = finish(maps, scene)["wavelength_shift"]
+    np.testing.assert_allclose(made, 0.23, atol=1e-6)
+    assert made.attrs["units"] == "nm"

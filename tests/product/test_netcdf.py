@@ -96,6 +96,17 @@ def test_geotiff_has_names_units_and_place(tmp_path: Path) -> None:
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
 
 
+def test_geotiff_of_more_lines_than_are_written_at_once(tmp_path: Path) -> None:
+    """Windows of 512 lines: three of them, each at its place."""
+    scene = fake_scene(1100, 3, crs="EPSG:32632", transform=[2.0, 0.0, 4e5, 0.0, -2.0, 5.6e6])
+    made = finish(fake_maps(1100, 3), scene)
+    with rasterio.open(cog.to_cog(made, tmp_path / "p.tif")) as file:
+        assert file.shape == (1100, 3)
+        for name in ("sif_760", "aot_550"):
+            band = file.descriptions.index(name) + 1
+            np.testing.assert_array_equal(file.read(band), made[name])
+
+
 def test_sha256_is_that_of_the_content(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"x" * 100_000)

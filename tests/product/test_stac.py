@@ -62,6 +62,30 @@ def test_without_a_map_corners_tell_the_place() -> None:
     assert "bbox" not in stac.item(nowhere, FILES)
 
 
+def test_a_footprint_over_the_date_line_is_cut_there() -> None:
+    """RFC 7946, 3.1.9 and 5.2: two polygons on either side, and a box whose west is the larger."""
+    made = finish(fake_maps(), fake_scene())
+    grid = np.ones((6, 5))
+    east = 179.9 + 0.05 * np.arange(5) * grid  # 179.9 to 180.1
+    made = made.assign_coords(
+        latitude=(("line", "sample"), np.linspace(-17.0, -17.1, 6)[:, None] * grid),
+        longitude=(("line", "sample"), (east + 180) % 360 - 180),
+    )
+    found = stac.item(made, FILES)
+    west, south, east_, north = found["bbox"]
+    assert (west, east_) == (pytest.approx(179.9), pytest.approx(-179.9))
+    assert (south, north) == (pytest.approx(-17.1), pytest.approx(-17.0))
+    assert found["geometry"]["type"] == "MultiPolygon"
+    rings = [polygon[0] for polygon in found["geometry"]["coordinates"]]
+    spans = sorted((min(x for x, _ in ring), max(x for x, _ in ring)) for ring in rings)
+    assert spans == [(-180.0, pytest.approx(-179.9)), (pytest.approx(179.9), 180.0)]
+    for ring in rings:
+        assert ring[0] == ring[-1]
+        assert sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring)) > 0
+    core = json.loads(json.dumps(found)) | {"stac_extensions": []}
+    validate_dict(core)
+
+
 def test_figures_are_those_of_trusted_pixels() -> None:
     made = finish(fake_maps(), fake_scene())
     known = stac.item(made, FILES)["properties"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 import xarray as xr
 
+from conftest import PROJECT
 from fakes.emulator import fake_emulator
 from fakes.scenes import KnownScene, known_scene
 from sifnet.errors import SifnetError
@@ -111,6 +112,20 @@ def test_checkpoint_carries_everything(known: KnownScene, model: Retrieval, tmp_
         del product.attrs["history"]  # says when
     xr.testing.assert_identical(same, maps)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["model.ckpt"]
+
+
+def test_a_checkpoint_keeps_its_predictor(tmp_path: Path) -> None:
+    """Of the shape of reflectance, every tensor of it: the model that ships has one."""
+    first = load(PROJECT / "data" / "model_desis.ckpt")
+    first.save(tmp_path / "model.ckpt")
+    again = load(tmp_path / "model.ckpt")
+    assert first.predictor is not None
+    assert again.predictor is not None
+    stored = torch.load(PROJECT / "data" / "model_desis.ckpt", weights_only=True)["predictor"]
+    assert stored
+    for name, value in again.predictor.state_dict().items():
+        assert torch.equal(value, stored[name]), name
+        assert torch.equal(value, first.predictor.state_dict()[name]), name
 
 
 def test_checkpoint_runs_no_code(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from sifnet.physics.emulator import Emulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import RANGES
 from sifnet.retrieval.model import Setup
-from sifnet.retrieval.pixels import fit_bands, fit_window, join, patch_shape, read, strips
+from sifnet.retrieval.pixels import join, patch_shape, read, strips
+from sifnet.retrieval.window import fit_bands, fit_window
 from sifnet.scenes import open_scene
-from sifnet.scenes.scene import FIT_WINDOW, Flag, Scene
+from sifnet.scenes.scene import FIT_WINDOW, Flag, Scene, _unchecked
 from sifnet.training.patches import Patches, read_patches
 
 
@@ -129,6 +130,12 @@ def test_too_few_bands_are_refused(scene: Scene) -> None:
         fit_bands(scene.wavelength, (760.0, 760.5))
 
 
+def test_errors_of_the_window_name_their_file(scene: Scene) -> None:
+    named = Scene(scene.dataset.assign_attrs(source_files=["line.dat"]))
+    with pytest.raises(SifnetError, match=r"line\.dat: too few bands in the fit window"):
+        fit_window(named, fake_emulator(), (760.0, 760.1))
+
+
 def test_patches_are_numbered_by_scene_and_thinned_evenly(scene: Scene) -> None:
     options = {"ranges": RANGES, "window": FIT_WINDOW}
     both = read_patches([scene, scene], (4, 7), **options)  # type: ignore[arg-type]
@@ -186,10 +193,12 @@ def test_bands_whose_wings_are_not_simulated_are_left_out(
 
 
 def test_no_band_within_a_window_is_left_out(scene: Scene) -> None:
-    """A band as wide as the window is refused by the simulation, not dropped in silence."""
+    """One as wide as the window, which no scene is born with, is not dropped in silence either."""
     fwhm = scene.dataset["fwhm"].copy(deep=True)
     fwhm[40] = 15.0
-    odd = changed(scene, fwhm=fwhm)
+    with pytest.raises(SifnetError, match="impossible band width"):
+        changed(scene, fwhm=fwhm)
+    odd = _unchecked(scene.dataset.assign_coords(fwhm=fwhm))
     assert fit_window(odd, fake_emulator()) == FIT_WINDOW
     bands = fitted(odd, fake_emulator())
     with pytest.raises(SifnetError, match="reach beyond"):

@@ -66,12 +66,31 @@ def test_aot_that_the_product_states_is_taken_unless_some_is_given() -> None:
         xr.DataArray([900.0, 1000.0], {"altitude": [0.0, 1.0]}, "altitude"),
         xr.DataArray([1000.0, 990.0], {"altitude": [0.0, 0.1]}, "altitude"),
         xr.DataArray([1000.0, np.nan], {"altitude": [0.0, 1.0]}, "altitude"),
+        xr.DataArray([1e33, 9e32], {"altitude": [0.0, 1.0]}, "altitude"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(table: xr.DataArray) -> None:
     given = cold_air().drop_vars(["air_pressure", "altitude"]).assign(air_pressure=table)
     with pytest.raises(SifnetError, match="air_pressure cannot be used"):
         pressure(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("surface_pressure", 1e30), ("aot_550", -1.0), ("temperature_offset", "warm"),
+     ("o2_scale", [1.0, 1.0]), ("surface_pressure_uncertainty", np.inf)],
+)  # fmt: skip
+def test_air_that_there_is_nowhere_is_refused(name: str, value: object) -> None:
+    variable = ("x", value) if isinstance(value, list) else value
+    with pytest.raises(SifnetError, match=f"{name.removesuffix('_uncertainty')} cannot be used"):
+        pressure(cold_air(**{name: variable}))
+
+
+def test_air_of_no_time_is_refused() -> None:
+    for stated in ("yesterday", "NaT"):
+        air = cold_air().assign_attrs(acquisition_time=stated)
+        with pytest.raises(SifnetError, match="the atmosphere file is of another time"):
+            on_terrain(scene_at(), air)
 
 
 def test_the_ground_of_the_file_is_the_scene_s() -> None:

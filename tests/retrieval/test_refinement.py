@@ -11,12 +11,13 @@ from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorState, State
-from sifnet.physics.surface import SIF, Surface
+from sifnet.physics.surface import SIF, ShapePrior, Surface
 from sifnet.retrieval.information import normal_blocks, shared_equations, surface_gain
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.refinement import STRAY_SD, refine_surface, row_equations, solve_small
 
 SHAPE = (2, 4, 8)
+NINE = [751.0, 754.0, 757.0, 760.0, 761.0, 762.0, 764.0, 766.0, 769.0]  # nm
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,19 @@ def test_surface_is_found_exactly_from_a_bad_start(simulator: Simulator) -> None
     unchanged = refine_surface(pixels, pixels.noise, bad, simulator, steps=0)
     assert unchanged.state is bad
     assert float(unchanged.chi2.mean()) > 10
+
+
+def test_the_surface_is_that_of_the_true_wavelengths(simulator: Simulator) -> None:
+    """Steep ground under bands 0.1 nm from nominal: taken at nominal ones, 0.002 of it is off."""
+    pixels, truth = made(simulator, 0.15)
+    plane = torch.ones(SHAPE)
+    steep = Surface(0.3 * plane, 0.2 * plane, 0.02 * plane, plane)
+    shifted = replace(truth, surface=steep, sensor=SensorState(
+        torch.full((2, 1, 8), 0.1), torch.zeros(2, 1, 8)))  # fmt: skip
+    seen = replace(pixels, radiance=simulator.radiance(shifted, pixels.geometry))
+    fit = refine_surface(seen, pixels.noise, shifted, simulator, steps=3)
+    found = fit.state.surface.stack()
+    torch.testing.assert_close(found, steep.stack(), rtol=0, atol=3e-4)
 
 
 def test_own_variance_is_the_scatter_of_noise(simulator: Simulator) -> None:
@@ -149,3 +163,45 @@ def test_errors_of_bands_are_what_the_radiance_does(simulator: Simulator) -> Non
 def test_small_systems_survive_an_empty_pixel() -> None:
     found = solve_small(torch.stack([torch.eye(4), torch.zeros(4, 4)]), torch.zeros(2, 4))
     assert torch.isfinite(found).all()
+
+
+def test_misfit_of_noise_alone_is_one_a_degree_of_freedom(simulator: Simulator) -> None:
+    """Nine bands, four of which the surface takes: counted as nine it would be 0.56."""
+    few = Simulator(simulator.emulator, Instrument(NINE, 0.26, simulator.emulator))
+    pixels, truth = made(few, 0.15)
+    torch.manual_seed(2)
+    found = []
+    for _ in range(30):
+        noisy = pixels.radiance + pixels.noise * torch.randn_like(pixels.radiance)
+        found.append(refine_surface(replace(pixels, radiance=noisy), pixels.noise, truth, few).chi2)
+    # 30 x 64 draws of chi-square with 5 degrees of freedom: sd of the mean 0.014.
+    assert float(torch.stack(found).mean()) == pytest.approx(1.0, abs=0.05)
+
+
+def test_what_a_prior_determines_takes_no_degree_of_freedom(simulator: Simulator) -> None:
+    """Shapes and fluorescence drawn from their prior, then noise: the misfit is one still."""
+    few = Simulator(simulator.emulator, Instrument(NINE, 0.26, simulator.emulator))
+    pixels, truth = made(few, 0.15)
+    sd = torch.tensor([2e-4, 2e-4])  # of c1 / c0 and c2 / c0: far better known than nine bands say
+    like = torch.ones(SHAPE)
+    prior = ShapePrior(
+        gain=torch.ones(*SHAPE, 9),
+        by_sif=torch.zeros(*SHAPE, 2),
+        precision=torch.stack([sd[0] ** -2 * like, 0 * like, sd[1] ** -2 * like], -1),
+        sif_760=torch.stack([like, 0.05 * like], -1),
+        at_740=torch.stack([like, 0 * like], -1),
+        unusual=like,
+    )
+    pixels = replace(pixels, shape_prior=prior)
+    torch.manual_seed(4)
+    found = []
+    for _ in range(30):
+        level = 0.2 + 0.3 * torch.rand(SHAPE)
+        bent = level[..., None] * sd * torch.randn(*SHAPE, 2)
+        surface = Surface(level, bent[..., 0], bent[..., 1], 1 + 0.05 * torch.randn(SHAPE))
+        state = replace(truth, surface=surface)
+        radiance = few.radiance(state, pixels.geometry, None, prior)
+        noisy = radiance + pixels.noise * torch.randn_like(radiance)
+        seen = replace(pixels, radiance=noisy)
+        found.append(refine_surface(seen, pixels.noise, state, few, steps=3).chi2)
+    assert float(torch.stack(found).mean()) == pytest.approx(1.0, abs=0.05)

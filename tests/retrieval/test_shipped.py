@@ -76,14 +76,36 @@ def test_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
         made.callbacks.append(Dies())
         return made
 
-    monkeypatch.setattr(pretraining, "make_trainer", trainer)
     options = {"steps": 6, "architecture": SMALL, "emulator": fake_emulator()}
+    never = load(pretrain("hyplant", tmp_path / "never" / "model.ckpt", **options))
+    monkeypatch.setattr(pretraining, "make_trainer", trainer)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         pretrain("hyplant", path, **options)
     assert not path.exists()
-    pretrain("hyplant", path, **options)
+    again = load(pretrain("hyplant", path, **options))
     assert seen == [0, 1, 1, 2]
-    assert [p.name for p in tmp_path.iterdir()] == ["model.ckpt"]
+    for name, weights in never.encoder.state_dict().items():
+        assert torch.equal(weights, again.encoder.state_dict()[name]), name
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.ckpt", "never"]
+
+
+def test_a_pretraining_of_another_seed_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining, "EPOCH", 2)
+    options = {"steps": 6, "architecture": SMALL, "emulator": fake_emulator()}
+    path = tmp_path / "model.ckpt"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Retrieval, "save", _interrupted)
+        pretrain("hyplant", path, seed=1, **options)
+    wanted = load(pretrain("hyplant", tmp_path / "alone.ckpt", seed=2, **options))
+    found = load(pretrain("hyplant", path, seed=2, **options))
+    weights = (model.encoder.pixel_head.leave.weight for model in (wanted, found))
+    assert torch.equal(*weights)
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_model_keeps_its_bands_and_reads_others(quick: Retrieval) -> None:
@@ -158,9 +180,10 @@ def test_the_measured_response_of_bands_is_used(quick: Retrieval) -> None:
 
 
 def test_bands_too_wide_to_tell_are_refused(quick: Retrieval) -> None:
-    known = known_scene(fake_emulator(), step=3.0)
+    data = known_scene(fake_emulator(), step=3.0).scene.dataset
+    wide = Scene(data.assign_coords(fwhm=data["fwhm"] + 2.0))
     with pytest.raises(SifnetError, match=r"cannot read these bands.*sifnet pretrain"):
-        on_bands_of(quick, known.scene)
+        on_bands_of(quick, wide)
 
 
 def test_another_sensor_is_refused(quick: Retrieval) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fakes.enmap import MAP, VNIR, WAVELENGTH, fake_enmap, known_radiance
 from sifnet.errors import SifnetError
-from sifnet.retrieval.pixels import fit_bands
+from sifnet.retrieval.window import fit_bands
 from sifnet.scenes import readers
 from sifnet.scenes.enmap import open_scene
 from sifnet.scenes.scene import FIT_WINDOW, Flag

@@ -200,3 +200,20 @@ def test_impossible_scales_are_refused(tmp_path: Path, key: str, value: str) -> 
     text = value if "factor" in key else "{" + ",".join([value] * WAVELENGTH.size) + "}"
     with pytest.raises(SifnetError, match=f"`{key}` is impossible"):
         scale(open_envi(fake_hyplant(tmp_path, header={key: text})))
+
+
+def test_offsets_without_a_gain_are_not_dropped(tmp_path: Path) -> None:
+    """Floats have no other gain than 1; of integers it is not known what the offsets are in."""
+    offsets = {"data offset values": listed(np.full(WAVELENGTH.size, 0.5))}
+    file = open_envi(fake_hyplant(tmp_path / "f", dtype="f4", scale=1.0, header=offsets))
+    told = scale(file)
+    assert told is not None
+    assert told[0] == 1.0
+    np.testing.assert_array_equal(told[1], 0.5)
+    with pytest.raises(SifnetError, match="`data offset values` without the gain they belong to"):
+        scale(open_envi(fake_hyplant(tmp_path / "i", header=offsets)))
+    none = {"data offset values": listed(np.zeros(WAVELENGTH.size))}
+    assert scale(open_envi(fake_hyplant(tmp_path / "z", header=none))) is None
+    bad = {"data offset values": listed(np.full(WAVELENGTH.size, np.nan))}
+    with pytest.raises(SifnetError, match="`data offset values` is impossible"):
+        scale(open_envi(fake_hyplant(tmp_path / "n", header=bad)))

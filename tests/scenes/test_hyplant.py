@@ -23,7 +23,7 @@ from fakes.hyplant import (
 )
 from sifnet.errors import SifnetError
 from sifnet.scenes.hyplant import matches, open_scene
-from sifnet.scenes.hyplant_metadata import heading_of, parse_name
+from sifnet.scenes.hyplant_metadata import header_position, heading_of, parse_name
 from sifnet.scenes.scene import Flag, Scene
 from sifnet.scenes.sun import relative_azimuth, solar_course, sun_angles
 from sifnet.simulation.hyplant_product import write_hyplant
@@ -316,3 +316,41 @@ def test_a_nameless_product_must_say_time_and_height(tmp_path: Path) -> None:
 def test_a_navigation_file_of_another_line_is_refused(tmp_path: Path, rows: np.ndarray) -> None:
     with pytest.raises(SifnetError, match="the navigation file does not fit the image"):
         open_scene(fake_hyplant(tmp_path, navigation=rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("50.62, 6.99", (50.62, 6.99)),
+        ("50 37 12 N, 6 59 24 E", (50.62, 6.99)),
+        ("50 37 12 S, 6 59 24 W", (-50.62, -6.99)),
+        ("N 50 37 12 W 6 59 24", (50.62, -6.99)),
+        ("6.99 E 50.62 N", (50.62, 6.99)),
+        ("50.62S 6.99w", None),
+        ("50\N{DEGREE SIGN} 37' 12\" N, 6\N{DEGREE SIGN} 59' 24\" E", (50.62, 6.99)),
+        ("50 37 12, 6 59 24", (50.62, 6.99)),
+        ("Latitude: 50.62, Longitude: -6.99", (50.62, -6.99)),
+        ("-0 30 0, 6 0 0", (-0.5, 6.0)),
+        ("50,62; 6,99", None),
+        ("50 37 12 6 59 24", None),
+        ("5037.2 N, 659.4 E", None),
+        ("50.62 N, 6.99 O", None),
+        ("-50.62 N, 6.99 E", None),
+        ("50.62 N, 6.99 N", None),
+        ("50 61 0 N, 6 0 0 E", None),
+        ("95.0, 6.99", None),
+        ("unknown", None),
+    ],
+)
+def test_a_position_is_read_as_written_or_refused(
+    tmp_path: Path, text: str, place: tuple[float, float] | None
+) -> None:
+    header = {"GPS Starting point": text}
+    if place is None:
+        with pytest.raises(SifnetError, match="is no place on earth, or not understood"):
+            header_position({"gps starting point": text}, tmp_path)
+        return
+    assert header_position({"gps starting point": text}, tmp_path) == pytest.approx(place)
+    if place[0] > 0 and place[1] > 0:
+        scene = open_scene(fake_hyplant(tmp_path, header=header))
+        assert angles(scene, "latitude") == pytest.approx(place[0])

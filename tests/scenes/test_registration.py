@@ -71,7 +71,7 @@ def test_bands_in_another_order_are_refused(demo: Scene) -> None:
 
 
 def test_bands_that_resolve_no_lines_are_left(demo: Scene) -> None:
-    assert registration(counted(demo, demo.wavelength, demo.fwhm * 14)) is None
+    assert registration(counted(demo, demo.wavelength, demo.fwhm * 3)) is None
 
 
 @pytest.mark.parametrize("name", ["plain", "low", "misreg"])

@@ -7,6 +7,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 
 from fakes.emulator import fake_emulator
 from fakes.scenes import KnownScene, known_scene
@@ -16,6 +17,7 @@ from sifnet.retrieval.draws import Draws
 from sifnet.retrieval.encoder import Architecture
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import read
+from sifnet.scenes.scene import Scene
 from sifnet.training import fit as training
 from sifnet.training.fit import Fitting, Training, fit
 from sifnet.training.pretrain import atmosphere_error, sensor_error, surface_error
@@ -85,7 +87,8 @@ def test_interrupted_fit_leaves_no_model_and_goes_on(
         if self.current_epoch == 1:
             raise RuntimeError("power cut")
 
-    config = replace(TINY, epochs=3)
+    config = replace(TINY, epochs=3, steps_per_epoch=2)
+    never = fit(known.scene, tmp_path / "never", config=config, emulator=fake_emulator())
     with monkeypatch.context() as patch:
         patch.setattr(Fitting, "on_train_epoch_start", stop)
         with pytest.raises(RuntimeError, match="power cut"):
@@ -97,20 +100,57 @@ def test_interrupted_fit_leaves_no_model_and_goes_on(
     monkeypatch.setattr(Fitting, "on_train_epoch_start",
                         lambda self: epochs.append(self.current_epoch))  # fmt: skip
     monkeypatch.setattr(training, "learn_simulations", lambda *_, **__: pytest.fail("began again"))
-    fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
+    again = fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
     assert epochs == [1, 2]
+    for name, weights in never.encoder.state_dict().items():
+        assert torch.equal(weights, again.encoder.state_dict()[name]), name
+    maps = (retrieve(known.scene, model)["sif_760"] for model in (never, again))
+    np.testing.assert_array_equal(*maps)
     assert (tmp_path / "model.ckpt").exists()
     assert not (tmp_path / "last.ckpt").exists()
 
 
-def test_other_settings_do_not_go_on_from_an_interrupted_fit(
-    known: KnownScene, tmp_path: Path
+def test_a_fit_that_had_stopped_early_does_not_go_on(
+    known: KnownScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert training._interrupted(tmp_path, TINY, [known.scene]) is None
-    (tmp_path / "last.ckpt").touch()
-    assert training._interrupted(tmp_path, TINY, [known.scene]) == tmp_path / "last.ckpt"
-    assert training._interrupted(tmp_path, replace(TINY, seed=9), [known.scene]) is None
-    assert not (tmp_path / "last.ckpt").exists()
+    """Killed between its last epoch and its model."""
+    config = replace(TINY, epochs=4, patience=1, learning_rate=1e-12)
+    epochs: list[int] = []
+    monkeypatch.setattr(Fitting, "on_train_epoch_start",
+                        lambda self: epochs.append(self.current_epoch))  # fmt: skip
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        patch.setattr(EarlyStopping, "_evaluate_stopping_criteria", lambda *_: (True, None))
+        patch.setattr(Retrieval, "save", _power_cut)
+        fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
+    assert epochs == [0]
+    fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
+    assert epochs == [0]
+
+
+def _power_cut(*_: object) -> None:
+    raise RuntimeError("power cut")
+
+
+def test_a_fit_that_is_done_is_known_while_its_note_is_kept(
+    known: KnownScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while mapping: the model is there, and is not made again unless asked otherwise."""
+    options = {"emulator": fake_emulator(), "keep_note": True}
+    made = fit(known.scene, tmp_path, config=TINY, **options)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fit.json", "log", "model.ckpt"]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_adapt", lambda *_: pytest.fail("began again"))
+        same = fit(known.scene, tmp_path, config=TINY, **options)
+        assert torch.equal(same.encoder.columns, made.encoder.columns)
+        other = known.scene.dataset.assign(radiance=known.scene.dataset.radiance * 1.01)
+        for change in (
+            {"scenes": Scene(other)},
+            {"config": replace(TINY, seed=9)},
+            {"start_model": made},
+        ):
+            given = {"scenes": known.scene, "config": TINY, **options, **change}
+            with pytest.raises(pytest.fail.Exception, match="began again"):
+                fit(given.pop("scenes"), tmp_path, **given)
 
 
 def test_unwritable_output_is_refused_before_any_work(known: KnownScene, tmp_path: Path) -> None:

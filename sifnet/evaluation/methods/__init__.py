@@ -7,7 +7,7 @@ from functools import lru_cache
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import Simulator
 from sifnet.retrieval.model import instrument_for
-from sifnet.retrieval.pixels import fit_bands, fit_window
+from sifnet.retrieval.window import fit_bands, fit_window
 from sifnet.scenes.scene import Scene
 
 

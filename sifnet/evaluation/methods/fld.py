@@ -22,7 +22,8 @@ from sifnet.evaluation.methods import simulator_of
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.forward import Simulator
 from sifnet.physics.state import SensorState
-from sifnet.retrieval.pixels import Pixels, fit_bands, fit_window, strips
+from sifnet.retrieval.pixels import Pixels, strips
+from sifnet.retrieval.window import fit_bands, fit_window
 from sifnet.scenes.scene import Flag, Scene
 
 Array = NDArray[np.float64]
@@ -192,7 +193,7 @@ def fld_scene(
 
 
 def _from_measured(scene: Scene, method: Method) -> Array:
-    bands = fit_bands(scene.wavelength, WINDOW)
+    bands = fit_bands(scene.wavelength, WINDOW, scene.file)
     part = scene.dataset.isel(band=bands)
     light = part["irradiance"].values
     sif = _measured(part["radiance"].values, light, scene.wavelength[bands], method)

@@ -25,7 +25,8 @@ from sifnet.physics.forward import Simulator
 from sifnet.physics.state import SensorState
 from sifnet.physics.surface import CENTRE, SCALE, sif_shape
 from sifnet.physics.transfer import linearised, to_transfer
-from sifnet.retrieval.pixels import Pixels, fit_window, patch_shape, strips
+from sifnet.retrieval.pixels import Pixels, patch_shape, strips
+from sifnet.retrieval.window import fit_window
 from sifnet.scenes.scene import Scene
 
 Array = NDArray[np.float64]

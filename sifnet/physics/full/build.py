@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from sifnet.errors import SifnetError
-from sifnet.files import whole, writable
+from sifnet.files import alone, whole, writable
 from sifnet.physics.emulator import SHIPPED
 from sifnet.physics.full import database as runs
 from sifnet.physics.full.emulator_fit import FitSettings, fit_emulator
@@ -37,7 +37,8 @@ def build_emulator(
             file=database,
         )
     writable(output)
-    runs.build(database, states, workers, seed)
+    with alone(writable(database)):
+        runs.build(database, states, workers, seed)
     for space, name in SHIPPED.items():
         seen, unseen = (Samples.read(database, space=space, full=full) for full in (False, True))
         with Progress(transient=True) as bar:

@@ -10,11 +10,14 @@ number asked for.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import astuple, dataclass
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -163,10 +166,18 @@ def build(folder: Path, states: int, workers: int = 2, seed: int = 0, full: int 
     if not (folder / "reduction.npz").exists():
         paths = [folder / _name("full", i) for i in range(min(SNAPSHOTS, full))]
         snapshots = np.concatenate([_array(path, "snapshot") for path in paths])
-        Reduction.learn(snapshots, _grids()).save(folder / "reduction.npz")
+        learned = Reduction.learn(snapshots, _grids())
+        with whole(folder / "reduction.npz") as partial:
+            learned.save(partial)
     blocks = -(-states // BLOCK)
     _run("representative wavenumbers", _compute_block, "reduced", folder, blocks, workers, seed)
     return folder
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    if (parent := parent_process()) is not None:
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
 def _array(path: Path, name: str) -> NDArray[np.float32]:
@@ -201,7 +212,8 @@ def _run(
     """
     missing = [i for i in range(count) if not (folder / _name(kind, i)).exists()]
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     with Progress(*columns) as progress:
         task = progress.add_task(what, total=count, completed=count - len(missing))
         try:

@@ -16,6 +16,7 @@ MOST_METADATA = 64 * 2**20  # bytes of an XML file; real ones have 1 or 2 MB
 MOST_UNPACKED = 64 * 2**30  # bytes of a zip's files together; real ones have 1 or 2 GB
 MOST_RATIO = 200.0  # of unpacked to packed, where more than SMALL is unpacked; real ones reach 10
 SMALL = 2**30
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack without a limit a step
 
 
 @dataclass(frozen=True)
@@ -69,19 +70,29 @@ class Files:
             size = f"{self.sizes[name]} bytes"
             expected = f"at most {MOST_METADATA}"
             raise damaged(self.path, f"{name} is too large for metadata", size, expected)
-        if not self.zipped:
-            return self.file(name).read_bytes()
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(name)
+            if not self.zipped:
+                return self.file(name).read_bytes()
+            # Without a number all is unpacked before it is compared with the size that is stated.
+            with zipfile.ZipFile(self.path) as archive, archive.open(name) as packed:
+                return packed.read(self.sizes[name])
         except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as problem:
             what = f"{name} cannot be read"
-            raise damaged(self.path, what, problem, "an undamaged zip") from problem
+            expected = "an undamaged zip" if self.zipped else "a file that may be read"
+            raise damaged(self.path, what, problem, expected) from problem
 
     def find(self, pattern: str) -> list[str]:
-        """Names whose last part matches in full, whatever their case."""
+        """Names whose last part matches in full, whatever their case.
+
+        Raises:
+            SifnetError: two of them have the same last part.
+        """
         wanted = re.compile(pattern, re.IGNORECASE)
-        return [name for name in self.sizes if wanted.fullmatch(PurePosixPath(name).name)]
+        last = {name: PurePosixPath(name).name for name in self.sizes}
+        named = [name for name in self.sizes if wanted.fullmatch(last[name])]
+        if len({last[name].lower() for name in named}) < len(named):
+            raise damaged(self.path, "two files of one name", ", ".join(named), "each file once")
+        return named
 
 
 def is_zip(path: Path) -> bool:
@@ -94,7 +105,7 @@ def list_files(path: Path) -> Files:
 
     Raises:
         SifnetError: not a zip, or one that no data centre made: encrypted, with names that lead
-            out of it, or a bomb.
+            out of it or occur twice, or a bomb.
     """
     if not is_zip(path):
         folder = path if path.is_dir() else path.parent
@@ -111,7 +122,7 @@ def list_files(path: Path) -> Files:
 
 
 def _check(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
-    unpacked = packed = 0
+    unpacked, packed, names = 0, 0, set()
     for member in members:
         name = member.filename
         parts = PurePosixPath(name.replace("\\", "/"))
@@ -119,6 +130,12 @@ def _check(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
             raise damaged(path, "a name in the zip leads out of it", name, "names below the zip")
         if member.flag_bits & 1:
             raise damaged(path, "the zip is encrypted", name, "a zip without a password")
+        if member.compress_type not in PACKINGS:
+            raise damaged(path, f"{name} is packed in a way that downloads are not",
+                          f"method {member.compress_type}", "deflate")  # fmt: skip
+        if name.lower() in names:
+            raise damaged(path, "the zip holds two files of one name", name, "each file once")
+        names.add(name.lower())
         unpacked, packed = unpacked + member.file_size, packed + max(1, member.compress_size)
     if unpacked > MOST_UNPACKED or (unpacked > SMALL and unpacked > MOST_RATIO * packed):
         sizes = f"{unpacked / 2**30:.3g} GiB from {packed / 2**30:.3g} GiB"

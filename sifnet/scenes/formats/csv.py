@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
+from sifnet.files import regular
 from sifnet.scenes.site import Site
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST = 2**30  # bytes of a file, unpacked; a day of measurements has 1 % of that
 TIME_FORMAT = "%d%m%y_%H%M%S"
+UNREADABLE = (AttributeError, EOFError, IndexError, KeyError, MemoryError, NotImplementedError,
+              OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile,
+              zlib.error)  # fmt: skip
+"""What numpy and zipfile raise, depending on where an npz is broken."""
 _MILLI = {"W m-2 nm-1 sr-1": 1e3, "mW m-2 nm-1 sr-1": 1.0}
 
 
@@ -113,6 +120,7 @@ def _read_csv(file: Path) -> pd.DataFrame:
             remedy="Copy the partner into the same folder.",
             file=file,
         )
+    regular(file, MOST)
     try:
         table = pd.read_csv(file, sep=";")
         if table.columns[0] != "wl" or table.shape[1] < 2:
@@ -162,6 +170,7 @@ def _joined(parts: list[Series]) -> Series:
 
 
 def _read_npz(file: Path, site: Site, notes: list[str]) -> Series:
+    _refuse_bomb(file)
     try:
         with np.load(file, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
@@ -171,7 +180,7 @@ def _read_npz(file: Path, site: Site, notes: list[str]) -> Series:
         if shapes != {(incoming.shape[0], wavelength.size)}:
             raise ValueError(f"shapes {sorted(shapes)} for {wavelength.size} wavelengths")
         milli = _MILLI[str(arrays.get("units", "W m-2 nm-1 sr-1"))]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as problem:
+    except UNREADABLE as problem:
         raise SifnetError(
             "not a FloX npz",
             found=problem,
@@ -182,6 +191,24 @@ def _read_npz(file: Path, site: Site, notes: list[str]) -> Series:
     times = _npz_times(file, arrays, site, notes)
     after = None if after is None else after * milli
     return Series(wavelength, incoming * milli, after, reflected * milli, times, [file])
+
+
+def _refuse_bomb(file: Path) -> None:
+    """Refuse an npz that would unpack to more than any series has."""
+    regular(file, MOST)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return  # its reader says how it is broken
+    if unpacked > MOST:
+        raise SifnetError(
+            "the npz unpacks to far too much",
+            found=f"{unpacked} bytes",
+            expected=f"at most {MOST}",
+            remedy="Write the series of a day into a file of its own.",
+            file=file,
+        )
 
 
 def _npz_times(

@@ -39,6 +39,7 @@ class Layout:
         band: element of a band.
         fields: number, wavelength, fwhm, gain and offset, as elements or attributes of a band.
         unit: mW m-2 nm-1 sr-1 for each unit of gain x number + offset.
+        stored: kinds of the numbers of an image; others would be radiance on another scale.
         fill: number of a pixel without radiance, where the XML says none.
         elevation, sun_azimuth: elements, m and degrees.
         stated: aerosol and water vapour, each as element and number for each 1 or g cm-2.
@@ -53,6 +54,7 @@ class Layout:
     band: str
     fields: Mapping[str, str]
     unit: float
+    stored: tuple[str, ...]
     fill: int
     elevation: str
     sun_azimuth: str
@@ -101,6 +103,9 @@ def open_product(path: Path, layout: Layout, sensor: Sensor, site: Mapping[str, 
     """
     product = _one_product(path, layout)
     document, raster = product.metadata(), open_raster(product.files, product.image)
+    if raster.dtype not in layout.stored:
+        expected = " or ".join(layout.stored)
+        raise damaged(raster.file, "the image has other numbers", raster.dtype, expected)
     table, index = _bands(product, document, raster, layout)
     folder = product.files.path.parent if product.files.zipped else product.files.path
     download = Download(

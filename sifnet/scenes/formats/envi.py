@@ -18,9 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
+from sifnet.files import MOST_TEXT, regular
 from sifnet.scenes.formats.lazy import Scaled, Window
 
+MOST = {"samples": 2**16, "bands": 2**14}  # no detector has as many
 _BINARY_ENDINGS = ("", ".dat", ".bil", ".bsq", ".bip", ".img", ".raw")
+_BYTE_ORDERS: dict[str, Literal["<", ">"]] = {"0": "<", "1": ">"}
 _ORDER = {"bil": (0, 2, 1), "bsq": (2, 0, 1), "bip": (0, 1, 2)}  # of line 0, sample 1, band 2
 
 
@@ -138,9 +141,13 @@ def scale(file: EnviFile) -> tuple[Any, Any, str] | None:
     """(gain, offset, sentence) of the header's own scale, None when it states none.
 
     Raises:
-        SifnetError: a scale that is not a number for each band, or zero, or negative.
+        SifnetError: a scale that is not a number for each band, or zero, or negative; or offsets
+            of integers without a gain, which may be in stored numbers or in radiance.
     """
-    offset = _per_band(file, "data offset values") if "data offset values" in file.header else 0.0
+    stated = "data offset values" in file.header
+    offset = _per_band(file, "data offset values") if stated else np.zeros(1)
+    if not np.isfinite(offset).all():
+        _refuse(file.header_file, "`data offset values` is impossible", "not finite", "numbers")
     if "data gain values" in file.header:
         gain = _per_band(file, "data gain values")
         _check_positive(file, "data gain values", gain)
@@ -150,7 +157,17 @@ def scale(file: EnviFile) -> tuple[Any, Any, str] | None:
             factor = _numbers(file, key)
             _check_positive(file, key, factor)
             return 1 / factor[0], offset, f"radiance scale: 1/{factor[0]:g}, `{key}` of the header"
-    return None
+    if not offset.any():
+        return None
+    if file.dtype.kind != "f":
+        _refuse(
+            file.header_file,
+            "`data offset values` without the gain they belong to",
+            f"offsets up to {np.abs(offset).max():g} and no gain",
+            "`data gain values` or `radiance scale factor` beside them",
+            "Add the gain to the header, 0.01 in every band where the default scale holds.",
+        )
+    return 1.0, offset, "radiance scale: 1 and `data offset values` of the header"
 
 
 def _read_header(file: Path) -> dict[str, Any]:
@@ -159,9 +176,11 @@ def _read_header(file: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # spectral warns of every key that is not lower case
-            header = dict(envi.read_envi_header(str(file)))
+            header = dict(envi.read_envi_header(str(regular(file, MOST_TEXT))))
         envi.check_compatibility(header)
-    except (envi.EnviException, UnicodeDecodeError, ValueError) as problem:
+    except SifnetError:
+        raise
+    except (envi.EnviException, OSError, ValueError) as problem:
         _refuse(file, "the ENVI header cannot be read", problem, "a complete ENVI header")
     return header
 
@@ -169,8 +188,10 @@ def _read_header(file: Path) -> dict[str, Any]:
 def _size(file: Path, header: dict[str, Any], key: str) -> int:
     """Lines, samples, bands or header offset: a whole number, and only the last may be 0."""
     text, least = str(header.get(key, 0)).strip(), 0 if key == "header offset" else 1
-    if not re.fullmatch(r"\d+", text) or int(text) < least:
-        _refuse(file, f"`{key}` is not a size", text, f"a whole number, {least} or more")
+    if not re.fullmatch(r"\d{1,18}", text) or int(text) < least:
+        _refuse(file, f"`{key}` is not a size", text[:40], f"a whole number, {least} or more")
+    if int(text) > MOST.get(key, int(text)):
+        _refuse(file, f"`{key}` is impossible", text, f"at most {MOST[key]}, as detectors have")
     return int(text)
 
 
@@ -186,7 +207,10 @@ def _dtype(file: Path, header: dict[str, Any]) -> np.dtype[Any]:
             f"data type {code}",
             "uncompressed integers or floats (data type 1-5 or 12-15)",
         )
-    order: Literal["<", ">"] = ">" if str(header["byte order"]).strip() == "1" else "<"
+    stated = str(header["byte order"]).strip()
+    if stated not in _BYTE_ORDERS:
+        _refuse(file, "`byte order` is none", stated, "0 (least byte first) or 1")
+    order = _BYTE_ORDERS[stated]
     ordered: np.dtype[Any] = dtype.newbyteorder(order)
     return ordered
 

@@ -21,8 +21,10 @@ from sifnet.scenes.formats.lazy import Window
 
 if TYPE_CHECKING:
     import rasterio
+    from rasterio.crs import CRS
 
 BLOCK_LINES = 64  # the tallest blocks that are read where they lie
+MOST_SAMPLES = 2**16  # no detector has as many columns
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def open_raster(files: Files, name: str) -> Raster:
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         opens = files.unpack(name, scratch) if files.zipped else file
         with _opened(opens, file) as source:
+            if source.width > MOST_SAMPLES:
+                raise _damaged(file, f"{source.width} samples, more than any detector has")
             if (end := _end(source)) > files.sizes[name]:
                 raise _damaged(file, f"{files.sizes[name]} bytes, and pixels up to byte {end}")
             if max(height for height, _ in source.block_shapes) > BLOCK_LINES:
@@ -79,7 +83,7 @@ def open_raster(files: Files, name: str) -> Raster:
                 source.width,
                 source.count,
                 str(source.dtypes[0]),
-                source.crs.to_wkt() if source.crs else None,
+                wkt_of_earth(source.crs, file),
                 tuple(source.transform)[:6],
             )
         if opens != file:
@@ -115,6 +119,23 @@ def _by_lines(source: rasterio.DatasetReader, folder: Path, file: Path) -> Path:
     return target
 
 
+def wkt_of_earth(crs: CRS | None, file: Path) -> str | None:
+    """WKT of a map of the earth; None for an image that lies on none.
+
+    Raises:
+        SifnetError: the coordinates are those of a building site, a depth or the earth's middle.
+    """
+    if not crs or crs.is_geographic or crs.is_projected:
+        return crs.to_wkt() if crs else None
+    raise SifnetError(
+        "the image does not lie on a map of the earth",
+        found=f"{crs.to_wkt()[:60]}...",
+        expected="a geographic or projected coordinate reference system",
+        remedy="Correct it, or remove it and state the place in site.json.",
+        file=file,
+    )
+
+
 @contextmanager
 def _opened(opens: Path, file: Path) -> Iterator[rasterio.DatasetReader]:
     """An image in sensor geometry has no place on a map, of which no one need be warned."""
@@ -124,7 +145,8 @@ def _opened(opens: Path, file: Path) -> Iterator[rasterio.DatasetReader]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(opens) as source:
+            # Of all that GDAL reads some would follow names to other files, or the network.
+            with rasterio.open(opens, driver="GTiff") as source:
                 yield source
     except (RasterioError, OSError) as problem:
         raise _damaged(file, problem) from problem

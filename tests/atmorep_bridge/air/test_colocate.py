@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from rasterio.shutil import copy
 
 from atmorep_bridge.air.colocate import ALTITUDES, Colocated, colocate
 from atmorep_bridge.air.columns import half_levels
@@ -366,3 +367,16 @@ def test_fields_over_the_whole_globe_are_read_around_the_scene_only(tmp_path: Pa
         assert isinstance(box["temperature"].data, np.ndarray)
     assert float(sea_level(51.0, 6.5, 9.5)[0]) == 1010.0
     assert isinstance(fields, xr.Dataset)
+
+
+def test_a_dem_serves_a_scene_of_a_single_place(tmp_path: Path) -> None:
+    dem = write_dem(tmp_path / "dem.tif", np.full((30, 30), 335.0), 6.9, 50.7, 0.01)
+    single = (xr.DataArray(50.62), xr.DataArray(6.99))
+    assert float(dem_elevation(dem, *single)) == pytest.approx(0.335)
+
+
+def test_a_dem_that_only_names_another_is_refused(tmp_path: Path) -> None:
+    dem = write_dem(tmp_path / "dem.tif", np.full((30, 30), 335.0), 6.9, 50.7, 0.01)
+    copy(dem, str(tmp_path / "other.tif"), driver="VRT")
+    with pytest.raises(SifnetError, match="the elevation model cannot be used"):
+        dem_elevation(tmp_path / "other.tif", xr.DataArray(50.62), xr.DataArray(6.99))

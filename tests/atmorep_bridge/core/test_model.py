@@ -81,6 +81,22 @@ def test_the_decoder_looks_at_the_mirrored_layer() -> None:
     assert not torch.equal(before, model(*asked(setup))["surface_pressure"])
 
 
+def test_every_member_and_token_has_its_own_tail() -> None:
+    """Token by token through the last layer, in the order in which tokens are chosen."""
+    setup = Setup(FIELDS[1:], (4, 8, 8), size=SMALL)
+    torch.manual_seed(3)
+    part = MaskedTokenModel(setup).eval().part("surface_pressure")
+    x, chosen = torch.randn(2, setup.tokens(FIELDS[1]), SMALL.width), torch.rand(2, 64) < 0.3
+    with torch.no_grad():
+        part.tails.weight *= 10.0
+        found, at = part.leave(x, chosen), 0
+        for sample, token in chosen.nonzero().tolist():
+            own = part.tails(part.tail_norm(x[sample, token])).view(SMALL.members, 4)
+            torch.testing.assert_close(found[:, at], own)
+            at += 1
+    assert found.shape == (SMALL.members, at, 4)
+
+
 def test_all_parameters_learn() -> None:
     setup = Setup(all_coupled(FIELDS), (4, 8, 8), size=SMALL)
     model = MaskedTokenModel(setup)
@@ -88,6 +104,9 @@ def test_all_parameters_learn() -> None:
     sum((f**2).sum() for f in found.values()).backward()  # type: ignore[union-attr]
     silent = [n for n, p in model.named_parameters() if p.grad is None]
     assert silent == []
+    for part in model.parts.values():  # every head asks with queries of its own
+        for block in [*part.encoder, *part.decoder]:
+            assert bool((block.attention.queries.weight.grad.abs().sum(1) > 0).all())
 
 
 def test_a_field_without_a_chosen_token_still_takes_part() -> None:

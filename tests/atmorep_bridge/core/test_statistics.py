@@ -1,6 +1,6 @@
 """What is usual is found where it is known, and left out where it is not."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +105,30 @@ def test_months_never_seen_take_the_nearest(region: Region, setup: Setup) -> Non
     june, december = (np.array([f"2020-{m}-20T10"], dtype="datetime64[ns]") for m in ("06", "12"))
     means = [statistics.mean("temperature_2m", t, place) for t in (june, december)]
     assert torch.equal(*means)
+
+
+def test_each_month_and_hour_has_the_mean_of_its_own_name(tmp_path: Path) -> None:
+    """Values say when they are of, 100 times the month and the hour, over a New Year."""
+    times = np.arange("2020-11-20T00", "2021-02-10T00", dtype="datetime64[h]")
+    month = np.array([int(str(t)[5:7]) for t in times])
+    hour = np.array([int(str(t)[11:13]) for t in times])
+    drift = np.linspace(-1, 1, times.size)  # so that anomalies are not all zero
+    values = (200 + 10 * month + hour + drift)[:, None, None] * np.ones((8, 8))
+    data = xr.Dataset({"t2m": (("time", "latitude", "longitude"), values.astype("f4"))})
+    data = data.assign_coords(time=times.astype("datetime64[ns]"), latitude=np.arange(8) * 0.25,
+                              longitude=np.arange(8) / 4)  # fmt: skip
+    data.to_netcdf(tmp_path / "calendar.nc", engine="h5netcdf")
+    region = open_region([tmp_path / "calendar.nc"], T2M)
+    statistics = fit(region, SETUP)
+    place = statistics.place(region)
+    assert statistics.months.tolist() == [1, 2, 11, 12]
+    said = {"2020-11-25T05": 315, "2020-12-31T23": 343, "2021-01-01T00": 210, "2021-02-05T07": 227,
+            "2022-01-15T12": 222, "2021-03-10T07": 227, "2021-10-10T07": 317}  # fmt: skip
+    for time, expected in said.items():
+        when = np.array([time], "datetime64[ns]")
+        mean = float(statistics.mean("temperature_2m", when, place)[0, 0, 0, 0])
+        assert mean == pytest.approx(expected, abs=1.1), time
+    before = replace(region, data=region.data.sel(time=slice(None, "2020-12-31T23")))
+    when = np.array(["2021-01-15T06"], "datetime64[ns]")  # December is nearer than November
+    mean = float(fit(before, SETUP).mean("temperature_2m", when, place)[0, 0, 0, 0])
+    assert mean == pytest.approx(200 + 120 + 6, abs=1.1)

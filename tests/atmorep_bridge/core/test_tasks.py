@@ -9,10 +9,12 @@ import torch
 import xarray as xr
 
 from atmorep_bridge.core import tasks
-from atmorep_bridge.core.masks import Kind, everything
+from atmorep_bridge.core.masks import Kind, everything, from_time
 from atmorep_bridge.core.predict import predict
+from atmorep_bridge.core.samples import info
 from atmorep_bridge.core.specs import FieldSpec, Setup, Size
 from atmorep_bridge.core.statistics import fit
+from atmorep_bridge.core.tokens import from_tokens
 from atmorep_bridge.core.training import Core
 from atmorep_bridge.core.windows import Region, open_region
 from sifnet.errors import SifnetError
@@ -132,6 +134,27 @@ def test_what_is_seen_comes_back(core: Core, region: Region) -> None:
     found = predict(core, region, given, times, everything(core.setup, Kind.SEEN))
     for member in found["temperature_2m"]:
         assert torch.equal(member, given["temperature_2m"])
+
+
+def test_of_one_tile_the_answer_is_the_models_own(core: Core, region: Region) -> None:
+    """Hidden hours are the ranked members, token by token where it stands; others were given."""
+    tile = replace(region, data=region.data.isel(latitude=slice(8), longitude=slice(8)))
+    place, times = core.statistics.place(tile), tile.times[:8]
+    values = {n: v[:, :8] for n, v in tile.everything().items()}
+    anomaly = {n: a[None] for n, a in core.statistics.anomalies(values, times, place).items()}
+    kinds = from_time(core.setup, 4)
+    found = predict(core, tile, anomaly, times[None], kinds)["temperature_2m"]
+    flat = {n: torch.from_numpy(k).reshape(1, -1) for n, k in kinds.items()}
+    told = {n: info(core.setup, core.statistics, T2M[0], times, place)[None] for n in flat}
+    pattern = {n: core.statistics.pattern(n, place)[None] for n in flat}
+    with torch.no_grad():
+        members = core(anomaly, pattern, flat, told)["temperature_2m"][0].sort(0).values
+    tokens = torch.zeros(3, 16, 32)
+    tokens[:, 8:] = members  # of 4 times of 2 x 2 tokens the later half
+    for member, own in zip(found, tokens, strict=True):
+        hidden = from_tokens(own[None], (2, 4, 4), (1, 4, 2, 2))[0, 0, 4:]
+        torch.testing.assert_close(member[0, 0, 4:], hidden, atol=1e-5, rtol=1e-5)
+        assert torch.equal(member[0, 0, :4], anomaly["temperature_2m"][0, 0, :4])
 
 
 def test_times_that_are_not_there_are_refused(core: Core, region: Region) -> None:

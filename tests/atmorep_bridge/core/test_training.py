@@ -10,15 +10,18 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from atmorep_bridge.core.losses import crps
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.samples import Consecutive, Samples
-from atmorep_bridge.core.specs import Setup
+from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.statistics import fit
-from atmorep_bridge.core.training import Core, Fitting, Training, load, train
+from atmorep_bridge.core.tokens import on_points, to_tokens
+from atmorep_bridge.core.training import Core, Fitting, Training, _asked, load, train
 from atmorep_bridge.core.windows import Region
 from sifnet.errors import SifnetError
 from sifnet.files import CHECKPOINT_FORMAT
 
+T2M = (FieldSpec("temperature_2m", patch=(2, 4, 4)),)
 QUICK = Training(steps=2, steps_per_epoch=1, batch=2)
 
 
@@ -125,6 +128,46 @@ def test_interrupted_training_goes_on_and_ends_the_same(
         assert torch.equal(value, again.model.state_dict()[key]), key
 
 
+def test_of_other_data_or_settings_nothing_goes_on(
+    region: Region, setup: Setup, tmp_path: Path
+) -> None:
+    core = Core(setup, fit(region, setup), QUICK)
+    part, _ = region.split(region.times[60], 8)
+    other = Core(setup, core.statistics, replace(QUICK, seed=5))
+    other.load_state_dict(core.state_dict())
+    for asked in (
+        _asked(tmp_path, core, region), _asked(tmp_path, core, part), _asked(tmp_path, other, part)
+    ):  # fmt: skip
+        torch.save({"chance": {}}, tmp_path / "last.ckpt")
+        assert asked.interrupted() is None
+        torch.save({"chance": {}}, tmp_path / "last.ckpt")
+        assert asked.interrupted() == tmp_path / "last.ckpt"
+
+
+def test_a_residual_is_in_units_of_the_error_and_of_the_local_spread(
+    region: Region, setup: Setup
+) -> None:
+    """A network that says 1 everywhere adds error times pattern to what tokens are filled with."""
+    data = samples(region, replace(setup, plans={"causal": 1.0}))
+    batch = next(iter(DataLoader(data, batch_size=2, sampler=[0, 1])))
+    core = Core(setup, data.statistics).eval()
+    tails = core.model.part("temperature_2m").tails
+    with torch.no_grad():
+        tails.weight.zero_()
+        tails.bias.fill_(1.0)
+    (kinds,) = batch["kinds"].values()
+    chosen, batch["pattern"] = kinds != Kind.SEEN, {
+        n: 0.5 + torch.rand_like(p) for n, p in batch["pattern"].items()}  # fmt: skip
+    (pattern,), (given,) = batch["pattern"].values(), batch["input"].values()
+    filled, errors = core.filled(batch["input"], batch["kinds"])
+    said, error = core(*(batch[p] for p in ("input", "pattern", "kinds", "info")))["temperature_2m"]
+    expected = errors["temperature_2m"][chosen]
+    local = to_tokens(pattern.expand_as(given), T2M[0].patch)[chosen]
+    torch.testing.assert_close(error, expected)
+    for member in said - filled["temperature_2m"][chosen]:
+        torch.testing.assert_close(member, expected * local, atol=1e-5, rtol=1e-4)
+
+
 def test_missing_values_are_no_targets(region: Region, setup: Setup) -> None:
     data = samples(region, replace(setup, plans={"causal": 1.0}), superposed=0.0)
     batch = next(iter(DataLoader(data, batch_size=2, sampler=[0, 1])))
@@ -153,6 +196,48 @@ def test_zero_base_fills_with_nothing(region: Region, setup: Setup) -> None:
     assert (filled["informed"][1] < 1).all()
 
 
+@pytest.mark.parametrize("base", ["informed", "kriged", "zero"])
+@pytest.mark.parametrize("plan", ["causal", "gap", "random", "block", "field"])
+def test_hidden_values_change_nothing_that_is_said(
+    region: Region, setup: Setup, base: str, plan: str
+) -> None:
+    """Neither what tokens are filled with, nor its error, nor the forecast."""
+    data = samples(region, replace(setup, plans={plan: 1.0}), superposed=0.0)
+    batch = next(iter(DataLoader(data, batch_size=2, sampler=[0, 1])))
+    torch.manual_seed(0)
+    core = Core(replace(setup, base=base), data.statistics).eval()  # type: ignore[arg-type]
+    (kinds,), (given,) = batch["kinds"].values(), batch["input"].values()
+    hidden = on_points(kinds.view(-1, *setup.grid(T2M[0])) == Kind.HIDDEN, T2M[0].patch)
+    assert hidden.any()
+    other = {"temperature_2m": torch.where(hidden, given + 5.0, given)}
+    told = batch["pattern"], batch["kinds"], batch["info"]
+    for one, two in zip(core.filled(batch["input"], batch["kinds"]),
+                        core.filled(other, batch["kinds"]), strict=True):  # fmt: skip
+        assert torch.equal(one["temperature_2m"], two["temperature_2m"])
+    one, two = (core(values, *told)["temperature_2m"] for values in (batch["input"], other))
+    assert torch.equal(one[0], two[0])
+    assert torch.equal(one[1], two[1])
+    seen = core({"temperature_2m": torch.where(hidden, given, given + 1.0)}, *told)
+    assert not torch.allclose(seen["temperature_2m"][0], one[0])
+
+
+def test_the_loss_is_the_mean_over_values_that_are_known(region: Region, setup: Setup) -> None:
+    """A truth that is not there is left out: it is neither hit nor missed."""
+    data = samples(region, replace(setup, plans={"causal": 1.0}), superposed=0.0)
+    batch = next(iter(DataLoader(data, batch_size=1, sampler=[0])))
+    fitting = Fitting(Core(setup, data.statistics)).eval()
+    fitting.log = lambda *_, **__: None  # type: ignore[method-assign]
+    batch["truth"]["temperature_2m"][:, :, :, 2:7, 1:5] = torch.nan
+    parts = (batch[part] for part in ("input", "pattern", "kinds", "info"))
+    members, error = fitting.core(*parts)["temperature_2m"]
+    chosen = batch["kinds"]["temperature_2m"] != Kind.SEEN
+    truth = to_tokens(batch["truth"]["temperature_2m"], T2M[0].patch)[chosen]
+    known = torch.isfinite(truth)
+    assert 0.1 < float(known.float().mean()) < 0.9
+    each = crps((members / error)[:, known], (truth / error)[known], setup.alpha)
+    torch.testing.assert_close(fitting.training_step(batch, 0), each.mean())
+
+
 def test_unreadable_checkpoints_are_refused(tmp_path: Path, trained: Path) -> None:
     (tmp_path / "text.ckpt").write_text("no model")
     with pytest.raises(SifnetError, match="not a readable model"):
@@ -171,7 +256,7 @@ def test_unwritable_outputs_and_impossible_settings_are_refused(
     (tmp_path / "file").touch()
     with pytest.raises(SifnetError, match="output cannot be written"):
         train(region, setup, tmp_path / "file" / "m.ckpt", config=QUICK)
-    with pytest.raises(SifnetError, match="steps is too small"):
+    with pytest.raises(SifnetError, match="steps is impossible"):
         Training(steps=0)
 
 

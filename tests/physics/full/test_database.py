@@ -76,6 +76,7 @@ def test_build_resumes_and_reproduces(tmp_path: Path) -> None:
         database.build(tmp_path, states=1, seed=5)
 
 
+@pytest.mark.slow
 def test_representative_wavenumbers_stand_for_all() -> None:
     """Learned from three states, told on a fourth: radiance at 0.25 nm within 0.5 % rms.
 

@@ -142,6 +142,7 @@ def test_forward_scattering_is_brighter_than_backward(optics: OpticalLayers) -> 
     assert (low_sun.path[1] > low_sun.path[0])[lit].all()
 
 
+@pytest.mark.slow  # a fifth of its bands are in tests/test_references.py
 def test_modtran_t18(shared_data: Path) -> None:
     """MODTRAN's T-18 system of one atmosphere, 1 cm-1, SZA 45, nadir, rural aerosol.
 
@@ -180,7 +181,11 @@ def two_way_of(table: pd.DataFrame) -> pd.Series:
     return table.tsstoo + table.tsdtoo + table.tsstdo + table.tsdtdo
 
 
-@pytest.mark.parametrize(("column", "sun"), [(1, 60.0), (2, 45.0), (3, 30.0)])
+@pytest.mark.parametrize(
+    ("column", "sun"),
+    [pytest.param(1, 60.0, marks=pytest.mark.slow), (2, 45.0),
+     pytest.param(3, 30.0, marks=pytest.mark.slow)],
+)  # fmt: skip
 def test_modtran_irradiance(shared_data: Path, column: int, sun: float) -> None:
     """MODTRAN's global irradiance (direct + sky), 1 cm-1, at 0.25 nm, over its own continuum.
 

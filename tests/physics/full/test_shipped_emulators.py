@@ -50,6 +50,7 @@ def test_both_files_are_small() -> None:
     assert sum(data_file(name).stat().st_size for name in names) <= 5e6
 
 
+@pytest.mark.slow
 def test_a_few_fresh_states() -> None:
     for space, samples in fresh_samples(3).items():
         errors = emulator_errors(Emulator.load(space=space), samples)
