@@ -180,7 +180,7 @@ def test_the_measured_response_of_bands_is_used(quick: Retrieval) -> None:
 
 
 def test_bands_too_wide_to_tell_are_refused(quick: Retrieval) -> None:
-    data = known_scene(fake_emulator(), step=3.0).scene.dataset
+    data = known_scene(fake_emulator()).scene.dataset.isel(band=slice(None, None, 12))
     wide = Scene(data.assign_coords(fwhm=data["fwhm"] + 2.0))
     with pytest.raises(SifnetError, match=r"cannot read these bands.*sifnet pretrain"):
         on_bands_of(quick, wide)
