@@ -187,7 +187,7 @@ def array(file: Path, rng: Random) -> Told:
 
 def named(file: Path, rng: Random) -> Told:
     """Another name for a file and all that begins like it."""
-    new = rng.choice((b"caf\xe9", "日本語 ☃".encode(), b"a b\tc", b"x" * 200, b"%s{}$(id)", b"-h"))
+    new = rng.choice((b"caf\xe9", "日本語 ☃".encode(), b"a b\tc", b"x" * 150, b"%s{}$(id)", b"-h"))
     stem, other = file.name.partition("-")[0], os.fsdecode(new)
     for path in list(file.parent.iterdir()):
         if path.name.startswith(stem):
