@@ -19,7 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from sifnet import __version__
-from sifnet.errors import shown
+from sifnet.errors import MOST_SEED, shown
 from sifnet.terminal import Commands, complain, err, out, say
 
 # Libraries that take seconds to load are imported in the commands that use them, so that
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sifnet.batch.run import Job, Outcome
-
-MOST_SEED = 2**32 - 1  # that all generators take
 
 
 app = typer.Typer(

@@ -42,6 +42,9 @@ class SifnetError(ValueError):
         self.remedy = remedy
 
 
+MOST_SEED = 2**32 - 1  # that all generators of random numbers take
+
+
 def require_number(
     what: str, value: float, least: float, most: float = math.inf, *, below: bool = False
 ) -> None:

@@ -23,6 +23,7 @@ from sifnet.retrieval.expected import RED_EDGE, ExpectedSif
 from sifnet.retrieval.prior import atmosphere_prior
 from sifnet.retrieval.shape import READ, ShapePredictor
 from sifnet.retrieval.window import fit_bands
+from sifnet.scenes.light import INFRARED, RED
 from sifnet.scenes.scene import CONTINUUM, FIT_WINDOW, SUN_755, Flag, Scene
 
 UNUSABLE = (
@@ -30,7 +31,6 @@ UNUSABLE = (
 )
 UNUSUAL = 3.0  # times the usual uncertainty of the shape of reflectance, beyond which it is said
 DARK, BRIGHT = 0.02, 0.75  # continuum reflectance of water or shadow, and of cloud
-RED, INFRARED = (650.0, 680.0), (770.0, 810.0)  # nm, the bands of the NDVI of radiances
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from sifnet.retrieval.line import COMMON, FIELD, LINE, Guess, System, Unknowns
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels, patch_shape, strips
 from sifnet.retrieval.refinement import STRAY_SD, refine_surface, row_equations
+from sifnet.scenes.light import GREEN
 from sifnet.scenes.scene import Scene
 
 LEVEL = 0.004  # km of relief (0.5 hPa), below which a scene is taken for level
@@ -30,7 +31,6 @@ SCAN_LINES = (3, 8)  # of a patch, at least and at most, from which what is shar
 SCANNED = 12_288  # pixels of a scene that are enough for that
 MOST_PATCHES = 1_000  # of a scene; where there were more, they are made larger
 BARE_SD = 0.1  # mW m-2 nm-1 sr-1, fluorescence of a pixel of bare ground
-GREEN = 0.5  # NDVI of radiances from which ground is green
 USUAL_SIF = (1.3, 0.6)  # mW m-2 nm-1 sr-1, mean over what is green in a line, and its spread
 STEPS = 5  # Gauss-Newton, of all that a line shares
 CONVERGED = 0.3  # change of an unknown in units of its prior, at which no further step is made

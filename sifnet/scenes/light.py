@@ -13,7 +13,7 @@ from sifnet.scenes.scene import Scene
 Array = NDArray[np.float64]
 
 LINES = 48  # of a scene, that are looked at
-RED, INFRARED = (650.0, 680.0), (770.0, 810.0)  # nm, of the NDVI
+RED, INFRARED = (650.0, 680.0), (770.0, 810.0)  # nm, the bands of the NDVI of radiances
 GREEN = 0.5  # NDVI of radiances, above which ground is green
 FEWEST = 40  # pixels that say what is usual
 RESOLVED = 40  # bands of the continuum, of which noise can be told

@@ -24,14 +24,13 @@ from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from sifnet.errors import SifnetError, require_number
+from sifnet.errors import MOST_SEED, SifnetError, require_number
 from sifnet.files import alone, unwritable
 from sifnet.training.resume import Chance, Whole
 
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
 MOST = 10**9  # of anything that is counted
-MOST_SEED = 2**32 - 1  # that all generators take
 
 
 def check_settings(settings: Any, *, counts: Mapping[str, int], rates: Sequence[str] = ()) -> None:
