@@ -78,10 +78,8 @@ def transfer_derivatives(
     measured irradiance they go through the emulator alone, in its few components: the instrument
     is linear in these, and a polynomial in shift and width.
     """
-    air, sensor, angles = (
-        [value for _, value in part.items()] for part in (state.atmosphere, state.sensor, geometry)
-    )
     if irradiance is not None:
+        air, sensor = ([v for _, v in part.items()] for part in (state.atmosphere, state.sensor))
 
         def on_bands(*x: Tensor) -> TransferFunctions:
             parts = Atmosphere(*x[: len(air)]), SensorState(*x[len(air) :])
@@ -90,20 +88,13 @@ def transfer_derivatives(
         alike = torch.broadcast_tensors(*air, *sensor, geometry.solar_zenith_angle)
         return _forward_derivatives(on_bands, alike[:-1])
 
-    # Air and sight alone: where a patch has one of each, its columns need no more.
-    alike = torch.broadcast_tensors(*air, *angles)
-    components, to_air = _forward_derivatives(
-        lambda *x: simulator.emulator(Atmosphere(*x), geometry), alike[: len(air)]
-    )
-    alike = torch.broadcast_tensors(*air, *sensor, geometry.solar_zenith_angle)
-    sensor = list(alike[len(air) : -1])
-    transfer = simulator.instrument(components, SensorState(*sensor))
-    to_sensor = simulator.instrument.slopes(components, SensorState(*sensor))
-    # One sensor for all six derivatives to the air.
-    apart = SensorState(*(value[..., None] for value in sensor))
-    by_air = simulator.instrument(TransferFunctions(*(change.mT for change in to_air)), apart)
+    components = simulator.emulator(state.atmosphere, geometry)
+    to_air = simulator.emulator.slopes(state.atmosphere, geometry)
+    responses = simulator.responses or simulator.instrument.at(state.sensor, slopes=True)
+    transfer, to_sensor = responses(components), responses.by_sensor(components)
+    by_air = responses.of_rows(to_air.map(lambda change: change.movedim(0, -2)))
     pairs = zip(by_air.items(), to_sensor.items(), strict=True)
-    changes = [torch.cat([change, own.mT], dim=-2).mT for (_, change), (_, own) in pairs]
+    changes = [torch.cat([change, own], dim=-2).mT for (_, change), (_, own) in pairs]
     if simulator.correction is None:
         return transfer, changes
     wavelength = simulator.wavelength(state.sensor)

@@ -74,6 +74,32 @@ class CoefficientNetwork(nn.Module):
         coefficients = at_points @ self.from_points[:, 1:] + self.from_points[:, :1]
         return coefficients.movedim(0, -2).reshape(*features.shape[:-1], *coefficients.shape[::2])
 
+    def slopes(self, features: Tensor, changes: Tensor) -> Tensor:
+        """Changes ``direction, ..., product, coefficient`` that changes of features make, each
+        ``direction, ..., feature``: the chain rule through ``forward``.
+        """
+        flat = features.reshape(-1, features.shape[-1])
+        x = (flat - self.feature_mean) / self.feature_sd
+        change = changes.reshape(len(changes), *x.shape) / self.feature_sd
+        entered = self.enter(x)
+        hidden = nn.functional.silu(entered)
+        moved = _silu_slope(entered) * (change @ self.enter.weight.T)
+        for block in self.blocks:
+            inner = block(hidden)
+            moved = moved + _silu_slope(inner) * (moved @ block.get_parameter("weight").T)
+            hidden = hidden + nn.functional.silu(inner)
+        standard = self.linear(change) + moved @ self.leave.weight.T
+        latents = standard.unflatten(-1, (len(PRODUCTS), -1)).movedim(-2, 0)
+        at_points = torch.exp(self.latents(flat) @ self.to_points)[:, None]
+        at_points = at_points * ((latents * self.latent_sd[:, None]) @ self.to_points[:, None])
+        coefficients = (at_points @ self.from_points[:, None, 1:]).movedim(0, -2)
+        return coefficients.reshape(*changes.shape[:-1], *coefficients.shape[-2:])
+
+
+def _silu_slope(x: Tensor) -> Tensor:
+    share = torch.sigmoid(x)
+    return share * (1.0 + x * (1.0 - share))
+
 
 class Emulator(nn.Module):
     """(Atmosphere, Geometry) to TransferFunctions in components of a linear basis.
@@ -117,8 +143,32 @@ class Emulator(nn.Module):
         Values outside ``ranges`` are not looked for here, in the gradient's path: see ``check``.
         """
         coefficients = self.network(state_features(atmosphere, geometry, space=self.space))
-        ones = torch.ones_like(coefficients[..., :1])
-        coefficients = torch.cat([ones, coefficients], dim=-1)
+        return self._products(coefficients, 1.0, geometry)
+
+    def slopes(self, atmosphere: Atmosphere, geometry: Geometry) -> TransferFunctions:
+        """Derivatives ``parameter, ..., component`` of ``forward`` to the atmosphere.
+
+        Those of the features are differences over a millionth, in double precision: exact to
+        1e-9, where torch would load its compiler for two seconds to derive a quotient.
+        """
+        sight = geometry.map(torch.Tensor.double)
+        like = torch.broadcast_tensors(*(x for _, x in (*atmosphere.items(), *sight.items())))
+        air = torch.stack(like[: len(Atmosphere.names())], -1).double()
+        steps = 1e-6 * torch.eye(air.shape[-1]).to(air).reshape(
+            -1, *(1,) * (air.dim() - 1), air.shape[-1]
+        )
+        ahead, behind = (
+            state_features(Atmosphere.unstack(air + step), sight, space=self.space)
+            for step in (steps, -steps)
+        )
+        features = state_features(atmosphere, geometry, space=self.space)
+        changes = ((ahead - behind) / 2e-6).to(features)
+        return self._products(self.network.slopes(features, changes), 0.0, geometry)
+
+    def _products(self, coefficients: Tensor, mean: float, geometry: Geometry) -> TransferFunctions:
+        """From coefficients of all components but the first, the mean spectrum."""
+        first = torch.full_like(coefficients[..., :1], mean)
+        coefficients = torch.cat([first, coefficients], dim=-1)
         sun = torch.cos(torch.deg2rad(geometry.solar_zenith_angle))
         sun = (sun / geometry.sun_earth_distance**2)[..., None]
         path, ground, ground_bounce, up, up_bounce = coefficients.unbind(-2)

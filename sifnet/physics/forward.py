@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sifnet.physics.discrepancy import Correction
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.instrument import Instrument
+from sifnet.physics.instrument import Instrument, Responses
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import ShapePrior
 from sifnet.physics.transfer import TransferFunctions, at_sensor_radiance
@@ -27,11 +27,13 @@ class Simulator:
         emulator: gives transfer functions in components.
         instrument: brings them to the bands.
         correction: of what it is known to be wrong by, on a line; not under measured light.
+        responses: of the instrument, where the sensor state is settled; they then stand for it.
     """
 
     emulator: Emulator
     instrument: Instrument
     correction: Correction | None = None
+    responses: Responses | None = None
 
     def radiance(
         self,
@@ -69,7 +71,8 @@ class Simulator:
         """Transfer functions on the sensor's bands, ``..., band``, from measured light if given."""
         if irradiance is not None:
             return self._near_ground(atmosphere, sensor, geometry, irradiance)
-        transfer = self.instrument(self.emulator(atmosphere, geometry), sensor)
+        responses = self.responses or self.instrument.at(sensor)
+        transfer = responses(self.emulator(atmosphere, geometry))
         if self.correction is None:
             return transfer
         return self.correction(transfer, self.wavelength(sensor))

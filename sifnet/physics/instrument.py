@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -16,12 +17,14 @@ import torch
 from jaxtyping import Bool, Float
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
 from sifnet.physics.emulator import Emulator
+from sifnet.physics.fields import TensorFields
 from sifnet.physics.state import RANGES, SensorState
-from sifnet.physics.transfer import PRODUCTS, TransferFunctions
+from sifnet.physics.transfer import TransferFunctions
 
 _Array = NDArray[np.floating]
 Response = Sequence[tuple[Sequence[float] | _Array, Sequence[float] | _Array]]
@@ -97,8 +100,8 @@ class Instrument(nn.Module):
         like = emulator.basis
         self.register_buffer("wavelength", torch.as_tensor(centres).to(like))
         self.register_buffer("fwhm", torch.as_tensor(widths).to(like))
-        # (product, component * node, band): one matrix product serves components and nodes.
-        merged = torch.as_tensor(fitted).permute(2, 3, 0, 1, 4).flatten(1, 3)
+        # (product, node, component, band): nodes are summed first, once for a sensor state.
+        merged = torch.as_tensor(fitted).permute(2, 0, 1, 3, 4).flatten(1, 2)
         self.register_buffer("matrices", merged.contiguous().to(like))
 
     @property
@@ -108,34 +111,59 @@ class Instrument(nn.Module):
 
     def forward(self, transfer: TransferFunctions, sensor: SensorState) -> TransferFunctions:
         """Transfer functions ``..., component`` to ``..., band`` under a sensor state ``...``."""
-        t_shift = _polynomials(sensor.wavelength_shift, self.shift_range, self.nodes[0])
-        t_width = _polynomials(sensor.fwhm_shift, self.fwhm_range, self.nodes[1])
-        return self._on_bands(transfer, (t_shift[..., :, None] * t_width[..., None, :]).flatten(-2))
+        return self.at(sensor)(transfer)
 
-    def slopes(self, transfer: TransferFunctions, sensor: SensorState) -> TransferFunctions:
-        """Derivatives ``..., band, 2`` of ``forward`` to shift and width, nm-1."""
+    def at(self, sensor: SensorState, *, slopes: bool = False) -> Responses:
+        """What bands see under a sensor state ``...``; ``slopes``: and how that goes with it."""
         parts = zip(
             (sensor.wavelength_shift, sensor.fwhm_shift),
             (self.shift_range, self.fwhm_range),
             self.nodes,
             strict=True,
         )
-        (t_shift, by_shift), (t_width, by_width) = (
+        (shift, by_shift), (width, by_width) = (
             (_polynomials(*part), _polynomial_slopes(*part)) for part in parts
         )
-        pairs = [(by_shift, t_width), (t_shift, by_width)]
-        weights = [(x[..., :, None] * y[..., None, :]).flatten(-2) for x, y in pairs]
-        both = transfer.map(lambda x: x[..., None, :])
-        return self._on_bands(both, torch.stack(weights, -2)).map(lambda x: x.mT)
+        bent = [self._summed(by_shift, width), self._summed(shift, by_width)] if slopes else None
+        return Responses(self._summed(shift, width), None if bent is None else torch.stack(bent))
 
-    def _on_bands(self, transfer: TransferFunctions, weights: Tensor) -> TransferFunctions:
-        """Sums over components and nodes, of which the weights are given."""
-        on_bands = {
-            name: (getattr(transfer, name)[..., :, None] * weights[..., None, :]).flatten(-2)
-            @ self.matrices[i]
-            for i, name in enumerate(PRODUCTS)
-        }
-        return TransferFunctions(**on_bands)
+    def _summed(self, shift: Tensor, width: Tensor) -> Tensor:
+        """``product, ..., component, band`` of weights ``..., node`` of shift and of width."""
+        weights = (shift[..., :, None] * width[..., None, :]).flatten(-2)
+        return torch.stack([torch.einsum("...n,nkb->...kb", weights, m) for m in self.matrices])
+
+
+@dataclass(frozen=True)
+class Responses(TensorFields):
+    """An instrument whose sensor state ``...`` is settled.
+
+    Attributes:
+        bands: ``product, ..., component, band``, what a band sees of a component.
+        slopes: ``2, product, ..., component, band``, its derivatives to shift and width, nm-1.
+    """
+
+    bands: Tensor
+    slopes: Tensor | None = None
+
+    def __call__(self, transfer: TransferFunctions) -> TransferFunctions:
+        """Transfer functions ``..., component`` to ``..., band``."""
+        return _on_bands(transfer, self.bands, "...k,...kb->...b")
+
+    def of_rows(self, transfer: TransferFunctions) -> TransferFunctions:
+        """The same of many at once under each sensor state: ``..., row, component``."""
+        return _on_bands(transfer, self.bands, "...rk,...kb->...rb")
+
+    def by_sensor(self, transfer: TransferFunctions) -> TransferFunctions:
+        """Derivatives ``..., 2, band`` of the transfer functions to shift and width, nm-1."""
+        if self.slopes is None:
+            raise ValueError("these responses were made without their slopes")
+        parts = (_on_bands(transfer, slopes, "...k,...kb->...b") for slopes in self.slopes)
+        return TransferFunctions.combine(partial(torch.stack, dim=-2), list(parts))
+
+
+def _on_bands(transfer: TransferFunctions, bands: Tensor, sums: str) -> TransferFunctions:
+    pairs = zip(transfer.items(), bands, strict=True)
+    return TransferFunctions(*(torch.einsum(sums, values, part) for (_, values), part in pairs))
 
 
 def gaussian_response(
@@ -249,9 +277,10 @@ def _polynomial_slopes(value: Tensor, limits: tuple[float, float], count: int) -
 def _chebyshev_matrices(bands: _Bands, basis: _Array, nodes: tuple[int, int]) -> _Array:
     """Chebyshev coefficients ``shift, width, product, component, band`` of the convolved basis."""
     shifts, widths = _points(bands.shift_range, nodes[0]), _points(bands.fwhm_range, nodes[1])
-    matrices = (bands.matrix(shift, width) for shift, width in product(shifts, widths))
-    samples = np.stack([np.tensordot(basis, matrix, axes=([2], [1])) for matrix in matrices])
-    samples = samples.reshape(*nodes, *samples.shape[1:])
+    columns = np.ascontiguousarray(basis.reshape(-1, basis.shape[-1]).T)
+    # A band sees a few of the grid's hundreds of wavelengths.
+    seen = [csr_array(bands.matrix(*node)) @ columns for node in product(shifts, widths)]
+    samples = np.stack(seen).mT.reshape(*nodes, *basis.shape[:2], -1)
     return np.einsum("is,jw,sw...->ij...", _transform(nodes[0]), _transform(nodes[1]), samples)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sifnet.physics.derivatives import SHARED
@@ -73,11 +73,12 @@ class Unknowns:
         """Place of the aerosol of a patch."""
         return self.line + row * self.grid[1] + patch
 
-    def of(self, row: int, patch: int, column: int) -> Tensor:
-        """Places of all that a patch and a column have: line, patch, column."""
-        start = self.columns.start + len(SensorState.names()) * column
-        sensor = range(start, start + len(SensorState.names()))
-        return torch.tensor([*range(self.line), self.patch(row, patch), *sensor])
+    def of(self, row: int, patch: int, column: Int[Tensor, some]) -> Int[Tensor, "some own"]:
+        """Places of all that a patch and its columns have: line, patch, column."""
+        shared = torch.tensor([*range(self.line), self.patch(row, patch)])
+        sensor = torch.arange(len(SensorState.names()))
+        sensors = self.columns.start + len(sensor) * column[:, None] + sensor
+        return torch.cat([shared.expand(len(column), -1), sensors], -1)
 
     def gathered(
         self, row: int, column: Tensor, values: Float[Tensor, "patch sample own"]
@@ -85,8 +86,7 @@ class Unknowns:
         """Sum over a row of patches and its columns of what ``of`` gives the places of."""
         total = values.new_zeros(self.columns.stop)
         for patch, columns in enumerate(column):
-            place = torch.stack([self.of(row, patch, int(c)) for c in columns])
-            total.index_add_(0, place.flatten(), values[patch].flatten())
+            total.index_add_(0, self.of(row, patch, columns).flatten(), values[patch].flatten())
         return total
 
     def prior(self, sd: Tensor) -> Tensor:
@@ -163,53 +163,55 @@ class Guess:
         return SensorState.unstack(torch.minimum(torch.maximum(values, limits[:, 0]), limits[:, 1]))
 
 
-def _chosen(patch: int, columns: Tensor, values: Tensor) -> Tensor:
+def _chosen(patch: int, columns: slice, values: Tensor) -> Tensor:
     return values[patch, columns]
 
 
 class System:
     """The linear system of a line around a guess, gathered row by row of its patches."""
 
-    def __init__(self, unknowns: Unknowns, discrepancy: Discrepancy | None) -> None:
-        self.unknowns, self.discrepancy = unknowns, discrepancy
+    def __init__(
+        self,
+        unknowns: Unknowns,
+        discrepancy: Discrepancy | None = None,
+        wavelength: Float[Tensor, "patch 1 sample band"] | None = None,
+    ) -> None:
+        """Without equations yet.
+
+        Args:
+            wavelength: of the bands of every column, nm, at which the discrepancy is seen.
+        """
+        self.unknowns = unknowns
         size = unknowns.columns.stop
         self.matrix = torch.zeros(size, size, dtype=torch.double)
         self.side = torch.zeros(size, dtype=torch.double)
+        self.alike = math.ceil(unknowns.samples / STRETCHES)
+        self.errors: list[list[Tensor]] = []
+        if discrepancy is not None and wavelength is not None:
+            self.errors = [
+                [discrepancy.errors(some.mean(0)) for some in columns.split(self.alike)]
+                for columns in wavelength[:, 0]
+            ]
 
-    def add(
-        self,
-        row: int,
-        equations: RowEquations,
-        column: Tensor,
-        wavelength: Float[Tensor, "patch 1 sample band"],
-    ) -> None:
-        """Equations of a row of patches.
-
-        Args:
-            column: ``patch, sample``, of the detector.
-            wavelength: of the bands of every column, nm.
-        """
-        seen = torch.diagonal(equations.own, dim1=-2, dim2=-1).sum(-1) > 0  # else only filling
-        alike = math.ceil(self.unknowns.samples / STRETCHES)
-        for patch in range(len(column)):
-            for some in torch.arange(column.shape[1])[seen[patch]].split(alike):
-                if not len(some):  # what nothing is split into
-                    continue
-                part = equations.map(partial(_chosen, patch, some))
-                at = wavelength[patch, 0, some].mean(0)
-                self._add(row, patch, part, column[patch, some], at)
+    def add(self, row: int, equations: RowEquations, column: Int[Tensor, "patch sample"]) -> None:
+        """Equations of a row of patches, whose columns are ``column`` of the detector."""
+        for patch, columns in enumerate(column):
+            for number, some in enumerate(columns.split(self.alike)):
+                here = slice(number * self.alike, number * self.alike + len(some))
+                part = equations.map(partial(_chosen, patch, here))
+                errors = self.errors[patch][number] if self.errors else None
+                self._add(row, patch, part, some, errors)
 
     def _add(
-        self, row: int, patch: int, part: RowEquations, column: Tensor, wavelength: Tensor
+        self, row: int, patch: int, part: RowEquations, column: Tensor, both: Tensor | None
     ) -> None:
         """Equations of a few neighbouring columns of a patch."""
-        if self.discrepancy is None:
+        if both is None:
             nothing = part.own.new_zeros(*part.own.shape[:2], 0)
             self._place(
                 row, patch, column, part, nothing, nothing.new_zeros(0, 0), nothing.new_zeros(0)
             )
             return
-        both = self.discrepancy.errors(wavelength)
         path, ground = both.chunk(2)
         pp, pg, gg = part.strength.sum(0)[..., None]
         mixed = path.T @ (pg * ground)
@@ -237,14 +239,14 @@ class System:
         matrix[place, line] += common_rows[:, FIELD].sum(0)
         matrix[place, place] += own[:, FIELD, FIELD].sum()
         right[place] += side[:, FIELD].sum()
-        for i in range(sensor):
+        for i in range(sensor):  # a column that fills an incomplete patch comes twice
             at, mine = unknowns.columns.start + sensor * column + i, SENSOR.start + i
-            matrix[at, line] += common_rows[:, mine]
-            matrix[at, place] += own[:, mine, FIELD]
-            right[at] += side[:, mine]
+            matrix[:, line].index_add_(0, at, common_rows[:, mine])
+            matrix[:, place].index_add_(0, at, own[:, mine, FIELD])
+            right.index_add_(0, at, side[:, mine])
             for j in range(sensor):
                 other = unknowns.columns.start + sensor * column + j
-                matrix[at, other] += own[:, mine, SENSOR.start + j]
+                matrix.index_put_((at, other), own[:, mine, SENSOR.start + j], accumulate=True)
 
     def expect_mean(self, gain: Float[Tensor, unknown], excess: float, sd: float) -> None:
         """A mean over pixels, of which no pixel alone is told, is as expected.

@@ -172,9 +172,12 @@ class Line:
         )
 
     def _simulator(self, guess: Guess) -> Simulator:
-        discrepancy = self.model.discrepancy
+        """Under a guess; all rows of patches have the same columns."""
+        discrepancy, instrument = self.model.discrepancy, self.model.instrument
         correction = None if discrepancy is None else discrepancy.correction(guess.components)
-        return replace(self.model.simulator, correction=correction)
+        sensors = guess.sensors(self.rows[0].pixels.column, self.ranges)
+        responses = instrument.at(sensors, slopes=True)
+        return replace(self.model.simulator, correction=correction, responses=responses)
 
     def _state(self, row: int, guess: Guess, surface: Surface) -> State:
         pixels = self.rows[row].pixels
@@ -188,14 +191,14 @@ class Line:
         self, guess: Guess, states: list[State], simulator: Simulator, counted: float
     ) -> tuple[System, list[Tensor]]:
         """The system around a guess, and what everything shared does to fluorescence, by row."""
-        system, gains = System(self.unknowns, self.model.discrepancy), []
+        wavelength = simulator.wavelength(guess.sensors(self.rows[0].pixels.column, self.ranges))
+        system, gains = System(self.unknowns, self.model.discrepancy, wavelength), []
         of_mean, excess = torch.zeros(self.unknowns.columns.stop), 0.0
         for number, (row, state) in enumerate(zip(self.rows, states, strict=True)):
             pixels = self._seen(row, guess)
             known = counted * self._bare(pixels) / BARE_SD**2
             equations, gain = row_equations(pixels, state, simulator, known, counted)
-            wavelength = simulator.wavelength(guess.sensors(pixels.column, self.ranges))
-            system.add(number, equations, pixels.column, wavelength)
+            system.add(number, equations, pixels.column)
             green = self._green(pixels)[..., None] / self.greens
             of_green = self._by_unknown((gain.nan_to_num() * green).sum(1), state)
             of_mean -= self.unknowns.gathered(number, pixels.column, of_green)
@@ -243,7 +246,7 @@ class Line:
         for number, (row, state, gain) in enumerate(zip(self.rows, states, gains, strict=True)):
             gain = self._by_unknown(gain, state).double()
             middle = row.pixels.column[:, row.pixels.column.shape[1] // 2]
-            index = torch.stack([unknowns.of(number, p, int(c)) for p, c in enumerate(middle)])
+            index = torch.cat([unknowns.of(number, p, c) for p, c in enumerate(middle.split(1))])
             found.append(gain @ covariance[index[:, :, None], index[:, None, :]] @ gain.mT)
         return torch.stack(found).float()
 

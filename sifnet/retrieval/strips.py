@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from sifnet.physics.forward import Simulator
 from sifnet.physics.state import State
 from sifnet.physics.surface import sif_740_ratio
 from sifnet.retrieval.brightness import SHADED, sky_error
@@ -58,9 +59,14 @@ def solve_strips(
     block = (min(BLOCK, shared.patch[0]) if refine else shared.patch[0], scene.shape[1])
     strip = max(1, STRIP // block[0]) * block[0]  # whole blocks, wherever a scene is cut
     thinned = block[0] * every, block[1]
+    simulator = replace(
+        model.simulator,
+        correction=shared.correction,
+        responses=model.instrument.at(shared.sensor),
+    )
     for window, pixels in pixel_strips(scene, model, thinned, atmosphere, strip * every, every):
         middle = window.start + (torch.arange(pixels.patches) + 0.5) * thinned[0]
-        maps, flags = _solve(model, pixels, shared, middle, refine)
+        maps, flags = _solve(model, simulator, pixels, shared, middle, refine)
         if grave:
             flags[pixels.usable] |= int(Flag.UNLIKELY_AIR)
         height = len(range(window.start, window.stop, every))
@@ -73,7 +79,12 @@ def solve_strips(
 
 @torch.no_grad()
 def _solve(
-    model: Retrieval, pixels: Pixels, shared: Shared, line: Tensor, refine: bool
+    model: Retrieval,
+    simulator: Simulator,
+    pixels: Pixels,
+    shared: Shared,
+    line: Tensor,
+    refine: bool,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Maps ``block, line, sample`` and flags of a strip of full-width blocks."""
     blocks, _, samples = pixels.usable.shape
@@ -83,7 +94,6 @@ def _solve(
     sensor = shared.sensor.map(lambda x: x.expand(blocks, 1, samples))
     latent = model.encoder.latent(pixels)
     state = State(atmosphere, model.encoder.surface(latent, pixels, atmosphere, sensor), sensor)
-    simulator = replace(model.simulator, correction=shared.correction)
     seen = pixels.without_stray(shared.stray)
     fit = refine_surface(seen, pixels.noise, state, simulator, steps=2 if refine else 0)
     carried = interpolated(shared.carried, shared.patch, line, sample)[:, None]

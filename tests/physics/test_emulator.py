@@ -92,6 +92,24 @@ def test_gradient_in_every_input(space):
     emulator.float()
 
 
+@pytest.mark.parametrize("space", [False, True])
+def test_slopes_are_those_that_torch_derives(space):
+    """Of air that varies by line, seen at angles that vary by column."""
+    emulator, samples = fitted_emulator(space=space).double(), fake_samples(2, space=space)
+    air = samples.atmosphere().map(lambda x: x[:2, None].double())
+    sight = samples.geometry().map(lambda x: x[:3].double())
+    found = emulator.slopes(air, sight)
+    derived = torch.autograd.functional.jacobian(
+        lambda *x: tuple(v for _, v in emulator(type(air)(*x), sight).items()),
+        tuple(v for _, v in air.items()),
+    )
+    for (name, slopes), by_air in zip(found.items(), derived, strict=True):
+        for slope, whole in zip(slopes, by_air, strict=True):  # line, column, component, line, 1
+            own = torch.stack([whole[i, ..., i, 0] for i in range(2)])
+            torch.testing.assert_close(slope, own, rtol=1e-6, atol=1e-9, msg=name)
+    emulator.float()
+
+
 def test_features_know_backscatter_from_forward_scatter():
     """Relative azimuth 0 with equal zenith angles is the hot spot: cosine of scattering -1."""
     samples = fake_samples(1)

@@ -1,5 +1,6 @@
 """The whole simulation: its parts in order, its limits, its gradient, measured irradiance."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -113,8 +114,8 @@ class OnBands(torch.nn.Module):
 
     wavelength = torch.as_tensor(CENTRES)
 
-    def forward(self, transfer: TransferFunctions, sensor: SensorState) -> TransferFunctions:
-        return transfer
+    def at(self, sensor: SensorState) -> Callable[[TransferFunctions], TransferFunctions]:
+        return lambda transfer: transfer
 
 
 @pytest.mark.parametrize("sif", [0.0, 1.5])

@@ -24,7 +24,7 @@ def test_values_are_stacked_and_taken_apart() -> None:
 
 
 def test_without_pixels_all_is_as_it_was_known() -> None:
-    system = System(UNKNOWNS, None)
+    system = System(UNKNOWNS)
     prior = UNKNOWNS.prior(torch.tensor(0.1))
     assert bool((torch.linalg.eigvalsh(prior) > 0).all())
     nothing = torch.zeros(len(prior), dtype=torch.double)
@@ -37,7 +37,7 @@ def test_without_pixels_all_is_as_it_was_known() -> None:
 
 def test_neighbours_are_tied() -> None:
     """What one patch is told, its neighbours nearly believe."""
-    system = System(UNKNOWNS, None)
+    system = System(UNKNOWNS)
     patch = UNKNOWNS.patches.start
     system.matrix[patch, patch], system.side[patch] = 1e6, 1e6
     prior = UNKNOWNS.prior(torch.tensor(0.1))
@@ -49,7 +49,7 @@ def test_neighbours_are_tied() -> None:
 
 
 def test_a_mean_is_as_expected_and_no_pixel_is_told() -> None:
-    system = System(UNKNOWNS, None)
+    system = System(UNKNOWNS)
     prior = UNKNOWNS.prior(torch.tensor(0.1))
     gain = torch.zeros(len(prior))
     gain[:2] = 0.5  # the mean is half the sum of two unknowns, each known to 1
@@ -65,7 +65,7 @@ def test_a_mean_is_as_expected_and_no_pixel_is_told() -> None:
 
 
 def test_gains_are_gathered_where_the_unknowns_stand() -> None:
-    own = len(UNKNOWNS.of(0, 0, 0))
+    own = len(UNKNOWNS.of(0, 0, torch.tensor([0]))[0])
     column = torch.tensor([[0, 1, 2], [3, 4, 4]])
     total = UNKNOWNS.gathered(1, column, torch.ones(2, 3, own))
     assert total[: UNKNOWNS.line].tolist() == [6.0] * UNKNOWNS.line
@@ -74,7 +74,7 @@ def test_gains_are_gathered_where_the_unknowns_stand() -> None:
 
 
 def test_what_would_leave_its_range_stays_at_its_end() -> None:
-    system = System(UNKNOWNS, None)
+    system = System(UNKNOWNS)
     system.matrix[0, 0], system.side[0] = 100.0, 300.0
     system.matrix[1, 0], system.matrix[1, 1], system.side[1] = 50.0, 100.0, 100.0
     prior = UNKNOWNS.prior(torch.tensor(0.1))
