@@ -57,10 +57,10 @@ def chained(
     radiance = linearised(reflectance, sif, transfer)
     to_sif = (radiance.to_sif * sif_shape(wavelength))[..., None]
     to_surface = torch.cat([radiance.to_reflectance[..., None] * basis, to_sif], -1)
-    to_shared = torch.zeros(())
+    to_shared = torch.zeros_like(radiance.value)[..., None]
     weights = to_transfer(reflectance, sif, transfer)
     for (_, weight), change in zip(weights.items(), changes, strict=True):
-        to_shared = to_shared + weight[..., None] * change
+        to_shared = torch.addcmul(to_shared, weight[..., None], change)
     # Reflectance and emission are sampled at shifted bands.
     shape_slope = sif_shape(wavelength + 0.5) - sif_shape(wavelength - 0.5)  # nm-1
     moved = to_surface[..., 0] * state.surface.slope(wavelength)
@@ -91,10 +91,12 @@ def transfer_derivatives(
     components = simulator.emulator(state.atmosphere, geometry)
     to_air = simulator.emulator.slopes(state.atmosphere, geometry)
     responses = simulator.responses or simulator.instrument.at(state.sensor, slopes=True)
-    transfer, to_sensor = responses(components), responses.by_sensor(components)
-    by_air = responses.of_rows(to_air.map(lambda change: change.movedim(0, -2)))
-    pairs = zip(by_air.items(), to_sensor.items(), strict=True)
-    changes = [torch.cat([change, own], dim=-2).mT for (_, change), (_, own) in pairs]
+    first = components.map(lambda x: x[None])
+    both = TransferFunctions.combine(torch.cat, [first, to_air]).map(lambda x: x.movedim(0, -2))
+    rows, to_sensor = responses.of_rows(both), responses.by_sensor(components)
+    transfer = rows.map(lambda x: x[..., 0, :])
+    pairs = zip(rows.items(), to_sensor.items(), strict=True)
+    changes = [torch.cat([row[..., 1:, :], own], dim=-2).mT for (_, row), (_, own) in pairs]
     if simulator.correction is None:
         return transfer, changes
     wavelength = simulator.wavelength(state.sensor)

@@ -168,7 +168,13 @@ def _chosen(patch: int, columns: slice, values: Tensor) -> Tensor:
 
 
 class System:
-    """The linear system of a line around a guess, gathered row by row of its patches."""
+    """The linear system of a line around a guess, gathered row by row of its patches.
+
+    Attributes:
+        matrix, side: of the unknowns, the lower triangle only.
+        errors: by patch and stretch of columns, ``2 * band, component``, see ``Discrepancy``.
+        of_patch: the same of whole patches, ``patch, 2 * band, component``.
+    """
 
     def __init__(
         self,
@@ -187,7 +193,9 @@ class System:
         self.side = torch.zeros(size, dtype=torch.double)
         self.alike = math.ceil(unknowns.samples / STRETCHES)
         self.errors: list[list[Tensor]] = []
+        self.of_patch: Tensor | None = None
         if discrepancy is not None and wavelength is not None:
+            self.of_patch = discrepancy.errors(wavelength.mean((1, 2)))
             self.errors = [
                 [discrepancy.errors(some.mean(0)) for some in columns.split(self.alike)]
                 for columns in wavelength[:, 0]

@@ -24,6 +24,7 @@ from sifnet.retrieval.pixels import Pixels
 
 PAIRS = ((0, 0), (0, 1), (1, 1))  # of path and ground
 STRAY_SD = 0.0015  # of the mean radiance, scattered into every band: none is known to be without
+BEYOND_REASON = 1e3  # of a surface's parameter, with which nothing can be summed
 REFLECTANCE = len(Surface.names()) - 1  # coefficients of a surface's reflectance
 
 
@@ -184,50 +185,70 @@ def row_equations(
     Returns:
         The equations, and what the s shared parameters and the n errors do to sif_760.
     """
+    state, sound = _sound(state, pixels.usable)
     transfer, changes = transfer_derivatives(simulator, state, pixels.geometry, pixels.irradiance)
-    wavelength = simulator.wavelength(state.sensor)
-    simulated, s, x = chained(transfer, changes, state, wavelength, pixels.shape_prior)
+    wavelength, shape_prior = simulator.wavelength(state.sensor), pixels.shape_prior
+    if shape_prior is not None:
+        shape_prior = replace(shape_prior, gain=torch.nan_to_num(shape_prior.gain))
+    simulated, s, x = chained(transfer, changes, state, wavelength, shape_prior)
     path = transfer.path
     ground = simulated - path - s[..., SIF] * state.surface.sif_760[..., None]
     weight = 1.0 / pixels.noise
     misfit = (pixels.radiance - simulated) * weight
     excess = ((misfit**2).mean(-1)).clamp(min=1.0)  # what noise does not explain counts less
-    share = torch.where(pixels.usable, counted / excess, 0.0)
+    share = torch.where(sound, counted / excess, 0.0)
     weight = torch.nan_to_num(weight * torch.sqrt(share)[..., None])
-    z = torch.nan_to_num(pixels.radiance - simulated) * weight
-    s, lit = s * weight[..., None], torch.stack([path.expand_as(ground), ground], -2)
-    of_sensor = SensorState.steps(x).expand(path.shape[0], 1, 1, -1)
-    of_stray = x.new_full((path.shape[0], 1, 1, 1), STRAY_SD)
-    units = torch.cat([pixels.prior.sd.stack(), of_sensor, of_stray], -1)
-    everywhere = pixels.stray[..., None, None].expand(*x.shape[:-1], 1)
-    x = torch.cat([x, everywhere], -1)
-    x, lit = x * units[..., None, :] * weight[..., None], lit * weight[..., None, :]
-    s, x, lit = (torch.nan_to_num(part) for part in (s, x, lit))
+    z = (pixels.radiance - simulated) * weight
+    s, lit = s * weight[..., None], torch.stack([path * weight, ground * weight], -2)
+    everywhere = (pixels.stray[..., None] * weight)[..., None]
+    x = torch.cat([x * weight[..., None], everywhere], -1)
 
     a, to_surface = (s.mT @ s).double(), (s.mT @ z[..., None])[..., 0].double()
-    if pixels.shape_prior is not None:
-        prior, pull = pixels.shape_prior.equations(state.surface.stack())
+    if shape_prior is not None:
+        prior, pull = shape_prior.equations(state.surface.stack())
         a = a + share[..., None, None] * torch.nan_to_num(prior)
         to_surface = to_surface + share[..., None] * torch.nan_to_num(pull)
     a[..., SIF, SIF] += known
-    to_surface[..., SIF] -= known * torch.nan_to_num(state.surface.sif_760)
+    to_surface[..., SIF] -= known * state.surface.sif_760
     diagonal = torch.diagonal(a, dim1=-2, dim2=-1)
     a = a + torch.diag_embed(1e-9 * diagonal + 1e-12)
     root = torch.linalg.inv(torch.linalg.cholesky(a))  # surfaces in units of what is known of them
     half = (root @ to_surface[..., None])[..., 0].to(s)
     roots = s @ root.mT.to(s)  # band, 4
-    of_shared = roots.mT @ x
+    units = _units(pixels, x)
+    of_shared = (roots.mT @ x) * units
     of_errors = (roots.mT[..., None, :] * lit[..., None, :, :]).flatten(-2)
-    lit_z = (lit * z[..., None, :]).flatten(-2)
-    cross = (x.mT[..., None, :] * lit[..., None, :, :]).flatten(-2) - of_shared.mT @ of_errors
+    # Lines of a patch are summed: what surfaces explain of each is a few rows more.
+    explained, by_shared = (f.movedim(1, 2).flatten(2, 3) for f in (of_errors, of_shared))
+    halves = half.movedim(1, 2).flatten(2, 3)[..., None]
+    to_errors = (lit * z[..., None, :]).sum(1).flatten(-2)
+    cross = torch.stack([(x * part[..., None]).sum(1) for part in lit.unbind(-2)], -1)
+    cross = cross.permute(0, 1, 3, 4, 2).flatten(-2) * units[:, 0].mT  # patch, sample, s, n
+    own = (x.mT @ x).sum(1) * units[:, 0] * units[:, 0].mT
     to_sif = root[..., SIF : SIF + 1, SIF].to(s)  # the last row of the inverse of a triangle
     equations = RowEquations(
-        (x.mT @ x - of_shared.mT @ of_shared).double().sum(1),
-        ((x.mT @ z[..., None])[..., 0] - (of_shared.mT @ half[..., None])[..., 0]).double().sum(1),
-        cross.sum(1),
-        torch.stack([lit[..., i, :] * lit[..., j, :] for i, j in PAIRS], -2).sum(1),
-        of_errors.movedim(1, 2).flatten(2, 3),
-        (lit_z - (of_errors.mT @ half[..., None])[..., 0]).sum(1),
+        (own - by_shared.mT @ by_shared).double(),
+        ((x.mT @ z[..., None]).sum(1) * units[:, 0].mT - by_shared.mT @ halves)[..., 0].double(),
+        cross - by_shared.mT @ explained,
+        torch.stack([(lit[..., i, :] * lit[..., j, :]).sum(1) for i, j in PAIRS], -2),
+        explained,
+        to_errors - (explained.mT @ halves)[..., 0],
     )
     gain = torch.cat([of_shared[..., SIF, :], of_errors[..., SIF, :]], -1)
     return equations, to_sif * gain
+
+
+def _sound(state: State, usable: Tensor) -> tuple[State, Tensor]:
+    """The state with empty surfaces where there is none to speak of, and where there is."""
+    surface = state.surface.stack()
+    sound = usable & (surface.abs() < BEYOND_REASON).all(-1)
+    surface = torch.where(sound[..., None], surface, 0.0)
+    return replace(state, surface=Surface.unstack(surface)), sound
+
+
+def _units(pixels: Pixels, like: Tensor) -> Float[Tensor, "patch 1 1 1 s"]:
+    """Of the shared parameters: standard deviations of what is known of them, steps of sensors."""
+    patches = pixels.patches
+    of_sensor = SensorState.steps(like).expand(patches, 1, 1, -1)
+    of_stray = like.new_full((patches, 1, 1, 1), STRAY_SD)
+    return torch.cat([pixels.prior.sd.stack(), of_sensor, of_stray], -1)[..., None, :]

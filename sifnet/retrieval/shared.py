@@ -131,10 +131,10 @@ class Line:
 
     def encoded(self, patch: tuple[int, int]) -> Shared:
         """What the encoder says, patch by patch, as uncertain as one pixel of a patch leaves it."""
-        states = [row.state for row in self.rows]
         alone = 1.0 / max(1, self.usable[0][0].numel())
+        states = [self._state(i, self.start, row.state.surface) for i, row in enumerate(self.rows)]
         system, gains = self._system(self.start, states, self._simulator(self.start), alone)
-        carried = self._carried(gains, states, system.covariance(self.prior))
+        carried = self._carried(gains, system)
         sensor = SensorState.unstack(self.start.sensor)
         return Shared(self.encoder_says, carried, sensor, self.brightness, patch)
 
@@ -162,22 +162,26 @@ class Line:
                 break
         return Shared(
             guess.deviation,
-            self._carried(gains, states, system.covariance(self.prior)),
+            self._carried(gains, system),
             SensorState.unstack(guess.sensor),
             self.brightness,
             patch,
-            self._simulator(guess).correction,
+            self._correction(guess),
             STRAY_SD * float(guess.stray),
             float((guess.components**2).sum()) / max(1, len(guess.components)),
         )
 
     def _simulator(self, guess: Guess) -> Simulator:
         """Under a guess; all rows of patches have the same columns."""
-        discrepancy, instrument = self.model.discrepancy, self.model.instrument
-        correction = None if discrepancy is None else discrepancy.correction(guess.components)
         sensors = guess.sensors(self.rows[0].pixels.column, self.ranges)
-        responses = instrument.at(sensors, slopes=True)
-        return replace(self.model.simulator, correction=correction, responses=responses)
+        responses = self.model.instrument.at(sensors, slopes=True)
+        return replace(
+            self.model.simulator, correction=self._correction(guess), responses=responses
+        )
+
+    def _correction(self, guess: Guess) -> Correction | None:
+        discrepancy = self.model.discrepancy
+        return None if discrepancy is None else discrepancy.correction(guess.components)
 
     def _state(self, row: int, guess: Guess, surface: Surface) -> State:
         pixels = self.rows[row].pixels
@@ -200,7 +204,7 @@ class Line:
             equations, gain = row_equations(pixels, state, simulator, known, counted)
             system.add(number, equations, pixels.column)
             green = self._green(pixels)[..., None] / self.greens
-            of_green = self._by_unknown((gain.nan_to_num() * green).sum(1), state)
+            of_green = _by_unknown((gain.nan_to_num() * green).sum(1), system)
             of_mean -= self.unknowns.gathered(number, pixels.column, of_green)
             above = torch.nan_to_num(state.surface.sif_760 - USUAL_SIF[0])
             excess += float((above * green[..., 0]).sum())
@@ -218,16 +222,6 @@ class Line:
     def _green(self, pixels: Pixels) -> Tensor:
         return (pixels.ndvi >= GREEN) & pixels.usable
 
-    def _by_unknown(self, gain: Tensor, state: State) -> Tensor:
-        """Gains ``patch, ..., parameter`` in the order of ``Unknowns.of``."""
-        own, errors = gain.split([len(SHARED) + 1, gain.shape[-1] - len(SHARED) - 1], -1)
-        if self.model.discrepancy is None:
-            errors = errors[..., :0]
-        else:
-            wavelength = self.model.simulator.wavelength(state.sensor).mean((1, 2))
-            errors = errors @ self.model.discrepancy.errors(wavelength)
-        return torch.cat([own[..., LINE], errors, own[..., [FIELD]], own[..., SENSOR]], -1)
-
     def _known(self) -> tuple[Tensor, Tensor, Tensor]:
         """Prior precision, and lowest and highest of all unknowns."""
         prior, unknowns = self.rows[0].pixels.prior, self.unknowns
@@ -240,15 +234,23 @@ class Line:
             limit[: len(COMMON)], limit[unknowns.patches] = deviation[COMMON], deviation[FIELD]
         return unknowns.prior(sd[FIELD]), *ends
 
-    def _carried(self, gains: list[Tensor], states: list[State], covariance: Tensor) -> Tensor:
+    def _carried(self, gains: list[Tensor], system: System) -> Tensor:
         """``Shared.carried``, at the middle column of every patch."""
-        unknowns, found = self.unknowns, []
-        for number, (row, state, gain) in enumerate(zip(self.rows, states, gains, strict=True)):
-            gain = self._by_unknown(gain, state).double()
-            middle = row.pixels.column[:, row.pixels.column.shape[1] // 2]
-            index = torch.cat([unknowns.of(number, p, c) for p, c in enumerate(middle.split(1))])
+        unknowns, covariance, found = self.unknowns, system.covariance(self.prior), []
+        column = self.rows[0].pixels.column
+        middle = column[:, column.shape[1] // 2].split(1)
+        for number, gain in enumerate(gains):
+            gain = _by_unknown(gain, system).double()
+            index = torch.cat([unknowns.of(number, p, c) for p, c in enumerate(middle)])
             found.append(gain @ covariance[index[:, :, None], index[:, None, :]] @ gain.mT)
         return torch.stack(found).float()
+
+
+def _by_unknown(gain: Float[Tensor, "patch *of gain"], system: System) -> Tensor:
+    """Gains of a row of patches (``row_equations``) in the order of ``Unknowns.of``."""
+    own, errors = gain.tensor_split([len(SHARED) + 1], -1)
+    errors = errors[..., :0] if system.of_patch is None else errors @ system.of_patch
+    return torch.cat([own[..., LINE], errors, own[..., [FIELD]], own[..., SENSOR]], -1)
 
 
 def _against_reflectance(pixels: Pixels, state: State, gain: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from sifnet.retrieval.shared import Shared, interpolated, pixel_strips
 from sifnet.scenes.scene import Flag, Scene
 
 BLOCK = 8  # lines over which the interpolated atmosphere is taken constant, if refined
-STRIP = 64  # lines read at once
+AT_ONCE = 4096  # pixels solved together: few enough for a processor's cache
 POOR_FIT = 4.0  # reduced chi-square: a residual twice what noise explains
 UNLIKELY = 3.0  # standard deviations of the prior, beyond which air is not believed
 STRANGE = 2.0  # mean square of the coefficients of a line's correction, beyond which it is not
@@ -57,7 +57,8 @@ def solve_strips(
     """
     model = model.eval()
     block = (min(BLOCK, shared.patch[0]) if refine else shared.patch[0], scene.shape[1])
-    strip = max(1, STRIP // block[0]) * block[0]  # whole blocks, wherever a scene is cut
+    # Whole blocks, wherever a scene is cut.
+    strip = max(1, AT_ONCE // (block[0] * block[1])) * block[0]
     thinned = block[0] * every, block[1]
     simulator = replace(
         model.simulator,

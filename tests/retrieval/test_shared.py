@@ -12,11 +12,12 @@ from torch import Tensor
 from fakes.emulator import fake_emulator
 from fakes.scenes import known_scene
 from sifnet.physics.derivatives import jacobians
+from sifnet.physics.state import State
 from sifnet.physics.surface import SIF, Surface
 from sifnet.retrieval import shared
 from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.encoder import Architecture
-from sifnet.retrieval.line import Guess
+from sifnet.retrieval.line import Guess, System
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval, Setup
 from sifnet.retrieval.pixels import Pixels
@@ -106,12 +107,17 @@ def test_what_is_found_is_where_the_stated_cost_is_least(monkeypatch: pytest.Mon
     monkeypatch.setattr(shared, "STEPS", 8)
     monkeypatch.setattr(shared, "CONVERGED", 0.02)
     line, kept = line_of(), {}
-    real = Line._carried
+    gathered, real = Line._system, Line._carried
 
-    def carried(self: Line, gains: object, states: object, covariance: Tensor) -> Tensor:
-        kept["states"], kept["covariance"] = states, covariance
-        return real(self, gains, states, covariance)  # type: ignore[arg-type]
+    def system(self: Line, guess: Guess, states: list[State], *more: object) -> object:
+        kept["states"] = states
+        return gathered(self, guess, states, *more)  # type: ignore[arg-type]
 
+    def carried(self: Line, gains: list[Tensor], found: System) -> Tensor:
+        kept["covariance"] = found.covariance(self.prior)
+        return real(self, gains, found)
+
+    monkeypatch.setattr(Line, "_system", system)
     monkeypatch.setattr(Line, "_carried", carried)
     solve = shared.System.solve
 

@@ -88,7 +88,7 @@ def test_a_scene_of_any_size_is_mapped_by_the_encoder_alone(size: tuple[int, int
 
 def cut(scene: Scene, model: Retrieval, lines: int, patch: pytest.MonkeyPatch) -> xr.Dataset:
     with patch.context() as there:
-        there.setattr(strips, "STRIP", lines)
+        there.setattr(strips, "AT_ONCE", lines * scene.shape[1])
         return retrieve(scene, model)
 
 
@@ -105,7 +105,7 @@ def test_the_map_does_not_depend_on_how_the_scene_was_cut(
         for name, plane in whole.data_vars.items():
             if plane.dims == ("line", "sample"):
                 np.testing.assert_allclose(
-                    maps[name].values, plane.values, rtol=1e-5, atol=1e-5, err_msg=str(name)
+                    maps[name].values, plane.values, rtol=1e-5, atol=5e-5, err_msg=str(name)
                 )
 
 
