@@ -13,7 +13,7 @@ from sifnet.physics.emulator import Emulator
 from sifnet.physics.instrument import Instrument, Responses
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import ShapePrior
-from sifnet.physics.transfer import TransferFunctions, at_sensor_radiance
+from sifnet.physics.transfer import Radiance, TransferFunctions, linearised
 
 LOWEST_HEIGHT = 0.002  # km, the lowest sensor of the emulator
 LAYER_HEIGHT = 0.1  # km, of the layer from which the air just above the ground is characterised
@@ -44,6 +44,19 @@ class Simulator:
     ) -> Float[Tensor, "*batch band"]:
         """Radiance at the sensor, mW m-2 nm-1 sr-1, ``..., band``; batch shapes broadcast.
 
+        See ``light`` for the arguments.
+        """
+        return self.light(state, geometry, irradiance, shape_prior).value
+
+    def light(
+        self,
+        state: State,
+        geometry: Geometry,
+        irradiance: Float[Tensor, "*#batch band"] | None = None,
+        shape_prior: ShapePrior | None = None,
+    ) -> Radiance:
+        """Radiance at the sensor and its derivatives to the ground; batch shapes broadcast.
+
         Args:
             state: atmosphere, surface and sensor.
             geometry: sun and sensor.
@@ -55,7 +68,7 @@ class Simulator:
         reflectance, sif = state.surface.spectra(self.wavelength(state.sensor))
         if shape_prior is not None:
             reflectance = reflectance * shape_prior.gain
-        return at_sensor_radiance(reflectance, sif, transfer)
+        return linearised(reflectance, sif, transfer)
 
     def wavelength(self, sensor: SensorState) -> Float[Tensor, "*batch band"]:
         """Band centres under a sensor state, nm, ``..., band``."""

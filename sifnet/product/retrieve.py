@@ -18,7 +18,7 @@ from sifnet.product.aggregate import SPACE, aggregate
 from sifnet.product.labels import frame, label
 from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_strips
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files
-from sifnet.retrieval.model import Retrieval
+from sifnet.retrieval.model import Retrieval, Setup
 from sifnet.retrieval.prior import describe, on_terrain
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import model_for, shipped_file
@@ -60,7 +60,7 @@ def retrieve(
     file = shipped_file(scene) if model is None else model
     scene = registered(on_terrain(scene, atmosphere))
     findings = examine(scene)
-    model = model_for(scene, file)
+    model = _ready(scene, file)
     around = frame(scene, _completed(provenance, model, file))
     if atmosphere is not None:
         around.attrs["atmosphere_prior"] = describe(atmosphere)
@@ -87,6 +87,25 @@ def retrieve(
                 append(layer, partial_file)
             refuse_foreign(record(path), source_files(scene), path)
         return opened(path)
+
+
+def _ready(scene: Scene, file: str | Path | Retrieval | None) -> Retrieval:
+    """The model on the bands of the scene; the last one is kept, for scenes that are like it."""
+    if not isinstance(file, str | Path) or not Path(file).is_file():
+        return model_for(scene, file)
+    there = Path(file).stat()
+    key = (str(Path(file).resolve()), there.st_mtime_ns, there.st_size)
+    kept = _kept.get(key)
+    if kept is None or not kept.setup.suits(
+        Setup.of_scene(scene, kept.emulator, kept.setup.window)
+    ):
+        kept = model_for(scene, file)
+        _kept.clear()
+        _kept[key] = kept
+    return kept
+
+
+_kept: dict[tuple[str, int, int], Retrieval] = {}
 
 
 def _completed(

@@ -22,6 +22,8 @@ from sifnet.physics.emulator import CoefficientNetwork, Emulator
 from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import RANGES, State
+from sifnet.physics.surface import sif_shape
+from sifnet.physics.transfer import Radiance
 from sifnet.retrieval import losses
 from sifnet.retrieval.encoder import Architecture, Encoder
 from sifnet.retrieval.expected import ExpectedSif
@@ -168,15 +170,9 @@ class Retrieval(nn.Module):
     def loss_terms(self, pixels: Pixels) -> dict[str, Tensor]:
         """Weighted terms of the loss: the state must explain the radiance, within what is known."""
         state = self.encoder(pixels)
-        simulated = self.simulate(pixels, state)
-        perturbed = self.perturb(pixels, state)
-        return losses.terms(pixels, simulated, state, perturbed, self.setup.weights)
-
-    def simulate(self, pixels: Pixels, state: State) -> Tensor:
-        """Radiance of a state under the light of the pixels, ``patch, line, sample, band``."""
-        return self.simulator.radiance(
-            state, pixels.geometry, pixels.irradiance, pixels.shape_prior
-        )
+        light = self.simulator.light(state, pixels.geometry, pixels.irradiance, pixels.shape_prior)
+        perturbed = self.perturb(pixels, state, light)
+        return losses.terms(pixels, light.value, state, perturbed, self.setup.weights)
 
     @property
     def simulator(self) -> Simulator:
@@ -190,17 +186,20 @@ class Retrieval(nn.Module):
             return None
         return Discrepancy.of_sensor(self.instrument, self.emulator)
 
-    def perturb(self, pixels: Pixels, state: State) -> Perturbed | None:
-        """The state found with a random extra fluorescence of -1 to 1.5 in the radiance."""
+    def perturb(self, pixels: Pixels, state: State, light: Radiance) -> Perturbed | None:
+        """The state found with a random extra fluorescence of -1 to 1.5 in the radiance.
+
+        Args:
+            light: of the state; it is linear in fluorescence.
+        """
         if self.setup.weights.perturbation == 0:
             return None
         with torch.no_grad():
             low, high = self.encoder.ranges["sif_760"]
             sif = state.surface.sif_760
             extra = (sif + torch.empty_like(sif).uniform_(-1.0, 1.5)).clamp(low, high) - sif
-            more = replace(state, surface=replace(state.surface, sif_760=sif + extra))
-            change = self.simulate(pixels, more) - self.simulate(pixels, state)
-        changed = replace(pixels, radiance=pixels.radiance + change)
+            change = light.to_sif * sif_shape(self.simulator.wavelength(state.sensor))
+        changed = replace(pixels, radiance=pixels.radiance + extra[..., None] * change)
         return Perturbed(self.encoder(changed), extra)
 
     def train(self, mode: bool = True) -> Retrieval:

@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import xarray as xr
 
 from conftest import PROJECT
 from fakes.fitted import QUICK, quick_fit
 from sifnet.product.retrieve import retrieve
+from sifnet.retrieval import shipped
 
 
 def test_retrieve_finishes_what_the_model_finds() -> None:
@@ -37,6 +40,28 @@ def test_in_memory_and_in_a_file_it_is_the_same_product(tmp_path: Path) -> None:
     for each in (made, again):
         each.attrs.pop("history")  # which has the time
     xr.testing.assert_identical(made.reset_coords(), again.reset_coords())
+
+
+def test_a_model_is_loaded_once_for_like_scenes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And anew where its file has changed, or a scene has other bands."""
+    known, model = quick_fit()
+    model.save(tmp_path / "model.ckpt")
+    loaded, there = [], shipped.load
+    monkeypatch.setattr(shipped, "load", lambda path: loaded.append(path) or there(path))
+    for _ in range(2):
+        made = retrieve(known.scene, tmp_path / "model.ckpt", refine=False)
+    assert len(loaded) == 1
+    model.made_by = {**model.made_by, "seed": 7}
+    model.save(tmp_path / "model.ckpt")
+    made = retrieve(known.scene, tmp_path / "model.ckpt", refine=False)
+    assert len(loaded) == 2
+    assert made.attrs["seed"] == 7
+    others = np.delete(np.arange(known.scene.shape[2]), known.scene.shape[2] // 2)
+    fewer = known.scene.dataset.isel(band=others)
+    retrieve(replace(known.scene, dataset=fewer), tmp_path / "model.ckpt", refine=False)
+    assert len(loaded) == 3
 
 
 def test_what_a_retrieval_does_not_need_is_not_loaded() -> None:

@@ -13,11 +13,12 @@ from fakes.emulator import fake_emulator
 from fakes.scenes import KnownScene, known_scene
 from sifnet.errors import SifnetError
 from sifnet.files import CHECKPOINT_FORMAT
+from sifnet.physics.state import State
 from sifnet.product.retrieve import retrieve
-from sifnet.retrieval.encoder import Architecture
+from sifnet.retrieval.encoder import Architecture, Encoder
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import KIND, Retrieval, Setup, line_key, load
-from sifnet.retrieval.pixels import read
+from sifnet.retrieval.pixels import Pixels, read
 from sifnet.retrieval.shared import find_shared, interpolated
 from sifnet.scenes.scene import Flag
 
@@ -41,16 +42,30 @@ def model(known: KnownScene) -> Retrieval:
     return model.eval()
 
 
-def test_perturbation_adds_the_simulated_radiance(known: KnownScene, model: Retrieval) -> None:
+def test_perturbation_adds_the_simulated_radiance(
+    known: KnownScene, model: Retrieval, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pixels = read(known.scene, slice(0, 8), (8, 10))
-    perturbed = model.perturb(pixels, model.encoder(pixels))
+    state = model.encoder(pixels)
+    light = model.simulator.light(state, pixels.geometry)
+    seen, encoded = [], type(model.encoder).forward
+
+    def watched(self: Encoder, given: Pixels) -> State:
+        seen.append(given.radiance)
+        return encoded(self, given)
+
+    monkeypatch.setattr(type(model.encoder), "forward", watched)
+    perturbed = model.perturb(pixels, state, light)
     assert perturbed is not None
+    surface = replace(state.surface, sif_760=state.surface.sif_760 + perturbed.added)
+    more = model.simulator.radiance(replace(state, surface=surface), pixels.geometry)
+    torch.testing.assert_close(seen[0] - pixels.radiance, more - light.value, rtol=0, atol=2e-5)
     low, high = model.encoder.ranges["sif_760"]
     assert float(perturbed.added.min()) >= -1.0
     assert float(perturbed.added.max()) <= min(1.5, high - low)
     without = replace(model.setup, weights=LossWeights(perturbation=0.0))
     other = Retrieval(without, model.emulator)
-    assert other.perturb(pixels, model.encoder(pixels)) is None
+    assert other.perturb(pixels, state, light) is None
 
 
 def test_only_the_encoder_learns_and_batch_norm_stays(model: Retrieval) -> None:
