@@ -41,6 +41,7 @@ from fakes import fields
 from fakes.emulator import fake_emulator
 from fakes.fitted import QUICK, quick_fit, write_named
 from fakes.killed import quick_database
+from forks import ended
 
 LIMIT = 300.0  # s after which a command hangs
 ORPHANED = 20.0  # s that processes may live on after the one that started them
@@ -153,15 +154,10 @@ def start(case: Case, out: Path, log: Path) -> int:
 
 def end(pid: int, within: float = LIMIT) -> int:
     """Exit status of a command: -9 if it was killed."""
-    until = time.monotonic() + within
-    while time.monotonic() < until:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.killpg(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    raise TimeoutError(f"ran for more than {within:.0f} s")
+    status = ended(pid, within)
+    if status is None:
+        raise TimeoutError(f"ran for more than {within:.0f} s")
+    return status
 
 
 def kill(pid: int, delay: float, *, worker: bool) -> bool:

@@ -59,6 +59,21 @@ def test_simulations_cover_the_ranges_of_the_emulator() -> None:
     assert abs(np.corrcoef(reflectance[glowing], sif[glowing])[0, 1]) < 0.05
 
 
+def test_every_number_of_steps_has_its_cycle() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    for steps in range(2, 60):  # of which a training of `steps - 1` takes all but the last
+        optimizer = torch.optim.Adam([weight])
+        cycle, rates = pretraining.one_cycle(optimizer, 4e-3, steps), []
+        for _ in range(steps - 1):
+            rates.append(cycle.get_last_lr()[0])
+            optimizer.step()
+            cycle.step()
+        assert min(rates) > 0
+        assert max(rates) <= 4e-3
+        assert abs(int(np.argmax(rates)) - max(1, steps / 5 - 1)) <= 1
+        assert cycle.get_last_lr()[0] < 1e-6 or steps == 2
+
+
 def test_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretraining, "EPOCH", 2)
     path, seen = tmp_path / "model.ckpt", []
