@@ -11,6 +11,7 @@ from conftest import PROJECT
 pytest.importorskip("sasktran2", reason="needs the 'build' extra")
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_no_process_and_no_half_file() -> None:
     script = PROJECT / "tests" / "benchmarks" / "kill.py"
     command = [sys.executable, "-W", "ignore", script, "--kills", "2", "--only", "build-emulator"]

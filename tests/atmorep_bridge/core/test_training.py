@@ -77,9 +77,9 @@ def test_superposed_days_keep_their_variance(region: Region, setup: Setup) -> No
     variance = {}
     for share in (0.0, 1.0):
         data = samples(region, setup, superposed=share)
-        drawn = torch.stack([data[i]["truth"]["temperature_2m"] for i in range(150)])
+        drawn = torch.stack([data[i]["truth"]["temperature_2m"] for i in range(80)])
         variance[share] = float((drawn**2).nanmean())
-    assert variance[1.0] == pytest.approx(variance[0.0], rel=0.1)
+    assert variance[1.0] == pytest.approx(variance[0.0], rel=0.15)
 
 
 def test_training_learns_what_drifts(region: Region, setup: Setup, tmp_path: Path) -> None:
