@@ -181,11 +181,8 @@ def two_way_of(table: pd.DataFrame) -> pd.Series:
     return table.tsstoo + table.tsdtoo + table.tsstdo + table.tsdtdo
 
 
-@pytest.mark.parametrize(
-    ("column", "sun"),
-    [pytest.param(1, 60.0, marks=pytest.mark.slow), (2, 45.0),
-     pytest.param(3, 30.0, marks=pytest.mark.slow)],
-)  # fmt: skip
+@pytest.mark.slow  # transmittances of MODTRAN are in tests/test_references.py
+@pytest.mark.parametrize(("column", "sun"), [(1, 60.0), (2, 45.0), (3, 30.0)])
 def test_modtran_irradiance(shared_data: Path, column: int, sun: float) -> None:
     """MODTRAN's global irradiance (direct + sky), 1 cm-1, at 0.25 nm, over its own continuum.
 
