@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -116,6 +117,7 @@ def pretrain(
 
     Args:
         output: the checkpoint; beside it, while training, a folder with what is done.
+        steps: of the optimiser; a few more where epochs of at most ``EPOCH`` do not divide them.
         emulator: the shipped one by default, for space where the sensor predicts shapes.
 
     Raises:
@@ -163,9 +165,9 @@ def learn_simulations(
     if steps == 0:
         return
     folder = None if asked is None else asked.path.parent
-    epoch = steps if folder is None else min(steps, EPOCH)
+    epochs = 1 if folder is None else math.ceil(steps / EPOCH)
     trainer = make_trainer(
-        epochs=steps // epoch, steps_per_epoch=epoch, folder=folder, **trainer_options
+        epochs=epochs, steps_per_epoch=math.ceil(steps / epochs), folder=folder, **trainer_options
     )
     model.encoder.train()
     loader: DataLoader[Any] = DataLoader(draws, batch_size=None)

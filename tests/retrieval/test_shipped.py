@@ -24,7 +24,7 @@ from sifnet.scenes import open_scene, record_of
 from sifnet.scenes.scene import Scene
 from sifnet.scenes.sensor import Sensor
 from sifnet.training import pretrain as pretraining
-from sifnet.training.pretrain import pretrain, untrained
+from sifnet.training.pretrain import Pretraining, pretrain, untrained
 from sifnet.units import standard_pressure
 
 SMALL = Architecture(features=12, widths=(32, 32, 16), repeats=(1, 1, 1), dropout=(0.0, 0.0, 0.0),
@@ -75,6 +75,19 @@ def test_every_number_of_steps_has_its_cycle() -> None:
         assert max(rates) <= 4e-3
         assert abs(int(np.argmax(rates)) - max(1, steps / 5 - 1)) <= 1
         assert cycle.get_last_lr()[0] < 1e-6 or steps == 2
+
+
+def test_no_step_that_is_asked_for_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those beyond the last whole epoch were."""
+    made, step = [], Pretraining.training_step
+    monkeypatch.setattr(pretraining, "EPOCH", 3)
+    monkeypatch.setattr(
+        Pretraining, "training_step", lambda *asked: (made.append(asked[2]), step(*asked))[1]
+    )
+    pretrain(TOY, tmp_path / "model.ckpt", steps=4, architecture=SMALL, emulator=fake_emulator())
+    assert made == [0, 1, 0, 1]
 
 
 def test_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
