@@ -21,6 +21,7 @@ from sifnet.errors import SifnetError
 from sifnet.files import sha256
 from sifnet.physics.emulator import Emulator
 from sifnet.product import netcdf as outputs
+from sifnet.product import pictures
 from sifnet.simulation import simulate as simulation
 from sifnet.training import fit as training
 
@@ -37,6 +38,12 @@ CONFIG = {
 @pytest.fixture(autouse=True)
 def _toy_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Emulator, "load", classmethod(lambda *_, **__: fake_emulator()))
+
+
+@pytest.fixture
+def _no_artist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quicklook takes longer than all else; `fitted` has one."""
+    monkeypatch.setattr(pictures, "quicklook", lambda _, path: path.write_bytes(b"PNG"))
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +84,7 @@ def test_fit_leaves_model_map_picture_and_report(fitted: Path) -> None:
     assert "data:image/png;base64" in (fitted / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("_no_artist")
 def test_what_a_fit_mapped_is_there_already(scene: Path, fitted: Path) -> None:
     """A fit and a retrieval with its model write the same product."""
     before = (fitted / PRODUCT).read_bytes()
@@ -87,6 +95,7 @@ def test_what_a_fit_mapped_is_there_already(scene: Path, fitted: Path) -> None:
     assert "made again" not in again.output
 
 
+@pytest.mark.usefixtures("_no_artist")
 def test_retrieve_maps_the_same_and_skips_what_is_there(
     scene: Path, fitted: Path, tmp_path: Path
 ) -> None:
@@ -109,6 +118,7 @@ def test_retrieve_maps_the_same_and_skips_what_is_there(
     assert (tmp_path / PRODUCT).stat().st_mtime_ns > written
 
 
+@pytest.mark.usefixtures("_no_artist")
 def test_a_refused_scene_does_not_stop_the_others(
     scene: Path, fitted: Path, tmp_path: Path
 ) -> None:

@@ -11,7 +11,10 @@ from nbclient import NotebookClient
 from conftest import PROJECT
 
 
-@pytest.mark.parametrize("name", ["1_scene_and_simulation", "2_fit_and_map"])
+@pytest.mark.parametrize(
+    "name",
+    ["1_scene_and_simulation", pytest.param("2_fit_and_map", marks=pytest.mark.slow)],
+)
 def test_notebook_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MPLBACKEND", raising=False)  # or figures never reach the notebook
     folder: Path = PROJECT / "notebooks"

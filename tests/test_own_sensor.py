@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import xarray as xr
 
+from fakes.light import quick_light
 from sifnet import Sensor
 from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.encoder import Architecture
@@ -23,7 +25,10 @@ TINY = Training(
 )
 
 
-def test_a_sensor_made_at_run_time_is_simulated_fitted_and_mapped(tmp_path: Path) -> None:
+def test_a_sensor_made_at_run_time_is_simulated_fitted_and_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick_light(monkeypatch)
     scene = open_scene(simulate(TOY, tmp_path, lines=8, samples=8, seed=4), sensor=TOY)
     truth = xr.open_dataset(tmp_path / "truth.nc")
     _is_of_the_sensor(scene, truth)

@@ -72,7 +72,7 @@ def spread(
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     if scheduler is not None:
         try:
@@ -96,7 +96,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         "distributed.worker.profile.enabled": False,
     }
     with dask.config.set(settings), _left_to_us():
-        cluster = LocalCluster(
+        cluster = _started(
             n_workers=workers,
             host=HOME,
             threads_per_worker=1,
@@ -108,6 +108,29 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         )
     with cluster, Client(cluster) as client:
         yield client
+
+
+def _started(**options: Any) -> Any:
+    """A cluster; a worker that dies while it starts takes all along, so it is tried once more.
+
+    Raises:
+        SifnetError: again it does not start.
+    """
+    from distributed import LocalCluster
+
+    try:
+        return LocalCluster(**options)
+    except RuntimeError:
+        pass
+    try:
+        return LocalCluster(**options)
+    except RuntimeError as error:
+        raise SifnetError(
+            "the processes of --workers do not start",
+            found=str(error).split("\n")[0],
+            expected=f"memory for {options.get('n_workers')} of them",
+            remedy="Ask for fewer with --workers.",
+        ) from error
 
 
 @contextmanager

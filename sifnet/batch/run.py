@@ -22,12 +22,14 @@ from sifnet.batch import cluster
 from sifnet.batch.done import Failures, outdated
 from sifnet.batch.find import find
 from sifnet.errors import SifnetError, told_by_system
-from sifnet.files import data_file, sha256, size_and_time, sweep, writable
+from sifnet.files import data_file, regular, sha256, size_and_time, sweep, writable
 from sifnet.product.beside import beside, complete
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files, sources
 
 if TYPE_CHECKING:
     from sifnet.retrieval.model import Retrieval
+
+MOST_TOLD = 16 * 2**30  # bytes of a file that tells of the air
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,16 @@ class Job:
     aggregate: int | None = None
 
     def settings(self) -> str:
-        """All that changes a product, beside its scene, the model and the version of sifnet."""
+        """All that changes a product, beside its scene, the model and the version of sifnet.
+
+        Raises:
+            SifnetError: a file is far too large to tell of the air, and was not read.
+        """
         told = {"sensor": self.sensor, "aggregate": self.aggregate}
         for name in ("atmosphere", "labels"):
             path = getattr(self, name)
-            told[name] = sha256(path) if path is not None and path.is_file() else path
+            there = path is not None and path.is_file()
+            told[name] = sha256(regular(path, MOST_TOLD)) if there else path
         return json.dumps(told, default=str, sort_keys=True)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from sifnet.physics.emulator import Emulator
 from sifnet.physics.fields import TensorFields
 from sifnet.physics.state import RANGES, SensorState
 from sifnet.physics.transfer import TransferFunctions
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 _Array = NDArray[np.floating]
 Response = Sequence[tuple[Sequence[float] | _Array, Sequence[float] | _Array]]
@@ -207,16 +211,20 @@ class _Bands:
         narrowed = np.sqrt((self.fwhm + width) ** 2 - self.presmoothing**2)
         if self.response is None:
             return gaussian_response(self.grid, self.centre + shift, narrowed)
-        from scipy.interpolate import CubicSpline  # takes 0.4 s, for which Gaussians need not wait
-
         offset = self.grid - (self.centre[:, None] + shift)
         nominal = self.centre[:, None] + offset * (self.fwhm / narrowed)[:, None]
-        pairs = zip(nominal, self.response, strict=True)
-        # Splines, because a polygon's kinks cannot be followed while it is shifted.
-        weights = np.array(
-            [np.nan_to_num(CubicSpline(*band, extrapolate=False)(x)) for x, band in pairs]
-        )
+        weights = np.zeros_like(nominal)
+        for row, x, spline in zip(weights, nominal, self._splines, strict=True):
+            inside = (x >= spline.x[0]) & (x <= spline.x[-1])
+            row[inside] = spline(x[inside])
         return weights / weights.sum(axis=1, keepdims=True)
+
+    @cached_property
+    def _splines(self) -> list[CubicSpline]:
+        """Measured responses: a polygon's kinks could not be followed while it is shifted."""
+        from scipy.interpolate import CubicSpline  # takes 0.4 s, for which Gaussians need not wait
+
+        return [CubicSpline(*band) for band in self.response or ()]
 
     def refuse_impossible(self) -> None:
         """Raise SifnetError for bands narrower than the grid's smoothing or beyond its ends."""

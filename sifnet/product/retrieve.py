@@ -61,7 +61,7 @@ def retrieve(
     scene = registered(on_terrain(scene, atmosphere))
     findings = examine(scene)
     model = _ready(scene, file)
-    around = frame(scene, _completed(provenance, model, file))
+    around = frame(scene, _completed(provenance, scene, model, file))
     if atmosphere is not None:
         around.attrs["atmosphere_prior"] = describe(atmosphere)
     if block is None:
@@ -109,12 +109,13 @@ _kept: dict[tuple[str, int, int], Retrieval] = {}
 
 
 def _completed(
-    provenance: Provenance, model: Retrieval, file: str | Path | Retrieval | None
+    provenance: Provenance, scene: Scene, model: Retrieval, file: str | Path | Retrieval | None
 ) -> Provenance:
-    """With what the model knows of itself."""
+    """With what the model knows of itself, and of this scene."""
     configuration = {**asdict(model.setup), "training": model.made_by}
-    if model.expected is not None:
-        configuration["expected_sif_spread"] = float(model.expected.spread)
+    expected = model.expected_on(scene)
+    if expected is not None:
+        configuration["expected_sif_spread"] = float(expected.spread)
     seed = model.made_by.get("seed")
     model_file = Path(file) if isinstance(file, str | Path) else provenance.model_file
     return replace(provenance, model_file=model_file, configuration=configuration, seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
 from sifnet.files import writable
@@ -71,13 +73,14 @@ class Pretraining(lightning.LightningModule):
         """Adam with one cycle of the learning rate: up for a fifth of the steps, then to zero."""
         parameters = [p for n, p in self.encoder.named_parameters() if n != "columns"]
         optimizer = torch.optim.Adam(parameters, lr=self.learning_rate)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self.learning_rate,
-            total_steps=int(self.trainer.estimated_stepping_batches) + 1,
-            pct_start=0.2,
-        )
+        steps = int(self.trainer.estimated_stepping_batches) + 1
+        cycle = one_cycle(optimizer, self.learning_rate, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+
+def one_cycle(optimizer: torch.optim.Optimizer, rate: float, steps: int) -> OneCycleLR:
+    """Up for a fifth of the steps, two at least, for a rise of no step has no slope; then to 0."""
+    return OneCycleLR(optimizer, rate, total_steps=steps, pct_start=max(0.2, 2 / steps))
 
 
 def surface_error(surface: Surface, truth: Surface) -> Tensor:
@@ -114,6 +117,7 @@ def pretrain(
 
     Args:
         output: the checkpoint; beside it, while training, a folder with what is done.
+        steps: of the optimiser; a few more where epochs of at most ``EPOCH`` do not divide them.
         emulator: the shipped one by default, for space where the sensor predicts shapes.
 
     Raises:
@@ -161,9 +165,9 @@ def learn_simulations(
     if steps == 0:
         return
     folder = None if asked is None else asked.path.parent
-    epoch = steps if folder is None else min(steps, EPOCH)
+    epochs = 1 if folder is None else math.ceil(steps / EPOCH)
     trainer = make_trainer(
-        epochs=steps // epoch, steps_per_epoch=epoch, folder=folder, **trainer_options
+        epochs=epochs, steps_per_epoch=math.ceil(steps / epochs), folder=folder, **trainer_options
     )
     model.encoder.train()
     loader: DataLoader[Any] = DataLoader(draws, batch_size=None)

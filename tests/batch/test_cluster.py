@@ -9,8 +9,9 @@ import psutil
 import pytest
 
 from conftest import PROJECT
+from fakes.dying import dies
 from fakes.fitted import quick_fit, write_named
-from sifnet.batch.cluster import _client, spread
+from sifnet.batch.cluster import _client, _started, spread
 from sifnet.batch.run import Job, run
 from sifnet.errors import SifnetError
 
@@ -21,6 +22,7 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model.ckpt"
 
 
+@pytest.mark.slow
 def test_an_existing_cluster_does_the_work(model: Path, tmp_path: Path) -> None:
     """A Dask cluster of another process, found by its address."""
     serving = subprocess.Popen(
@@ -51,17 +53,28 @@ def test_an_existing_cluster_does_the_work(model: Path, tmp_path: Path) -> None:
         serving.communicate("\n", timeout=60)
 
 
-def _dies(path: Path) -> str:
-    if path.name == "bad":
-        os._exit(1)
-    return path.name
-
-
 def test_a_worker_that_dies_takes_only_its_scene_along() -> None:
-    found = dict(spread(_dies, [Path("bad"), Path("good"), Path("fine")], workers=2))
+    found = dict(spread(dies, [Path("bad"), Path("good"), Path("fine")], workers=2))
     assert found[Path("good")] == "good"
     assert found[Path("fine")] == "fine"
     assert "the worker did not survive this scene: found KilledWorker" in str(found[Path("bad")])
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_a_worker_that_dies_while_it_starts(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+    outcomes = [RuntimeError("Nanny failed to start.")] * failures + ["a cluster"]
+
+    def start(**_: object) -> object:
+        if isinstance(outcome := outcomes.pop(0), Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr("distributed.LocalCluster", start)
+    if failures < 2:
+        assert _started(n_workers=2) == "a cluster"
+    else:
+        with pytest.raises(SifnetError, match="do not start: found Nanny failed"):
+            _started(n_workers=2)
 
 
 def test_nobody_else_can_reach_the_processes() -> None:

@@ -139,6 +139,16 @@ def test_what_a_map_has_beside_it(model: Path, tmp_path: Path) -> None:
     assert product.stat().st_mtime_ns == written
 
 
+def test_what_is_far_too_large_to_tell_of_the_air_is_not_read(model: Path, tmp_path: Path) -> None:
+    air = tmp_path / "atmosphere.nc"
+    air.touch()
+    os.truncate(air, 10**11)  # of zeros that take no place, and minutes to read
+    with pytest.raises(SifnetError, match="atmosphere.nc: the file is far too large"):
+        _run(Job(tmp_path / "out", model, atmosphere=air), write_named(tmp_path))
+    with pytest.raises(SifnetError, match="atmosphere.nc: the file is far too large"):
+        Job(tmp_path / "out", model, labels=air).settings()
+
+
 # --- done is done ---
 
 

@@ -19,6 +19,7 @@ import xarray as xr
 from sifnet.physics.emulator import Emulator
 from sifnet.retrieval.shipped import model_for
 from sifnet.scenes import open_scene
+from sifnet.scenes.scene import Scene
 from sifnet.simulation.flox_product import write_flox
 from sifnet.simulation.simulate import simulate
 
@@ -179,18 +180,19 @@ class Goods:
         folder = self._folder("air")
         shutil.copytree(self.hyplant.folder, folder, dirs_exist_ok=True)
         pressure, cams = folder / "era5.nc", folder / "cams.nc"
-        times = ("2020-06-25T10:00", "2020-06-25T12:00")
+        scene = open_scene(next(folder.glob("*.hdr")))
+        at = np.datetime64(scene.dataset.attrs["acquisition_time"], "h")
+        times = (str(at), str(at + 1))
         reanalysis.write(reanalysis.pressure_levels(times), pressure)
         reanalysis.write(reanalysis.cams(times), cams)
-        self._state(folder)
+        self._state(scene, folder)
         good = self._map("air", folder, "@*.hdr", self.root / "hyplant.ckpt")
         more = ("--atmosphere", "@atmosphere.nc")
         return Good("atmosphere.nc", folder, "sifnet", (*good.arguments, *more), good.product)
 
-    def _state(self, folder: Path) -> None:
+    def _state(self, scene: Scene, folder: Path) -> None:
         from atmorep_bridge.air.state import state, write
 
-        scene = open_scene(next(folder.glob("*.hdr")))
         files = [str(folder / name) for name in ("era5.nc", "cams.nc")]
         write(state(scene, files, elevation="335"), folder / "atmosphere.nc")
 

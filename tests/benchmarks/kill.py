@@ -41,6 +41,7 @@ from fakes import fields
 from fakes.emulator import fake_emulator
 from fakes.fitted import QUICK, quick_fit, write_named
 from fakes.killed import quick_database
+from forks import ended
 
 LIMIT = 300.0  # s after which a command hangs
 ORPHANED = 20.0  # s that processes may live on after the one that started them
@@ -153,15 +154,10 @@ def start(case: Case, out: Path, log: Path) -> int:
 
 def end(pid: int, within: float = LIMIT) -> int:
     """Exit status of a command: -9 if it was killed."""
-    until = time.monotonic() + within
-    while time.monotonic() < until:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.killpg(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    raise TimeoutError(f"ran for more than {within:.0f} s")
+    status = ended(pid, within)
+    if status is None:
+        raise TimeoutError(f"ran for more than {within:.0f} s")
+    return status
 
 
 def kill(pid: int, delay: float, *, worker: bool) -> bool:
@@ -252,16 +248,20 @@ def same(found: Digest, wanted: Digest) -> str | None:
     return next((name for name in wanted if found[name] != wanted[name]), None)
 
 
-def attack(case: Case, kills: int, seed: int, work: Path) -> tuple[int, int, list[str]]:
-    """Kill a command again and again: kills that met it, files found after them, complaints."""
+def attack(case: Case, kills: int, seed: int, work: Path) -> tuple[int, int, int, list[str]]:
+    """Kill a command again and again, until as many kills met it (or thrice as many were tried).
+
+    Returns:
+        Kills that met it, kills that were tried, files found after them, complaints.
+    """
     log = work / "log"
     begun = time.monotonic()
     assert end(start(case, work / "wanted", log)) == 0, f"{case.name}: {log.read_text()[-2000:]}"
     took = time.monotonic() - begun
     wanted = read(work / "wanted")
-    rng, met, files, complaints = np.random.default_rng(seed), 0, 0, []
-    for number, delay in enumerate(took * rng.uniform(0.02, 1.0, kills)):
-        out = work / f"killed {number}"
+    rng, met, tried, files, complaints = np.random.default_rng(seed), 0, 0, 0, []
+    while met < kills and tried < 3 * kills:
+        delay, out, tried = took * rng.uniform(0.02, 1.0), work / f"killed {tried}", tried + 1
         try:
             pid = start(case, out, log)
             met += kill(pid, delay, worker=case.worker)
@@ -282,13 +282,13 @@ def attack(case: Case, kills: int, seed: int, work: Path) -> tuple[int, int, lis
         except Exception as error:
             complaints.append(f"after {delay:.2f} s: {type(error).__name__}: {error}")
         shutil.rmtree(out, ignore_errors=True)
-    return met, files, complaints
+    return met, tried, files, complaints
 
 
 def main() -> None:
     """Print a line a command; exit code 1 if one of them lost anything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=25, help="of each command")
+    parser.add_argument("--kills", type=int, default=25, help="of each command, that meet it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="part of a command's name")
     asked = parser.parse_args()
@@ -301,10 +301,10 @@ def main() -> None:
             work = Path(folder) / case.name.replace(" ", "_").replace(":", "")
             work.mkdir()
             since = time.monotonic()
-            met, files, complaints = attack(case, asked.kills, asked.seed, work)
+            met, tried, files, complaints = attack(case, asked.kills, asked.seed, work)
             broken += len(complaints)
-            print(f"{case.name:32} {met:3} of {asked.kills} killed, {files:4} files whole after it,"
-                  f" {asked.kills - len(complaints):3} survived, {len(complaints)} lost something"
+            print(f"{case.name:32} {met:3} of {tried} killed, {files:4} files whole after it,"
+                  f" {tried - len(complaints):3} survived, {len(complaints)} lost something"
                   f" ({time.monotonic() - since:.0f} s)", flush=True)  # fmt: skip
             for text in complaints:
                 print(f"    {text}", flush=True)

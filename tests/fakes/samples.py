@@ -10,9 +10,13 @@ from sifnet.physics.full.emulator_fit import FitSettings, fit_samples
 from sifnet.physics.full.samples import Samples
 
 
-@cache
 def fitted_emulator(*, space: bool = False) -> Emulator:
     """Emulator of the toy atmosphere in ``fakes.database``; the same object every time."""
+    return _fitted(space)  # a cache takes one way to call for another
+
+
+@cache
+def _fitted(space: bool) -> Emulator:
     settings = FitSettings(components=10, width=48, blocks=1, epochs=40, batch=64)
     return fit_samples(fake_samples(120, space=space, seed=5), settings)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,13 +20,16 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from forks import ended
+
 PROJECT = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("table.toml")
 ENOUGH = 0.92  # share of bugs that are to be caught
 LONGEST = 600  # s, of the tests of one bug; what takes longer hangs and was not seen
-WARM = ("torch", "lightning", "xarray", "pandas", "scipy.signal", "distributed", "dask.array",
-        "rasterio", "h5netcdf", "zarr", "matplotlib.pyplot", "pydantic", "typer", "pyproj",
-        "spectral", "pytest", "jaxtyping")  # fmt: skip
+WARM = ("torch", "torch._dynamo", "lightning", "xarray", "pandas", "scipy.signal", "distributed",
+        "dask.array", "rasterio", "h5netcdf", "zarr", "matplotlib.pyplot", "pydantic", "typer",
+        "pyproj", "spectral", "pytest", "jaxtyping")  # fmt: skip
 """Libraries that are loaded once."""
 
 
@@ -84,15 +86,8 @@ def tested(copy: Path, tests: tuple[str, ...]) -> int:
         status = pytest.main([*options, "--tb=line", *tests])
         own = Path(sys.modules["sifnet"].__file__ or "")
         os._exit(status if own.is_relative_to(copy) else 70)
-    end = time.monotonic() + LONGEST
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.05)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return 124
+    status = ended(child, LONGEST)
+    return 124 if status is None else status
 
 
 def last_words(copy: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -83,9 +84,10 @@ def test_a_fit_expects_on_its_own_line_only_and_keeps_it(tmp_path: Path) -> None
     other = Scene(scene.dataset.assign_attrs(name="another line"))
     assert model.expected_on(other) is None
 
-    told, expected = retrieve(scene, model), model.expected.on(scene).double()
-    model.expected = None
-    alone = retrieve(scene, model)
+    told, alone = retrieve(scene, model), retrieve(other, model)
+    assert "expected_sif_spread" in json.loads(told.attrs["configuration"])
+    assert "expected_sif_spread" not in json.loads(alone.attrs["configuration"])
+    expected = model.expected.on(scene).double()
     noise, less = (
         m["sif_760_uncertainty"].values ** 2 - m["sif_760_uncertainty_shared"].values ** 2
         for m in (alone, told)

@@ -87,7 +87,7 @@ def test_what_would_leave_its_range_stays_at_its_end() -> None:
     assert float(values[1]) == pytest.approx((100 - 50) / 101, rel=1e-6)  # the others follow
 
 
-@pytest.mark.parametrize("name", ["plain", "misreg", "stray"])
+@pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.slow), "misreg", "stray"])
 def test_a_world_of_another_physics(name: str, shared_data: Path, tmp_path: Path) -> None:
     """The model that ships, no fit; wavelengths of the second are in air, and do not say so."""
     scene, truth = world(name, shared_data, tmp_path)

@@ -16,10 +16,10 @@ from sifnet.physics.emulator import Emulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.state import RANGES
 from sifnet.retrieval.model import Setup
-from sifnet.retrieval.pixels import join, patch_shape, read, strips
+from sifnet.retrieval.pixels import BRIGHT, DARK, join, patch_shape, read, strips
 from sifnet.retrieval.window import fit_bands, fit_window
 from sifnet.scenes import open_scene
-from sifnet.scenes.scene import FIT_WINDOW, Flag, Scene, _unchecked
+from sifnet.scenes.scene import FIT_WINDOW, SUN_755, Flag, Scene, _unchecked
 from sifnet.training.patches import Patches, read_patches
 
 
@@ -75,6 +75,21 @@ def test_flags_say_why_a_pixel_is_not_used(scene: Scene) -> None:
     assert torch.isfinite(pixels.radiance).all()
     assert torch.isfinite(pixels.noise).all()
     assert float(pixels.geometry.view_zenith_angle.max()) <= RANGES["view_zenith_angle"][1]
+
+
+@pytest.mark.parametrize("zenith", [0.0, 40.0, 60.0])
+@pytest.mark.parametrize("distance", [0.983, 1.017])
+def test_cloud_and_shadow_are_told_by_reflectance_under_this_sun(
+    scene: Scene, zenith: float, distance: float
+) -> None:
+    reflectance = np.array([0.9 * DARK, 1.1 * DARK, 0.97 * BRIGHT, 1.03 * BRIGHT], np.float32)
+    light = SUN_755 * np.cos(np.radians(zenith)) / distance**2
+    radiance = scene.radiance.copy(deep=True)
+    radiance[0, :4] = (reflectance * light / np.pi)[:, None]
+    sun = {"solar_zenith_angle": zenith, "sun_earth_distance": distance}
+    flags = read(changed(scene, radiance=radiance, **sun), slice(0, 4), (4, 14)).flags[0, 0, :4]
+    strange = (flags & int(Flag.CLOUD_OR_DARK)).bool()
+    assert strange.tolist() == [True, False, False, True]
 
 
 @pytest.mark.parametrize(("name", "value"), [("temperature_offset", 11.5), ("aot_550", 1.2)])

@@ -22,12 +22,15 @@ from sifnet.retrieval.model import Retrieval, load
 from sifnet.retrieval.shipped import model_for, on_bands_of
 from sifnet.scenes import open_scene, record_of
 from sifnet.scenes.scene import Scene
+from sifnet.scenes.sensor import Sensor
 from sifnet.training import pretrain as pretraining
-from sifnet.training.pretrain import pretrain, untrained
+from sifnet.training.pretrain import Pretraining, pretrain, untrained
 from sifnet.units import standard_pressure
 
 SMALL = Architecture(features=12, widths=(32, 32, 16), repeats=(1, 1, 1), dropout=(0.0, 0.0, 0.0),
                      head_widths=(32, 16, 16, 16), head_repeats=(1, 1, 1, 1))  # fmt: skip
+
+TOY = Sensor(name="toy", sampling=0.5, fwhm=0.5, shot_noise=0.05)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,6 +62,34 @@ def test_simulations_cover_the_ranges_of_the_emulator() -> None:
     assert abs(np.corrcoef(reflectance[glowing], sif[glowing])[0, 1]) < 0.05
 
 
+def test_every_number_of_steps_has_its_cycle() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    for steps in range(2, 60):  # of which a training of `steps - 1` takes all but the last
+        optimizer = torch.optim.Adam([weight])
+        cycle, rates = pretraining.one_cycle(optimizer, 4e-3, steps), []
+        for _ in range(steps - 1):
+            rates.append(cycle.get_last_lr()[0])
+            optimizer.step()
+            cycle.step()
+        assert min(rates) > 0
+        assert max(rates) <= 4e-3
+        assert abs(int(np.argmax(rates)) - max(1, steps / 5 - 1)) <= 1
+        assert cycle.get_last_lr()[0] < 1e-6 or steps == 2
+
+
+def test_no_step_that_is_asked_for_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those beyond the last whole epoch were."""
+    made, step = [], Pretraining.training_step
+    monkeypatch.setattr(pretraining, "EPOCH", 3)
+    monkeypatch.setattr(
+        Pretraining, "training_step", lambda *asked: (made.append(asked[2]), step(*asked))[1]
+    )
+    pretrain(TOY, tmp_path / "model.ckpt", steps=4, architecture=SMALL, emulator=fake_emulator())
+    assert made == [0, 1, 0, 1]
+
+
 def test_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretraining, "EPOCH", 2)
     path, seen = tmp_path / "model.ckpt", []
@@ -77,12 +108,12 @@ def test_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
         return made
 
     options = {"steps": 6, "architecture": SMALL, "emulator": fake_emulator()}
-    never = load(pretrain("hyplant", tmp_path / "never" / "model.ckpt", **options))
+    never = load(pretrain(TOY, tmp_path / "never" / "model.ckpt", **options))
     monkeypatch.setattr(pretraining, "make_trainer", trainer)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        pretrain("hyplant", path, **options)
+        pretrain(TOY, path, **options)
     assert not path.exists()
-    again = load(pretrain("hyplant", path, **options))
+    again = load(pretrain(TOY, path, **options))
     assert seen == [0, 1, 1, 2]
     for name, weights in never.encoder.state_dict().items():
         assert torch.equal(weights, again.encoder.state_dict()[name]), name
@@ -97,9 +128,9 @@ def test_a_pretraining_of_another_seed_is_not_gone_on_with(
     path = tmp_path / "model.ckpt"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Retrieval, "save", _interrupted)
-        pretrain("hyplant", path, seed=1, **options)
-    wanted = load(pretrain("hyplant", tmp_path / "alone.ckpt", seed=2, **options))
-    found = load(pretrain("hyplant", path, seed=2, **options))
+        pretrain(TOY, path, seed=1, **options)
+    wanted = load(pretrain(TOY, tmp_path / "alone.ckpt", seed=2, **options))
+    found = load(pretrain(TOY, path, seed=2, **options))
     weights = (model.encoder.pixel_head.leave.weight for model in (wanted, found))
     assert torch.equal(*weights)
 
@@ -232,7 +263,8 @@ def test_the_shipped_model_maps_a_line_it_never_saw() -> None:
 def test_uncertainty_grows_with_what_is_not_known() -> None:
     """Where no bare ground is known, which would tell the air."""
     scene = open_scene(next((PROJECT / "data" / "demo").glob("*.hdr")))
-    scene = Scene(scene.dataset.isel(band=scene.wavelength > 700))
+    some = slice(None, None, 3)
+    scene = Scene(scene.dataset.isel(band=scene.wavelength > 700, line=some, sample=some))
     model = model_for(scene)
     pressure = float(standard_pressure(scene.dataset.ground_elevation.values.mean()))
 

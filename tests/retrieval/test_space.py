@@ -16,6 +16,9 @@ from sifnet.cli import app
 
 pytest.importorskip("sasktran2", reason="needs the 'build' extra")
 pytest.importorskip("prosail", reason="needs the 'build' extra")
+
+from fakes.light import quick_light
+
 SIZE = 20
 
 
@@ -24,7 +27,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Simulated by the command, 20 x 20 pixels."""
     folder = tmp_path_factory.mktemp("desis")
     size = ["--lines", str(SIZE), "--samples", str(SIZE), "--seed", "4", "--zip"]
-    run = CliRunner().invoke(app, ["simulate", "--sensor", "desis", "-o", str(folder), *size])
+    with pytest.MonkeyPatch.context() as patch:
+        quick_light(patch)
+        run = CliRunner().invoke(app, ["simulate", "--sensor", "desis", "-o", str(folder), *size])
     assert run.exit_code == 0, run.output
     return folder
 

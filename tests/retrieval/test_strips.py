@@ -99,14 +99,13 @@ def test_the_map_does_not_depend_on_how_the_scene_was_cut(
     space: bool, relief: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """70 lines: strips of 8 lines end within a row of patches, strips of 64 beyond two."""
-    scene, model = scene_of(70, 20, space=space, relief=relief), model_of(space=space)
-    whole, *others = (cut(scene, model, lines, monkeypatch) for lines in (64, 32, 8))
-    for maps in others:
-        for name, plane in whole.data_vars.items():
-            if plane.dims == ("line", "sample"):
-                np.testing.assert_allclose(
-                    maps[name].values, plane.values, rtol=1e-5, atol=5e-5, err_msg=str(name)
-                )
+    scene, model = scene_of(70, 12, space=space, relief=relief), model_of(space=space)
+    whole, maps = (cut(scene, model, lines, monkeypatch) for lines in (64, 8))
+    for name, plane in whole.data_vars.items():
+        if plane.dims == ("line", "sample"):
+            np.testing.assert_allclose(
+                maps[name].values, plane.values, rtol=1e-5, atol=5e-5, err_msg=str(name)
+            )
 
 
 @pytest.mark.parametrize(("lines", "rows"), [(1, 1), (3, 1), (31, 1), (32, 1), (33, 2), (65, 3)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import xarray as xr
 
 pytest.importorskip("sasktran2", reason="needs the 'build' extra")
 
+from fakes.light import quick_light
 from sifnet.errors import SifnetError
 from sifnet.scenes import open_scene
 from sifnet.scenes.sensor import Sensor
@@ -18,6 +20,13 @@ from sifnet.simulation.ground import Ground
 from sifnet.simulation.scenery import Settings, column_radiance
 from sifnet.simulation.simulate import Relief, simulate
 from sifnet.units import standard_pressure
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_light() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        quick_light(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +79,7 @@ def test_noise_is_the_sensor_s(line: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes(line: Path, tmp_path: Path) -> None:
+    """In the same light, if the same is asked for (``test_database`` has it computed twice)."""
     again = simulate("hyplant", tmp_path, lines=24, samples=12, seed=3)
     first = next(line.glob("*.dat")).read_bytes()
     assert again.with_suffix(".dat").read_bytes() == first

@@ -39,6 +39,12 @@ def known() -> KnownScene:
     return known_scene(fake_emulator(), lines=36, samples=16)
 
 
+@pytest.fixture(scope="module")
+def small() -> KnownScene:
+    """For what does not ask how good a fit is."""
+    return known_scene(fake_emulator(), lines=12, samples=8, step=0.44)
+
+
 def test_fit_finds_the_truth_better_than_any_constant(known: KnownScene, tmp_path: Path) -> None:
     model = fit(known.scene, tmp_path, config=QUICK, emulator=fake_emulator())
     maps, truth = retrieve(known.scene, model), known.truth.sif_760.values
@@ -59,40 +65,40 @@ def test_fit_finds_the_truth_better_than_any_constant(known: KnownScene, tmp_pat
     np.testing.assert_array_equal(again.sif_760.values, maps.sif_760.values)
 
 
-def test_same_seed_same_result(known: KnownScene) -> None:
-    models = [fit(known.scene, config=replace(TINY, seed=seed), emulator=fake_emulator())
+def test_same_seed_same_result(small: KnownScene) -> None:
+    models = [fit(small.scene, config=replace(TINY, seed=seed), emulator=fake_emulator())
               for seed in (3, 3, 4)]  # fmt: skip
     first, same, other = (m.encoder.pixel_head.leave.weight for m in models)
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
 
 
-def test_start_model_replaces_pretraining(known: KnownScene, tmp_path: Path) -> None:
-    start = fit(known.scene, config=replace(TINY, epochs=0), emulator=fake_emulator())
+def test_start_model_replaces_pretraining(small: KnownScene, tmp_path: Path) -> None:
+    start = fit(small.scene, config=replace(TINY, epochs=0), emulator=fake_emulator())
     start.save(tmp_path / "start.ckpt")
-    other = known_scene(fake_emulator(), lines=12, samples=8, name="other", seed=2).scene
+    other = known_scene(fake_emulator(), lines=12, samples=8, step=0.44, name="other", seed=2).scene
     model = fit([other], config=replace(TINY, epochs=0), start_model=tmp_path / "start.ckpt")
     for name in ("backbone", "pixel_head", "patch_head", "column_head", "features"):
         parts = (getattr(model.encoder, name).state_dict(), getattr(start.encoder, name)
                  .state_dict())  # fmt: skip
         assert all(torch.equal(parts[0][k], parts[1][k]) for k in parts[0])
     assert model.line_id(other) == 0
-    assert model.line_id(known.scene) == -1
+    assert model.line_id(small.scene) == -1
 
 
 def test_interrupted_fit_leaves_no_model_and_goes_on(
-    known: KnownScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: KnownScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(self: Fitting) -> None:
         if self.current_epoch == 1:
             raise RuntimeError("power cut")
 
     config = replace(TINY, epochs=3, steps_per_epoch=2)
-    never = fit(known.scene, tmp_path / "never", config=config, emulator=fake_emulator())
+    never = fit(small.scene, tmp_path / "never", config=config, emulator=fake_emulator())
     with monkeypatch.context() as patch:
         patch.setattr(Fitting, "on_train_epoch_start", stop)
         with pytest.raises(RuntimeError, match="power cut"):
-            fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
+            fit(small.scene, tmp_path, config=config, emulator=fake_emulator())
     assert not (tmp_path / "model.ckpt").exists()
     assert (tmp_path / "last.ckpt").exists()
 
@@ -100,18 +106,18 @@ def test_interrupted_fit_leaves_no_model_and_goes_on(
     monkeypatch.setattr(Fitting, "on_train_epoch_start",
                         lambda self: epochs.append(self.current_epoch))  # fmt: skip
     monkeypatch.setattr(training, "learn_simulations", lambda *_, **__: pytest.fail("began again"))
-    again = fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
+    again = fit(small.scene, tmp_path, config=config, emulator=fake_emulator())
     assert epochs == [1, 2]
     for name, weights in never.encoder.state_dict().items():
         assert torch.equal(weights, again.encoder.state_dict()[name]), name
-    maps = (retrieve(known.scene, model)["sif_760"] for model in (never, again))
+    maps = (retrieve(small.scene, model)["sif_760"] for model in (never, again))
     np.testing.assert_array_equal(*maps)
     assert (tmp_path / "model.ckpt").exists()
     assert not (tmp_path / "last.ckpt").exists()
 
 
 def test_a_fit_that_had_stopped_early_does_not_go_on(
-    known: KnownScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: KnownScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between its last epoch and its model."""
     config = replace(TINY, epochs=4, patience=1, learning_rate=1e-12)
@@ -121,9 +127,9 @@ def test_a_fit_that_had_stopped_early_does_not_go_on(
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
         patch.setattr(EarlyStopping, "_evaluate_stopping_criteria", lambda *_: (True, None))
         patch.setattr(Retrieval, "save", _power_cut)
-        fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
+        fit(small.scene, tmp_path, config=config, emulator=fake_emulator())
     assert epochs == [0]
-    fit(known.scene, tmp_path, config=config, emulator=fake_emulator())
+    fit(small.scene, tmp_path, config=config, emulator=fake_emulator())
     assert epochs == [0]
 
 
@@ -132,23 +138,23 @@ def _power_cut(*_: object) -> None:
 
 
 def test_a_fit_that_is_done_is_known_while_its_note_is_kept(
-    known: KnownScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: KnownScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed while mapping: the model is there, and is not made again unless asked otherwise."""
     options = {"emulator": fake_emulator(), "keep_note": True}
-    made = fit(known.scene, tmp_path, config=TINY, **options)
+    made = fit(small.scene, tmp_path, config=TINY, **options)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fit.json", "log", "model.ckpt"]
     with monkeypatch.context() as patch:
         patch.setattr(training, "_adapt", lambda *_: pytest.fail("began again"))
-        same = fit(known.scene, tmp_path, config=TINY, **options)
+        same = fit(small.scene, tmp_path, config=TINY, **options)
         assert torch.equal(same.encoder.columns, made.encoder.columns)
-        other = known.scene.dataset.assign(radiance=known.scene.dataset.radiance * 1.01)
+        other = small.scene.dataset.assign(radiance=small.scene.dataset.radiance * 1.01)
         for change in (
             {"scenes": Scene(other)},
             {"config": replace(TINY, seed=9)},
             {"start_model": made},
         ):
-            given = {"scenes": known.scene, "config": TINY, **options, **change}
+            given = {"scenes": small.scene, "config": TINY, **options, **change}
             with pytest.raises(pytest.fail.Exception, match="began again"):
                 fit(given.pop("scenes"), tmp_path, **given)
 
