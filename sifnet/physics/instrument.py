@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Bool, Float
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
@@ -285,6 +284,8 @@ def _polynomial_slopes(value: Tensor, limits: tuple[float, float], count: int) -
 def _chebyshev_matrices(bands: _Bands, basis: _Array, nodes: tuple[int, int]) -> _Array:
     """Chebyshev coefficients ``shift, width, product, component, band`` of the convolved basis."""
     shifts, widths = _points(bands.shift_range, nodes[0]), _points(bands.fwhm_range, nodes[1])
+    from scipy.sparse import csr_array  # takes 0.3 s, for which an import need not wait
+
     columns = np.ascontiguousarray(basis.reshape(-1, basis.shape[-1]).T)
     # A band sees a few of the grid's hundreds of wavelengths.
     seen = [csr_array(bands.matrix(*node)) @ columns for node in product(shifts, widths)]
