@@ -90,22 +90,22 @@ def retrieve(
 
 
 def _ready(scene: Scene, file: str | Path | Retrieval | None) -> Retrieval:
-    """The model on the bands of the scene; the last one is kept, for scenes that are like it."""
+    """The model on the bands of the scene; the last one is kept, for scenes of the very same."""
     if not isinstance(file, str | Path) or not Path(file).is_file():
         return model_for(scene, file)
     there = Path(file).stat()
     key = (str(Path(file).resolve()), there.st_mtime_ns, there.st_size)
-    kept = _kept.get(key)
-    if kept is None or not kept.setup.suits(
-        Setup.of_scene(scene, kept.emulator, kept.setup.window)
-    ):
-        kept = model_for(scene, file)
-        _kept.clear()
-        _kept[key] = kept
-    return kept
+    if key in _kept:
+        model, bands = _kept[key]
+        if Setup.of_scene(scene, model.emulator, model.setup.window) == bands:
+            return model
+    _kept.clear()  # before the next is there: one at a time
+    model = model_for(scene, file)
+    _kept[key] = model, Setup.of_scene(scene, model.emulator, model.setup.window)
+    return model
 
 
-_kept: dict[tuple[str, int, int], Retrieval] = {}
+_kept: dict[tuple[str, int, int], tuple[Retrieval, Setup]] = {}
 
 
 def _completed(
