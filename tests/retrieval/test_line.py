@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from fakes.worlds import world
+from sifnet.physics.derivatives import SHARED
 from sifnet.product.retrieve import retrieve
-from sifnet.retrieval.line import COMMON, Guess, System, Unknowns
+from sifnet.retrieval.line import COMMON, FIELD, LINE, Guess, System, Unknowns
+from sifnet.retrieval.refinement import RowEquations
 from sifnet.scenes.scene import Flag
 
 UNKNOWNS = Unknowns(components=3, grid=(2, 2), samples=5)
@@ -71,6 +73,24 @@ def test_gains_are_gathered_where_the_unknowns_stand() -> None:
     assert total[: UNKNOWNS.line].tolist() == [6.0] * UNKNOWNS.line
     assert total[UNKNOWNS.patches].tolist() == [0, 0, 3, 3]
     assert total[UNKNOWNS.columns].tolist() == [1, 1, 1, 1, 1, 1, 1, 1, 2, 2]
+
+
+def test_a_column_that_fills_an_incomplete_patch_takes_nothing_away() -> None:
+    """It comes a second time, with nothing to say."""
+    torch.manual_seed(0)
+    unknowns, shared = Unknowns(components=0, grid=(2, 2), samples=5), len(SHARED) + 1
+    system = System(unknowns)
+    own, side = torch.randn(1, 3, shared, shared).double(), torch.randn(1, 3, shared).double()
+    own[:, 2], side[:, 2] = 0.0, 0.0
+    nothing = torch.zeros(1, 3, 0)
+    system.add(0, RowEquations(own, side, *[nothing] * 4), torch.tensor([[3, 4, 4]]))
+    place = unknowns.columns.start + 2 * 4
+    shift = SHARED.index("wavelength_shift")
+    line, patch = system.matrix[place, : len(LINE)], system.matrix[place, unknowns.patch(0, 0)]
+    torch.testing.assert_close(line, own[0, 1, shift, LINE])
+    assert float(patch) == float(own[0, 1, shift, FIELD])
+    assert float(system.matrix[place, place]) == float(own[0, 1, shift, shift])
+    assert float(system.side[place]) == float(side[0, 1, shift])
 
 
 def test_what_would_leave_its_range_stays_at_its_end() -> None:
