@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -242,8 +242,13 @@ def _model(
     scenes: Sequence[Scene], config: Training, start: Retrieval | None, emulator: Emulator | None
 ) -> Retrieval:
     """A new model for the scenes, with the start model's encoder if there is one."""
+    weights = config.weights
     if start is not None:
         emulator = start.emulator
+        if weights.independent_pixels == LossWeights().independent_pixels:
+            # How far pixels err alike is of what reads them: it comes with the start model.
+            alike = start.setup.weights.independent_pixels
+            weights = replace(weights, independent_pixels=alike)
     emulator = emulator or Emulator.load(space=scenes[0].space)
     setup = Setup.of_scene(
         scenes[0],
@@ -252,7 +257,7 @@ def _model(
         patch=config.patch,
         architecture=config.architecture if start is None else start.setup.architecture,
         features=None if start is None else start.setup.features,
-        weights=config.weights,
+        weights=weights,
         lines=tuple(line_key(scene) for scene in scenes),
         predictor=None if start is None else start.setup.predictor,
     )
@@ -260,8 +265,8 @@ def _model(
     for scene in scenes[1:]:
         model.refuse_other(scene)
     if start is not None:
-        weights = {k: v for k, v in start.encoder.state_dict().items() if k != "columns"}
-        model.encoder.load_state_dict(weights, strict=False)
+        named = {k: v for k, v in start.encoder.state_dict().items() if k != "columns"}
+        model.encoder.load_state_dict(named, strict=False)
         model.predictor = start.predictor
     return model
 

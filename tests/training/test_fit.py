@@ -15,6 +15,7 @@ from sifnet.errors import SifnetError
 from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.draws import Draws
 from sifnet.retrieval.encoder import Architecture
+from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import read
 from sifnet.scenes.scene import Scene
@@ -84,6 +85,16 @@ def test_start_model_replaces_pretraining(small: KnownScene, tmp_path: Path) -> 
         assert all(torch.equal(parts[0][k], parts[1][k]) for k in parts[0])
     assert model.line_id(other) == 0
     assert model.line_id(small.scene) == -1
+
+
+def test_how_far_pixels_err_alike_comes_with_the_start_model(small: KnownScene) -> None:
+    """Unless it is asked otherwise: the 10 of a scene from space became the usual 150."""
+    start = fit(small.scene, config=replace(TINY, epochs=0), emulator=fake_emulator())
+    start.setup = replace(start.setup, weights=LossWeights(independent_pixels=10.0))
+    for asked, got in ((LossWeights(ndvi=3.0), 10.0), (LossWeights(independent_pixels=7.0), 7.0)):
+        config = replace(TINY, epochs=0, weights=asked)
+        model = fit(small.scene, config=config, start_model=start)
+        assert model.setup.weights == replace(asked, independent_pixels=got)
 
 
 def test_interrupted_fit_leaves_no_model_and_goes_on(
