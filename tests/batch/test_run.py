@@ -250,7 +250,9 @@ WAITING = (
 )
 
 
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "blow", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_killed_batch_leaves_no_half_product_and_goes_on(
     model: Path, tmp_path: Path, blow: signal.Signals
 ) -> None:

@@ -85,6 +85,7 @@ def test_the_same_seed_gives_the_same_bytes(line: Path, tmp_path: Path) -> None:
     assert again.with_suffix(".dat").read_bytes() == first
 
 
+@pytest.mark.slow
 def test_hills_rise_out_of_the_oxygen(tmp_path: Path) -> None:
     """Strong lines absorb by their wings, as pressure squared times path: depth falls as p."""
     high, low = 0.5, 0.2
@@ -113,6 +114,7 @@ def test_fluorescence_does_not_follow_greenness() -> None:
     assert abs(np.corrcoef(ndvi[green], ground.sif_760[green])[0, 1]) < 0.25
 
 
+@pytest.mark.slow
 def test_a_flox_day_has_its_irradiance(tmp_path: Path) -> None:
     settings = Settings.drawn(np.random.default_rng(1), pressure_offset=0.0)
     scene = open_scene(simulate("flox", tmp_path, lines=4, seed=1, settings=settings))
