@@ -74,9 +74,9 @@ def transfer_derivatives(
 ) -> tuple[TransferFunctions, list[Tensor]]:
     """Transfer functions on bands and, for each, derivatives to SHARED ``..., band, 8``.
 
-    Forward-mode derivatives, one for each parameter: rows of the batch do not mix. Without
-    measured irradiance they go through the emulator alone, in its few components: the instrument
-    is linear in these, and a polynomial in shift and width.
+    The emulator tells its slopes in its few components; the instrument is linear in these, and a
+    polynomial in shift and width. Under measured irradiance they are derived in forward mode, one
+    parameter at a time: rows of the batch do not mix.
     """
     if irradiance is not None:
         air, sensor = ([v for _, v in part.items()] for part in (state.atmosphere, state.sensor))

@@ -64,6 +64,9 @@ class CoefficientNetwork(nn.Module):
         hidden = nn.functional.silu(self.enter(x))
         for block in self.blocks:
             hidden = hidden + nn.functional.silu(block(hidden))
+        return self._leave(x, hidden)
+
+    def _leave(self, x: Tensor, hidden: Tensor) -> Tensor:
         standard = (self.linear(x) + self.leave(hidden)).unflatten(-1, (len(PRODUCTS), -1))
         return self.latent_mean + self.latent_sd * standard.movedim(-2, 0)
 
@@ -90,7 +93,7 @@ class CoefficientNetwork(nn.Module):
             hidden = hidden + nn.functional.silu(inner)
         standard = self.linear(change) + moved @ self.leave.weight.T
         latents = standard.unflatten(-1, (len(PRODUCTS), -1)).movedim(-2, 0)
-        at_points = torch.exp(self.latents(flat) @ self.to_points)[:, None]
+        at_points = torch.exp(self._leave(x, hidden) @ self.to_points)[:, None]
         at_points = at_points * ((latents * self.latent_sd[:, None]) @ self.to_points[:, None])
         coefficients = (at_points @ self.from_points[:, None, 1:]).movedim(0, -2)
         return coefficients.reshape(*changes.shape[:-1], *coefficients.shape[-2:])

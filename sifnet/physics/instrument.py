@@ -118,17 +118,21 @@ class Instrument(nn.Module):
 
     def at(self, sensor: SensorState, *, slopes: bool = False) -> Responses:
         """What bands see under a sensor state ``...``; ``slopes``: and how that goes with it."""
-        parts = zip(
-            (sensor.wavelength_shift, sensor.fwhm_shift),
-            (self.shift_range, self.fwhm_range),
-            self.nodes,
-            strict=True,
+        parts = tuple(
+            zip(
+                (sensor.wavelength_shift, sensor.fwhm_shift),
+                (self.shift_range, self.fwhm_range),
+                self.nodes,
+                strict=True,
+            )
         )
-        (shift, by_shift), (width, by_width) = (
-            (_polynomials(*part), _polynomial_slopes(*part)) for part in parts
-        )
-        bent = [self._summed(by_shift, width), self._summed(shift, by_width)] if slopes else None
-        return Responses(self._summed(shift, width), None if bent is None else torch.stack(bent))
+        shift, width = (_polynomials(*part) for part in parts)
+        bands = self._summed(shift, width)
+        if not slopes:
+            return Responses(bands)
+        by_shift, by_width = (_polynomial_slopes(*part) for part in parts)
+        bent = [self._summed(by_shift, width), self._summed(shift, by_width)]
+        return Responses(bands, torch.stack(bent))
 
     def _summed(self, shift: Tensor, width: Tensor) -> Tensor:
         """``product, ..., component, band`` of weights ``..., node`` of shift and of width."""
