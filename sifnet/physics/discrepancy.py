@@ -97,15 +97,18 @@ class Discrepancy:
         """Components as errors of path in every band, then of ground in every band."""
         return self.at(wavelength).movedim(-1, -3).flatten(-3, -2)
 
-    def correction(self, coefficients: Float[Tensor, component]) -> Correction:
-        """What coefficients of the components do to the light of a line."""
-        found = torch.einsum("nkp,k->np", self.components, coefficients.to(self.components))
+    def correction(self, coefficients: Float[Tensor, "*patch component"]) -> Correction:
+        """What coefficients of the components do to the light of a line, or of each patch."""
+        found = torch.einsum("nkp,...k->...np", self.components, coefficients.to(self.components))
         return Correction(self.start, self.step, self.mean + found)
 
 
 @dataclass(frozen=True)
 class Correction:
-    """Relative error ``node, 2`` of path and ground radiance that is common to a line."""
+    """Relative error ``node, 2`` of path and ground radiance that is common to a line.
+
+    Where patches are of several lines, ``patch, node, 2``.
+    """
 
     start: float
     step: float
@@ -115,7 +118,12 @@ class Correction:
         self, wavelength: Float[Tensor, "*batch band"]
     ) -> tuple[Float[Tensor, "*batch band"], Float[Tensor, "*batch band"]]:
         """1 + error of path and of ground at wavelengths, nm."""
-        error = _between(self.error, (wavelength - self.start) / self.step)
+        position = (wavelength - self.start) / self.step
+        *patches, nodes, _ = self.error.shape
+        if patches:  # one table below the other
+            first = nodes * torch.arange(*patches, device=position.device)
+            position = position.clamp(0, nodes - 1) + first[:, None, None, None]
+        error = _between(self.error.flatten(0, -2), position)
         return 1.0 + error[..., 0], 1.0 + error[..., 1]
 
     def __call__(

@@ -135,6 +135,10 @@ class Guess:
     stray: Tensor
     components: Tensor
 
+    def errors(self) -> Tensor:
+        """Stray light and components, see ``Retrieval.errors``."""
+        return torch.cat([self.stray[None], self.components])
+
     def stacked(self, start: Guess) -> Tensor:
         """All unknowns, sensors as steps from where they start."""
         steps = SensorState.steps(self.sensor)

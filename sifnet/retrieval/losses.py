@@ -70,8 +70,13 @@ def terms(
     state: State,
     perturbed: Perturbed | None = None,
     weights: LossWeights = LossWeights(),
+    errors: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """All weighted terms by name; their sum is the loss."""
+    """All weighted terms by name; their sum is the loss.
+
+    Args:
+        errors: ``patch, error``, of the simulation, in standard deviations; see ``Retrieval``.
+    """
     w = weights
     sigma = total_sd(pixels, w.model_error)
     share = 1.0 / (min(w.independent_pixels, pixels.usable[0].numel()) * sigma.shape[-1])
@@ -80,6 +85,8 @@ def terms(
         "ndvi": w.ndvi * share * ndvi(pixels, state, w.bare_ndvi),
         "prior": w.prior * share * prior(pixels, state.atmosphere),
     }
+    if errors is not None:
+        weighted["errors"] = w.prior * share * 0.5 * (errors**2).sum(-1).mean()
     if perturbed is not None:
         weighted["perturbation"] = w.perturbation * perturbation(pixels, state, perturbed)
     return weighted

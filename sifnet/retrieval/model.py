@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
 from sifnet.files import checkpoint, save_checkpoint
-from sifnet.physics.discrepancy import Discrepancy
+from sifnet.physics.discrepancy import Correction, Discrepancy
 from sifnet.physics.emulator import CoefficientNetwork, Emulator
 from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
@@ -29,6 +30,7 @@ from sifnet.retrieval.encoder import Architecture, Encoder
 from sifnet.retrieval.expected import ExpectedSif
 from sifnet.retrieval.losses import LossWeights, Perturbed
 from sifnet.retrieval.pixels import Pixels
+from sifnet.retrieval.refinement import STRAY_SD
 from sifnet.retrieval.shape import ShapePredictor, Sizes
 from sifnet.retrieval.window import fit_bands, fit_window
 from sifnet.scenes.scene import MeasuredResponse, Scene
@@ -142,6 +144,8 @@ def instrument_for(
 class Retrieval(nn.Module):
     """Encoder, simulation and loss. Emulator and instrument are frozen; the encoder learns.
 
+    ``errors``, ``line, 1 + component``, are what the simulation is wrong by on each fitted line:
+    stray light, in STRAY_SD, and the coefficients of the discrepancy; they are learned too.
     ``made_by`` are the settings of the fit, for the record; ``expected`` is what the fitted lines
     say of fluorescence, None where none is fitted.
     """
@@ -166,13 +170,36 @@ class Retrieval(nn.Module):
             irradiance=setup.irradiance,
             architecture=setup.architecture,
         )
+        self.errors = nn.Parameter(torch.zeros(0, 0))
 
     def loss_terms(self, pixels: Pixels) -> dict[str, Tensor]:
         """Weighted terms of the loss: the state must explain the radiance, within what is known."""
-        state = self.encoder(pixels)
-        light = self.simulator.light(state, pixels.geometry, pixels.irradiance, pixels.shape_prior)
+        state, errors = self.encoder(pixels), self.errors_of(pixels.line_id)
+        simulator = replace(self.simulator, correction=self.correction(errors))
+        light = simulator.light(state, pixels.geometry, pixels.irradiance, pixels.shape_prior)
         perturbed = self.perturb(pixels, state, light)
-        return losses.terms(pixels, light.value, state, perturbed, self.setup.weights)
+        seen = pixels.without_stray(STRAY_SD * errors[:, 0, None, None])
+        return losses.terms(seen, light.value, state, perturbed, self.setup.weights, errors)
+
+    def errors_of(self, line_id: Int[Tensor, patch]) -> Float[Tensor, "patch error"]:
+        """``errors`` of the lines of patches, 0 where none is fitted."""
+        if self.errors.numel():
+            return self.errors[line_id] * (line_id >= 0)[:, None]
+        count = 0 if self.discrepancy is None else self.discrepancy.count
+        return self.errors.new_zeros(len(line_id), 1 + count)
+
+    def correction(self, errors: Float[Tensor, "*patch error"]) -> Correction | None:
+        """Of the simulation, by what it is wrong by; see ``errors``."""
+        return None if self.discrepancy is None else self.discrepancy.correction(errors[..., 1:])
+
+    def add_lines(self, sensors: Tensor, errors: Tensor) -> None:
+        """Know flight lines, to be fitted further.
+
+        Args:
+            sensors: unbounded, see ``Encoder.columns``; errors: see the class.
+        """
+        self.encoder.add_lines(sensors)
+        self.errors = nn.Parameter(errors.clone())
 
     @property
     def simulator(self) -> Simulator:
@@ -237,6 +264,7 @@ class Retrieval(nn.Module):
         content = {
             "setup": TypeAdapter(Setup).dump_json(self.setup).decode(),
             "encoder": self.encoder.state_dict(),
+            "errors": self.errors.detach(),
             "predictor": {} if self.predictor is None else self.predictor.state_dict(),
             "expected": {} if self.expected is None else dict(self.expected.items()),
             "emulator": self.emulator.state_dict(),
@@ -256,7 +284,8 @@ def load(path: str | Path) -> Retrieval:
         setup = TypeAdapter(Setup).validate_json(content["setup"])
         retrieval = Retrieval(setup, _emulator(content))
         retrieval.made_by = json.loads(content.get("made_by", "{}"))
-        retrieval.encoder.add_lines(torch.zeros_like(content["encoder"]["columns"]))
+        columns = torch.zeros_like(content["encoder"]["columns"])
+        retrieval.add_lines(columns, content.get("errors", torch.zeros(0, 0)))
         retrieval.encoder.load_state_dict(content["encoder"])
         if retrieval.predictor is not None:
             retrieval.predictor.load_state_dict(content["predictor"])

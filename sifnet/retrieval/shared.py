@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sifnet.physics.derivatives import SHARED
-from sifnet.physics.discrepancy import Correction
 from sifnet.physics.fields import TensorFields
 from sifnet.physics.forward import Simulator
 from sifnet.physics.state import Atmosphere, SensorState, State
@@ -47,9 +46,7 @@ class Shared:
         sensor: fields ``sample``.
         brightness: of the scene's ground.
         patch: lines and samples of a patch.
-        correction: of what the simulation is wrong by on the whole line, None for none.
-        stray: share of the mean radiance that is stray light in every band.
-        strangeness: mean square of its coefficients, 1 where they are as expected.
+        errors: ``error``, of the simulation on the whole line, see ``Retrieval.errors``.
     """
 
     deviation: Tensor
@@ -57,9 +54,17 @@ class Shared:
     sensor: SensorState
     brightness: Brightness
     patch: tuple[int, int]
-    correction: Correction | None = None
-    stray: float = 0.0
-    strangeness: float = 0.0
+    errors: Tensor
+
+    @property
+    def stray(self) -> float:
+        """Share of the mean radiance that is stray light in every band."""
+        return STRAY_SD * float(self.errors[0])
+
+    @property
+    def strangeness(self) -> float:
+        """Mean square of the discrepancy's coefficients, 1 where they are as expected."""
+        return float((self.errors[1:] ** 2).sum()) / max(1, len(self.errors) - 1)
 
     def air_deviation(self) -> dict[str, Tensor]:
         """``row, column`` of every parameter of the air, in standard deviations of its prior."""
@@ -136,7 +141,8 @@ class Line:
         system, gains = self._system(self.start, states, self._simulator(self.start), alone)
         carried = self._carried(gains, system)
         sensor = SensorState.unstack(self.start.sensor)
-        return Shared(self.encoder_says, carried, sensor, self.brightness, patch)
+        errors = self.model.errors_of(self.rows[0].pixels.line_id[:1])[0]
+        return Shared(self.encoder_says, carried, sensor, self.brightness, patch, errors)
 
     def refined(self, patch: tuple[int, int]) -> Shared:
         """What explains all pixels best, with everything that is known beforehand."""
@@ -166,9 +172,7 @@ class Line:
             SensorState.unstack(guess.sensor),
             self.brightness,
             patch,
-            self._correction(guess),
-            STRAY_SD * float(guess.stray),
-            float((guess.components**2).sum()) / max(1, len(guess.components)),
+            guess.errors(),
         )
 
     def _simulator(self, guess: Guess) -> Simulator:
@@ -176,12 +180,10 @@ class Line:
         sensors = guess.sensors(self.rows[0].pixels.column, self.ranges)
         responses = self.model.instrument.at(sensors, slopes=True)
         return replace(
-            self.model.simulator, correction=self._correction(guess), responses=responses
+            self.model.simulator,
+            correction=self.model.correction(guess.errors()),
+            responses=responses,
         )
-
-    def _correction(self, guess: Guess) -> Correction | None:
-        discrepancy = self.model.discrepancy
-        return None if discrepancy is None else discrepancy.correction(guess.components)
 
     def _state(self, row: int, guess: Guess, surface: Surface) -> State:
         pixels = self.rows[row].pixels

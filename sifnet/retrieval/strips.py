@@ -62,7 +62,7 @@ def solve_strips(
     thinned = block[0] * every, block[1]
     simulator = replace(
         model.simulator,
-        correction=shared.correction,
+        correction=model.correction(shared.errors),
         responses=model.instrument.at(shared.sensor),
     )
     for window, pixels in pixel_strips(scene, model, thinned, atmosphere, strip * every, every):

@@ -191,11 +191,11 @@ def _fitted(
     columns = max(scene.shape[1] for scene in scenes)
     resume = None if asked is None else asked.interrupted()
     if resume is not None:
-        model.eval().encoder.add_lines(torch.zeros(len(scenes), columns, 2))
+        model.eval().add_lines(*_nothing_known(model, len(scenes), columns))
     else:
         if start is None:
             _learn(model, pixels, config, progress)
-        model.encoder.add_lines(_columns(model, scenes, columns, atmosphere))
+        model.add_lines(*_lines(model, scenes, columns, atmosphere))
     if config.epochs:
         folder = None if asked is None else asked.path.parent
         _adapt(model, pixels, config, folder, resume, progress)
@@ -282,16 +282,27 @@ def _learn(model: Retrieval, pixels: Pixels, config: Training, progress: bool) -
     )
 
 
-def _columns(
+def _nothing_known(model: Retrieval, lines: int, columns: int) -> tuple[Tensor, Tensor]:
+    """What ``Retrieval.add_lines`` asks for, 0 everywhere."""
+    components = 0 if model.discrepancy is None else model.discrepancy.count
+    return torch.zeros(lines, columns, len(SensorState.names())), torch.zeros(lines, 1 + components)
+
+
+def _lines(
     model: Retrieval, scenes: Sequence[Scene], columns: int, atmosphere: xr.Dataset | None
-) -> Tensor:
-    """Unbounded sensor state ``line, column, 2`` of the scenes, as refinement finds it."""
-    states = torch.zeros(len(scenes), columns, len(SensorState.names()))
-    span = model.encoder.span(SensorState, states)
+) -> tuple[Tensor, Tensor]:
+    """Sensor of every column, and errors of the simulation, of the scenes as refinement finds them.
+
+    See ``Retrieval.add_lines``.
+    """
+    sensors, errors = _nothing_known(model, len(scenes), columns)
+    span = model.encoder.span(SensorState, sensors)
     for line, scene in enumerate(scenes):
-        sensor = find_shared(scene, model.eval(), atmosphere=atmosphere).sensor.stack()
-        states[line, : len(sensor)] = unbounded(sensor, *span)
-    return states
+        shared = find_shared(scene, model.eval(), atmosphere=atmosphere)
+        sensor = shared.sensor.stack()
+        sensors[line, : len(sensor)] = unbounded(sensor, *span)
+        errors[line] = shared.errors
+    return sensors, errors
 
 
 def _expected(

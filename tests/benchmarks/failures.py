@@ -102,7 +102,7 @@ class Patch:
         line = Line(self.model, [Row(pixels, self.model.encoder(pixels))], SHAPE[2])
         shared = line.refined(SHAPE[1:])
         air = self.prior.at(shared.deviation[0, :, None, None], line.ranges)
-        simulator = replace(self.model.simulator, correction=shared.correction)
+        simulator = replace(self.model.simulator, correction=self.model.correction(shared.errors))
         start = State(air, self.surface, shared.sensor.map(lambda x: x[None, None]))
         fit = refine_surface(pixels, noise, start, simulator, steps=3)
         sif = fit.state.surface.sif_760

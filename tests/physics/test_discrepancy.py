@@ -94,6 +94,16 @@ def test_a_correction_is_its_components(
     torch.testing.assert_close(changed.up, t.up)
 
 
+def test_patches_of_several_lines_have_each_its_own_correction(discrepancy: Discrepancy) -> None:
+    coefficients = torch.stack([torch.zeros(discrepancy.count), torch.ones(discrepancy.count)])
+    wavelength = torch.tensor([700.0, 759.9, 760.6, 900.0]).expand(2, 1, 3, 4) + 0.01
+    both = discrepancy.correction(coefficients).factors(wavelength)
+    for patch, own in enumerate(coefficients):
+        alone = discrepancy.correction(own).factors(wavelength[patch])
+        for found, expected in zip(both, alone, strict=True):
+            torch.testing.assert_close(found[patch], expected, rtol=0, atol=3e-6)
+
+
 def test_derivatives_are_those_of_the_corrected_light(
     discrepancy: Discrepancy, emulator: Emulator, instrument: Instrument
 ) -> None:

@@ -18,6 +18,7 @@ from sifnet.product.retrieve import retrieve
 from sifnet.retrieval import strips
 from sifnet.retrieval.brightness import Brightness
 from sifnet.retrieval.model import Retrieval
+from sifnet.retrieval.refinement import STRAY_SD
 from sifnet.retrieval.shared import Shared
 from sifnet.retrieval.shipped import model_for
 from sifnet.scenes import open_scene
@@ -87,7 +88,9 @@ def test_oxygen_that_nobody_expects_is_told(
     """As worlds of another code, a sun 7 degrees off and a height 1 km off have it."""
     deviation = torch.zeros(2, 3, 6)
     deviation[..., 0], deviation[..., 5] = pressure, strength
-    shared = Shared(deviation, torch.zeros(2, 3, 2, 2), None, Brightness(torch.zeros(3)), (8, 8))  # type: ignore[arg-type]
+    shared = Shared(
+        deviation, torch.zeros(2, 3, 2, 2), None, Brightness(torch.zeros(3)), (8, 8), torch.zeros(1)
+    )  # type: ignore[arg-type]
     found = oxygen(shared)
     assert (found is not None) == told
     if found is not None:
@@ -102,7 +105,9 @@ def test_oxygen_that_nobody_expects_is_told(
 def test_light_in_every_band_alike_is_told(share: float, told: bool, grave: bool) -> None:
     """The world with stray light passes; an offset of 1 that was lost does not."""
     nothing = torch.zeros(1, 1, 6), torch.zeros(1, 1, 2, 2)
-    shared = Shared(*nothing, None, Brightness(torch.zeros(3)), (8, 8), stray=share)  # type: ignore[arg-type]
+    shared = Shared(
+        *nothing, None, Brightness(torch.zeros(3)), (8, 8), torch.tensor([share / STRAY_SD])
+    )  # type: ignore[arg-type]
     found = stray(shared)
     assert (found is not None) == told
     assert of_line(shared) == ([found] if told else [])

@@ -106,5 +106,9 @@ def test_terms_apply_weights_and_sum_to_a_finite_loss(pixels: Pixels, state: Sta
     double = losses.terms(pixels, found, state, None, LossWeights(residual=2.0, ndvi=0.0))
     assert float(double["residual"]) == pytest.approx(2 * float(terms["residual"]))
     added = torch.zeros(pixels.usable.shape)
-    with_all = losses.terms(pixels, found, state, Perturbed(state, added))
+    errors = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
+    with_all = losses.terms(pixels, found, state, Perturbed(state, added), errors=errors)
+    bands = pixels.radiance.shape[-1]
+    counted = min(LossWeights().independent_pixels, pixels.usable[0].numel()) * bands
+    assert float(with_all["errors"]) == pytest.approx(0.5 * 2.5 / counted)
     assert torch.isfinite(torch.stack(list(with_all.values()))).all()

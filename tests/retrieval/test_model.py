@@ -19,6 +19,7 @@ from sifnet.retrieval.encoder import Architecture, Encoder
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import KIND, Retrieval, Setup, line_key, load
 from sifnet.retrieval.pixels import Pixels, read
+from sifnet.retrieval.refinement import STRAY_SD
 from sifnet.retrieval.shared import find_shared, interpolated
 from sifnet.scenes.scene import Flag
 
@@ -68,9 +69,28 @@ def test_perturbation_adds_the_simulated_radiance(
     assert other.perturb(pixels, state, light) is None
 
 
+def test_the_loss_knows_what_the_simulation_of_a_line_is_wrong_by(
+    known: KnownScene, model: Retrieval, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = read(known.scene, slice(0, 8), (8, 10), line_id=0)
+    state = model.encoder(pixels)
+    monkeypatch.setattr(type(model.encoder), "forward", lambda *_: state)
+    errors = model.errors_of(torch.tensor([-1]))
+    errors[0, :3] = torch.tensor([2.0, -1.0, 1.0])
+    simulator = replace(model.simulator, correction=model.correction(errors[0]))
+    light = simulator.radiance(state, pixels.geometry)
+    stray = STRAY_SD * 2.0 * pixels.stray[..., None]
+    seen = replace(pixels, radiance=light + stray)
+    told = Retrieval(model.setup, model.emulator)
+    told.add_lines(model.encoder.columns, errors)
+    assert float(told.loss_terms(seen)["residual"].detach()) < 1e-4
+    another = replace(seen, line_id=torch.tensor([-1]))
+    assert float(told.loss_terms(another)["residual"].detach()) > 0.1
+
+
 def test_only_the_encoder_learns_and_batch_norm_stays(model: Retrieval) -> None:
     learning = {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad}
-    assert learning == {"encoder"}
+    assert learning == {"encoder", "errors"}
     assert not model.train().encoder.training
 
 

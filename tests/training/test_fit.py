@@ -18,6 +18,7 @@ from sifnet.retrieval.encoder import Architecture
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import read
+from sifnet.retrieval.shared import find_shared
 from sifnet.scenes.scene import Scene
 from sifnet.training import fit as training
 from sifnet.training.fit import Fitting, Training, fit
@@ -85,6 +86,16 @@ def test_start_model_replaces_pretraining(small: KnownScene, tmp_path: Path) -> 
         assert all(torch.equal(parts[0][k], parts[1][k]) for k in parts[0])
     assert model.line_id(other) == 0
     assert model.line_id(small.scene) == -1
+
+
+def test_a_fit_knows_what_the_simulation_of_its_line_is_wrong_by(
+    small: KnownScene, tmp_path: Path
+) -> None:
+    """Else the encoder learns a spectrum that is common to the line as air and fluorescence."""
+    model = fit(small.scene, tmp_path, config=replace(TINY, epochs=0), emulator=fake_emulator())
+    errors = find_shared(small.scene, model).errors
+    assert float((model.errors.detach() - errors).norm()) < 0.3 * float(errors.norm())
+    assert torch.equal(load(tmp_path / "model.ckpt").errors, model.errors)
 
 
 def test_how_far_pixels_err_alike_comes_with_the_start_model(small: KnownScene) -> None:
