@@ -88,8 +88,7 @@ def transfer_derivatives(
         alike = torch.broadcast_tensors(*air, *sensor, geometry.solar_zenith_angle)
         return _forward_derivatives(on_bands, alike[:-1])
 
-    components = simulator.emulator(state.atmosphere, geometry)
-    to_air = simulator.emulator.slopes(state.atmosphere, geometry)
+    components, to_air = simulator.emulator.linearised(state.atmosphere, geometry)
     responses = simulator.responses or simulator.instrument.at(state.sensor, slopes=True)
     first = components.map(lambda x: x[None])
     both = TransferFunctions.combine(torch.cat, [first, to_air]).map(lambda x: x.movedim(0, -2))

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
 from sifnet.files import arrays, data_file
+from sifnet.physics.features import slant_depth, state_features
 from sifnet.physics.state import Atmosphere, Geometry, check_ranges
 from sifnet.physics.transfer import PRODUCTS, TransferFunctions
 
 SHIPPED = {False: "emulator_airborne.npz", True: "emulator_space.npz"}
+CLEAR = (752.0, 757.0)  # nm, where nothing absorbs
 
 
 class CoefficientNetwork(nn.Module):
@@ -73,13 +75,18 @@ class CoefficientNetwork(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Coefficients ``..., product, coefficient`` of features ``..., feature``."""
         latents = self.latents(features.reshape(-1, features.shape[-1]))
-        at_points = torch.exp(latents @ self.to_points)
-        coefficients = at_points @ self.from_points[:, 1:] + self.from_points[:, :1]
-        return coefficients.movedim(0, -2).reshape(*features.shape[:-1], *coefficients.shape[::2])
+        return self._coefficients(torch.exp(latents @ self.to_points), features.shape)
 
-    def slopes(self, features: Tensor, changes: Tensor) -> Tensor:
-        """Changes ``direction, ..., product, coefficient`` that changes of features make, each
-        ``direction, ..., feature``: the chain rule through ``forward``.
+    def _coefficients(self, at_points: Tensor, features: torch.Size) -> Tensor:
+        coefficients = at_points @ self.from_points[:, 1:] + self.from_points[:, :1]
+        return coefficients.movedim(0, -2).reshape(*features[:-1], *coefficients.shape[::2])
+
+    def slopes(self, features: Tensor, changes: Tensor) -> tuple[Tensor, Tensor]:
+        """Coefficients, and their changes ``direction, ..., product, coefficient``.
+
+        Args:
+            features: ``..., feature``.
+            changes: of them, ``direction, ..., feature``: the chain rule through ``forward``.
         """
         flat = features.reshape(-1, features.shape[-1])
         x = (flat - self.feature_mean) / self.feature_sd
@@ -93,10 +100,13 @@ class CoefficientNetwork(nn.Module):
             hidden = hidden + nn.functional.silu(inner)
         standard = self.linear(change) + moved @ self.leave.weight.T
         latents = standard.unflatten(-1, (len(PRODUCTS), -1)).movedim(-2, 0)
-        at_points = torch.exp(self._leave(x, hidden) @ self.to_points)[:, None]
-        at_points = at_points * ((latents * self.latent_sd[:, None]) @ self.to_points[:, None])
-        coefficients = (at_points @ self.from_points[:, None, 1:]).movedim(0, -2)
-        return coefficients.reshape(*changes.shape[:-1], *coefficients.shape[-2:])
+        at_points = torch.exp(self._leave(x, hidden) @ self.to_points)
+        moved = at_points[:, None] * ((latents * self.latent_sd[:, None]) @ self.to_points[:, None])
+        slopes = (moved @ self.from_points[:, None, 1:]).movedim(0, -2)
+        return (
+            self._coefficients(at_points, features.shape),
+            slopes.reshape(*changes.shape[:-1], *slopes.shape[-2:]),
+        )
 
 
 def _silu_slope(x: Tensor) -> Tensor:
@@ -115,6 +125,7 @@ class Emulator(nn.Module):
 
     grid: Tensor
     basis: Tensor
+    clear: Tensor
 
     def __init__(
         self, grid: Tensor, basis: Tensor, network: CoefficientNetwork, metadata: dict[str, Any]
@@ -122,6 +133,9 @@ class Emulator(nn.Module):
         super().__init__()
         self.register_buffer("grid", grid)
         self.register_buffer("basis", basis)
+        clear = (grid >= CLEAR[0]) & (grid <= CLEAR[1])
+        up = basis[PRODUCTS.index("up")][:, clear].mean(-1)
+        self.register_buffer("clear", up, persistent=False)  # up outside absorption, by component
         self.network = network
         self.metadata = metadata
 
@@ -146,10 +160,15 @@ class Emulator(nn.Module):
         Values outside ``ranges`` are not looked for here, in the gradient's path: see ``check``.
         """
         coefficients = self.network(state_features(atmosphere, geometry, space=self.space))
-        return self._products(coefficients, 1.0, geometry)
+        transfer = self._products(coefficients, 1.0, geometry)
+        depth = slant_depth(atmosphere, geometry, space=self.space)
+        level = torch.exp(-depth) / self._clear(transfer.up)
+        return _levelled(transfer, level, transfer.up, transfer.up_bounce)
 
-    def slopes(self, atmosphere: Atmosphere, geometry: Geometry) -> TransferFunctions:
-        """Derivatives ``parameter, ..., component`` of ``forward`` to the atmosphere.
+    def linearised(
+        self, atmosphere: Atmosphere, geometry: Geometry
+    ) -> tuple[TransferFunctions, TransferFunctions]:
+        """``forward``, and its derivatives ``parameter, ..., component`` to the atmosphere.
 
         Those of the features are differences over a millionth, in double precision: exact to
         1e-9, where torch would load its compiler for two seconds to derive a quotient.
@@ -161,12 +180,33 @@ class Emulator(nn.Module):
             -1, *(1,) * (air.dim() - 1), air.shape[-1]
         )
         ahead, behind = (
-            state_features(Atmosphere.unstack(air + step), sight, space=self.space)
-            for step in (steps, -steps)
+            self._told(Atmosphere.unstack(air + step), sight) for step in (steps, -steps)
         )
+        told = self._told(atmosphere, geometry)
+        change = ((ahead - behind) / 2e-6).to(told)
+        values, slopes = self.network.slopes(told[..., :-1], change[..., :-1])
+        transfer = self._products(values, 1.0, geometry)
+        changes = self._products(slopes, 0.0, geometry)
+        clear = self._clear(transfer.up)
+        level = torch.exp(-told[..., -1]) / clear
+        moved = (-change[..., -1] - self._clear(changes.up) / clear)[..., None]
+        to_air = _levelled(
+            changes,
+            level,
+            changes.up + transfer.up * moved,
+            changes.up_bounce + transfer.up_bounce * moved,
+        )
+        return _levelled(transfer, level, transfer.up, transfer.up_bounce), to_air
+
+    def _told(self, atmosphere: Atmosphere, geometry: Geometry) -> Tensor:
+        """What decides the transfer functions: ``state_features``, and ``slant_depth``."""
         features = state_features(atmosphere, geometry, space=self.space)
-        changes = ((ahead - behind) / 2e-6).to(features)
-        return self._products(self.network.slopes(features, changes), 0.0, geometry)
+        depth = slant_depth(atmosphere, geometry, space=self.space)
+        return torch.cat([features, depth.expand(features.shape[:-1])[..., None]], -1)
+
+    def _clear(self, up: Float[Tensor, "*batch component"]) -> Float[Tensor, "*batch"]:
+        """Upward transmittance where nothing absorbs, as the network has it."""
+        return up @ self.clear
 
     def _products(self, coefficients: Tensor, mean: float, geometry: Geometry) -> TransferFunctions:
         """From coefficients of all components but the first, the mean spectrum."""
@@ -228,63 +268,9 @@ class Emulator(nn.Module):
             return cls(tensors["grid"], tensors["basis"], network, metadata)
 
 
-def state_features(
-    atmosphere: Atmosphere, geometry: Geometry, *, space: bool
-) -> Float[Tensor, "*batch feature"]:
-    """What the logarithms of the products depend on nearly linearly, ``..., feature``.
-
-    Air masses 1/mu0 and 1/mu; the air and the aerosol between ground and sensor; p sqrt(air mass),
-    with which pressure-broadened strong lines grow; aerosol optical depth along the sun's path;
-    the scattering angle, of cosine -(mu mu0 + sqrt(1 - mu^2) sqrt(1 - mu0^2) cos(raa)), -1 for
-    backscatter; and the logarithm of path radiance in the single-scattering approximation.
-    """
-    a, g = atmosphere, geometry
-    sza, vza = torch.deg2rad(g.solar_zenith_angle), torch.deg2rad(g.view_zenith_angle)
-    azimuth = torch.sin(sza) * torch.sin(vza) * torch.cos(torch.deg2rad(g.relative_azimuth_angle))
-    sun, view = 1.0 / torch.cos(sza), 1.0 / torch.cos(vza)
-    scatter = -(torch.cos(sza) * torch.cos(vza) + azimuth)
-    pressure, strength = a.surface_pressure / 1013.25, torch.sqrt(a.o2_scale)
-    if space:
-        air_below = aerosol_below = torch.ones_like(a.aot_550)
-    else:
-        air_below = 1.0 - torch.exp(-g.sensor_height / 8.0)
-        aerosol_below = 1.0 - torch.exp(-g.sensor_height / a.aerosol_height)
-    both = sun + air_below * view
-    haze = a.aot_550 * sun
-    features = [pressure, a.temperature_offset, a.o2_scale, a.aot_550, a.aerosol_height]
-    features += [a.aerosol_type, sun, 1.0 / sun, view, azimuth, scatter, scatter**2, scatter**3]
-    features += [torch.log(sun), torch.log(pressure), haze, torch.exp(-haze), torch.exp(-3 * haze)]
-    features += [1.0 / a.aerosol_height, a.aot_550 / a.aerosol_height, haze * a.aerosol_type]
-    for mass in (sun, both):
-        features += [pressure * mass, pressure * torch.sqrt(mass) * strength]
-    scattered = _single_scattering(a, sun, view, scatter, air_below, aerosol_below)
-    features += [scattered, torch.exp(scattered)]
-    if not space:
-        features += [air_below, torch.log(g.sensor_height), torch.log(g.sensor_height + 0.1)]
-        features += [pressure * torch.sqrt(air_below * view) * strength]
-        features += [aerosol_below, a.aot_550 * aerosol_below]
-    return torch.stack(torch.broadcast_tensors(*features), dim=-1)
-
-
-def _single_scattering(
-    a: Atmosphere,
-    sun: Tensor,
-    view: Tensor,
-    scatter: Tensor,
-    air_below: Tensor,
-    aerosol_below: Tensor,
-) -> Tensor:
-    """Logarithm of path radiance / (mu0 E0) scattered once in the continuum, to some 10 %.
-
-    Rayleigh optical depth at 760 nm 0.026; aerosol of Angstrom exponent about 1.2 and
-    Henyey-Greenstein phase function, asymmetry 0.65 to 0.7.
-    """
-    rayleigh = 0.026 * a.surface_pressure / 1013.25 * air_below
-    aerosol = 0.68 * a.aot_550
-    asymmetry = 0.65 + 0.05 * a.aerosol_type
-    forward = 1.0 + asymmetry**2 - 2.0 * asymmetry * scatter
-    phase = (1.0 - asymmetry**2) / (forward * torch.sqrt(forward))
-    amount = 0.75 * (1.0 + scatter**2) * rayleigh + phase * aerosol * aerosol_below
-    slant = (sun + view) * (rayleigh + aerosol * aerosol_below)
-    escape = -torch.expm1(-slant) / slant
-    return torch.log(amount * escape * sun * view) - 0.5 * aerosol * (1 - aerosol_below) * sun
+def _levelled(
+    t: TransferFunctions, level: Tensor, up: Tensor, up_bounce: Tensor
+) -> TransferFunctions:
+    """With upward transmittance times a level ``...``."""
+    level = level[..., None]
+    return TransferFunctions(t.path, t.ground, t.ground_bounce, up * level, up_bounce * level)

@@ -9,7 +9,8 @@ import torch
 
 from fakes.samples import fake_samples, fitted_emulator
 from sifnet.errors import SifnetError
-from sifnet.physics.emulator import Emulator, state_features
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.features import state_features
 from sifnet.physics.full.emulator_errors import emulator_errors
 from sifnet.physics.full.emulator_fit import FitSettings, compress, covered_ranges, fit_emulator
 from sifnet.physics.state import RANGES, Geometry
@@ -98,7 +99,9 @@ def test_slopes_are_those_that_torch_derives(space):
     emulator, samples = fitted_emulator(space=space).double(), fake_samples(2, space=space)
     air = samples.atmosphere().map(lambda x: x[:2, None].double())
     sight = samples.geometry().map(lambda x: x[:3].double())
-    found = emulator.slopes(air, sight)
+    values, found = emulator.linearised(air, sight)
+    for (name, value), (_, plain) in zip(values.items(), emulator(air, sight).items(), strict=True):
+        torch.testing.assert_close(value, plain, rtol=1e-9, atol=0, msg=name)
     derived = torch.autograd.functional.jacobian(
         lambda *x: tuple(v for _, v in emulator(type(air)(*x), sight).items()),
         tuple(v for _, v in air.items()),
@@ -156,3 +159,30 @@ def test_what_is_no_emulator_is_refused(tmp_path):
         Emulator.load(path)
     with pytest.raises(SifnetError, match=r"absent.npz"):
         Emulator.load(tmp_path / "absent.npz")
+
+
+@pytest.mark.parametrize("index", [3, 11])
+def test_transmittance_outside_absorption_is_that_of_full_radiative_transfer(index):
+    """Of fluorescence on its way up, with 16 streams, to sensors in the air and in space."""
+    pytest.importorskip("sasktran2")
+    from sifnet.physics.full.atmosphere import optical_layers
+    from sifnet.physics.full.database import draw
+    from sifnet.physics.full.radiative_transfer import transfer_functions
+    from sifnet.physics.full.spectroscopy import CrossSections
+
+    state = draw(index)
+    optics = optical_layers(state.atmosphere, CrossSections([1e7 / 755.0]))
+    light = transfer_functions(optics, state.solar_zenith_angle, state.observers, streams=16)
+    for space in (False, True):
+        seen = [np.isinf(observer.sensor_height) == space for observer in state.observers]
+        table = torch.as_tensor(state.table()[seen]).float()
+        names = [*state.atmosphere.names(), "solar_zenith_angle"]
+        atmosphere = state.atmosphere.map(lambda x: torch.as_tensor(x).float())
+        zenith, view, azimuth, height = table[:, len(names) - 1 :].unbind(-1)
+        geometry = Geometry(zenith, view, azimuth, height, torch.ones_like(height))
+        emulator = Emulator.load(space=space)
+        found = emulator(atmosphere, geometry).up @ emulator.basis[3].float()
+        clear = (emulator.grid >= 752) & (emulator.grid <= 757)
+        expected = light.transmittance[seen, 0]
+        np.testing.assert_allclose(found[:, clear].mean(-1).detach(), expected, rtol=4e-3)
+        assert float(found.detach().max()) < 1.005  # beside the band the network leaves 0.5 %

@@ -23,7 +23,8 @@ from scipy.sparse.linalg import svds
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from sifnet.physics.emulator import CoefficientNetwork, Emulator, state_features
+from sifnet.physics.emulator import CoefficientNetwork, Emulator
+from sifnet.physics.features import state_features
 from sifnet.physics.full import database
 from sifnet.physics.full.emulator_errors import emulator_errors
 from sifnet.physics.full.extension import extended
