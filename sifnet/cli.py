@@ -20,7 +20,7 @@ from rich.table import Table
 
 from sifnet import __version__
 from sifnet.errors import MOST_SEED, shown
-from sifnet.terminal import Commands, complain, err, out, say
+from sifnet.terminal import Commands, complain, err, out, say, show
 
 # Libraries that take seconds to load are imported in the commands that use them, so that
 # `--help` and `sifnet inspect` answer at once.
@@ -37,10 +37,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Radiance in, map of sun-induced fluorescence out.\n\n"
-    "Try it on a simulated flight line:\n\n"
-    "    sifnet simulate --sensor hyplant -o sim\n\n"
-    "    sifnet fit sim/*_radiance.hdr -o out\n\n"
-    "    sifnet evaluate out/*_sif.nc --truth sim/truth.nc --baselines",
+    "Try it on a small flight line, made and mapped in seconds:\n\n"
+    "    sifnet demo\n\n"
+    "Then on a line of your own:\n\n"
+    "    sifnet inspect line.hdr\n\n"
+    "    sifnet retrieve line.hdr -o maps",
 )
 
 ScenePaths = Annotated[
@@ -76,6 +77,36 @@ def _all(
     logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
     for library in ("lightning.pytorch", "lightning.fabric", "rasterio"):
         logging.getLogger(library).setLevel(quiet)
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder, made if need be.")
+    ] = Path("sifnet_demo"),
+) -> None:
+    """Make a small flight line with known truth, map it, and show the picture: a first try.
+
+    Its light is made by the same emulator that the map is sought with, plus sensor noise, smile and
+    varying aerosol: enough to see what comes out, and no proof of accuracy.
+
+    Example: `sifnet demo -o first_try`
+    """
+    from sifnet.batch.run import Job
+    from sifnet.evaluation.evaluate import evaluate
+    from sifnet.simulation.simulate import simulate
+
+    scene = simulate("hyplant", output, lines=64, samples=64, quick=True)
+    say(f"scene: {scene}, truth: {output / 'truth.nc'}")
+    (product,) = _map(Job(output, command=_command()), [scene])
+    score = evaluate(product, output / "truth.nc").iloc[0]
+    say(
+        f"against its truth: bias {score.bias:+.2f}, RMSE {score.rmse:.2f}, bare soil "
+        f"{score.soil_mean:+.2f} mW m-2 nm-1 sr-1. The light is our own emulator's: expect more "
+        "error from real light."
+    )
+    say(f"picture: {product.with_suffix('.png')}")
+    show(product.with_suffix(".png"))
 
 
 @app.command()
@@ -208,10 +239,14 @@ def simulate(
     ] = 0,
     level: Annotated[str, typer.Option(help="Of a DESIS product: L1B or L1C.")] = "L1C",
     zipped: Annotated[bool, typer.Option("--zip", help="A DESIS product as downloaded.")] = False,
+    quick: Annotated[
+        bool, typer.Option(help="A flight line by the emulator, in a second, without the extra.")
+    ] = False,
 ) -> None:
     """Simulate a scene in its sensor's own format, by full radiative transfer, with `truth.nc`.
 
-    Needs the extra: `pip install 'sifnet[build]'`.
+    Needs the extra: `pip install 'sifnet[build]'`, but for --quick, whose light is the
+    retrieval's own.
 
     Example: `sifnet simulate --sensor hyplant -o sim --lines 64 --samples 64 --seed 3`
     """
@@ -221,8 +256,9 @@ def simulate(
         from sifnet.simulation import simulate as simulation
 
         scene = simulation.simulate(
-            sensor, output, lines=lines, samples=samples, seed=seed, level=level, zipped=zipped
-        )
+            sensor, output, lines=lines, samples=samples, seed=seed, level=level, zipped=zipped,
+            quick=quick,
+        )  # fmt: skip
     say(f"scene: {scene}\ntruth: {output / 'truth.nc'}")
 
 

@@ -36,6 +36,7 @@ def simulate(
     relief: Relief | None = None,
     level: str = "L1C",
     zipped: bool = False,
+    quick: bool = False,
 ) -> Path:
     """Write a simulated scene in its sensor's format, and ``truth.nc`` beside it.
 
@@ -52,6 +53,8 @@ def simulate(
             and height only, as real ones do.
         level: of products from orbit, L1B or L1C, with masks, aerosol and water beside it.
         zipped: products from orbit, as they are downloaded.
+        quick: the light of a flight line by the emulator that retrievals use, in a second and
+            without the extra ``build``: their own light, in which they look better than they are.
 
     Returns:
         Path of the scene, for ``sifnet.open_scene``.
@@ -70,7 +73,14 @@ def simulate(
         )
     rng = np.random.default_rng(seed)
     settings = settings or Settings.drawn(rng, record)
-    order = Order(record, writable(output), (lines, samples), seed, settings, rng)
+    if quick and record.simulated_as != "line":
+        raise SifnetError(
+            "only flight lines can be simulated by the emulator",
+            found=f"{record.name!r}, a {record.simulated_as}",
+            expected="a sensor such as hyplant",
+            remedy="Leave quick out: full radiative transfer simulates it.",
+        )
+    order = Order(record, writable(output), (lines, samples), seed, settings, rng, quick)
     if record.simulated_as == "line":
         return simulate_line(order, ground, relief)
     if record.simulated_as == "series":
