@@ -250,15 +250,12 @@ def simulate(
 
     Example: `sifnet simulate --sensor hyplant -o sim --lines 64 --samples 64 --seed 3`
     """
-    from sifnet.physics.full import installed
+    from sifnet.simulation import simulate as simulation
 
-    with installed():
-        from sifnet.simulation import simulate as simulation
-
-        scene = simulation.simulate(
-            sensor, output, lines=lines, samples=samples, seed=seed, level=level, zipped=zipped,
-            quick=quick,
-        )  # fmt: skip
+    scene = simulation.simulate(
+        sensor, output, lines=lines, samples=samples, seed=seed, level=level, zipped=zipped,
+        quick=quick,
+    )  # fmt: skip
     say(f"scene: {scene}\ntruth: {output / 'truth.nc'}")
 
 
@@ -346,13 +343,10 @@ def build_emulator(
 
     Example: `sifnet build-emulator database -o data --states 2000 --workers 8 --resume`
     """
-    from sifnet.physics.full import installed
+    from sifnet.physics.full import build
 
-    with installed():
-        from sifnet.physics.full import build
-
-        for text in build.build_emulator(database, output, states, workers, seed, resume=resume):
-            say(text)
+    for text in build.build_emulator(database, output, states, workers, seed, resume=resume):
+        say(text)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sifnet.errors import SifnetError
+from sifnet.errors import SifnetError, extras
 from sifnet.files import writable
 from sifnet.scenes import record_of, sensors
 from sifnet.scenes.sensor import Sensor
@@ -60,7 +60,8 @@ def simulate(
         Path of the scene, for ``sifnet.open_scene``.
 
     Raises:
-        SifnetError: no such sensor, none that can be simulated, or the folder cannot be written.
+        SifnetError: no such sensor, none that can be simulated, the extra ``build`` is not
+            installed, or the folder cannot be written.
     """
     record = record_of(sensor)
     if record.simulated_as is None:
@@ -81,8 +82,9 @@ def simulate(
             remedy="Leave quick out: full radiative transfer simulates it.",
         )
     order = Order(record, writable(output), (lines, samples), seed, settings, rng, quick)
-    if record.simulated_as == "line":
-        return simulate_line(order, ground, relief)
-    if record.simulated_as == "series":
-        return simulate_series(order)
-    return simulate_orbit(order, level, zipped)
+    with extras():
+        if record.simulated_as == "line":
+            return simulate_line(order, ground, relief)
+        if record.simulated_as == "series":
+            return simulate_series(order)
+        return simulate_orbit(order, level, zipped)
