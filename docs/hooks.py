@@ -1,8 +1,8 @@
 """What the site is made of beside its pages: files of the checkout, commands, equations.
 
 README, BEWARE, CONTRIBUTING, CHANGELOG and the README of ``data/`` are pages too, with links that
-hold on the site. Equations are written as TeX in fences of the language ``math``, which GitHub shows
-as they are, and become SVG here: no script, no font, no network.
+hold on the site. Equations are TeX in fences of the language ``math``, which GitHub draws too, and
+become SVG here: no script, no font, no network.
 """
 
 from __future__ import annotations
@@ -92,8 +92,7 @@ def commands() -> str:
 
 def _names(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return f"`{parameter.make_metavar_text()}`" if hasattr(
-            parameter, "make_metavar_text") else f"`{parameter.metavar or parameter.name}`"  # fmt: skip
+        return f"`{parameter.metavar or parameter.name.upper()}`"
     return ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
 
 
@@ -108,7 +107,8 @@ def equation(source: str, *_: Any, **__: Any) -> str:
         # Ids are those of glyphs, and pages have many formulas.
         ours = f"f{abs(hash(line)) % 10**8}-"
         figure = re.sub(r'(id="|href="#)', rf"\g<1>{ours}", figure)
-        figure = figure.replace("<svg ", f'<svg role="img" aria-label="{html.escape(line)}" '
-                                'style="max-width:100%;height:auto;fill:currentColor" ', 1)  # fmt: skip
+        style = "max-width:100%;height:auto;fill:currentColor"
+        told = f'<svg role="img" aria-label="{html.escape(line)}" style="{style}" '
+        figure = figure.replace("<svg ", told, 1)
         drawn.append(f'<p class="math">{figure}</p>')
     return "\n".join(drawn)

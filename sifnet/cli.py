@@ -81,9 +81,9 @@ def _all(
 
 @app.command()
 def demo(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder, made if need be.")
-    ] = Path("sifnet_demo"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder, made if need be.")] = Path(
+        "sifnet_demo"
+    ),
 ) -> None:
     """Make a small flight line with known truth, map it, and show the picture: a first try.
 
@@ -118,7 +118,10 @@ def fit(
     model: Annotated[
         Path | None, typer.Option(help="Checkpoint to start from; else the one that ships.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings, YAML; see README.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML; `sifnet.Training` has all."),
+    ] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="How many, on each node.")] = None,
     precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed, ...")] = None,
     strategy: Annotated[str | None, typer.Option(help="auto, ddp, fsdp, ...")] = None,
