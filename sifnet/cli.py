@@ -46,7 +46,11 @@ app = typer.Typer(
 
 ScenePaths = Annotated[
     list[Path],
-    typer.Argument(metavar="SCENE...", help="ENVI header (HyPlant); CSV, npz or folder (FloX)."),
+    typer.Argument(
+        metavar="SCENE...",
+        help="HyPlant: ENVI header or its folder. DESIS: folder, zip or GeoTIFF as downloaded. "
+        "FloX: CSV, npz or folder of a series. Or a folder of these, or a quoted pattern.",
+    ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder, made if need be.")]
 Sensor = Annotated[
@@ -116,7 +120,8 @@ def fit(
     sensor: Sensor = None,
     atmosphere: Air = None,
     model: Annotated[
-        Path | None, typer.Option(help="Checkpoint to start from; else the one that ships.")
+        Path | None,
+        typer.Option("--model", "-m", help="Checkpoint to start from; else the one that ships."),
     ] = None,
     config: Annotated[
         Path | None,
@@ -290,7 +295,7 @@ def evaluate(
 
 @app.command()
 def inspect(
-    scene: Annotated[Path, typer.Argument(metavar="SCENE", help="As for `sifnet fit`.")],
+    scene: Annotated[Path, typer.Argument(metavar="SCENE", help="As for `sifnet fit`; EnMAP too.")],
     sensor: Sensor = None,
 ) -> None:
     """Show what the reader understood and assumed, where the lines are, and what does not fit.
@@ -403,7 +408,9 @@ def _print_outcomes(outcomes: list[Outcome]) -> None:
     """A row a scene, the figures of those mapped now."""
     table = Table(title="SIF at 760 nm of trusted pixels, mW m-2 nm-1 sr-1", box=SIMPLE,
                   title_justify="left", padding=(0, 1, 0, 0))  # fmt: skip
-    table.add_column("scene", overflow="fold")
+    wide = max(out.width, 80)  # with which all other columns are whole
+    # A name is cut in its middle, where names of products are alike, and never broken.
+    table.add_column("scene", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     for name in ("pixels", "trusted", "mean", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -413,8 +420,16 @@ def _print_outcomes(outcomes: list[Outcome]) -> None:
         cells = [form.format(figures[name]) if figures else "" for name, form in forms.items()]
         state = f"[bold red]{outcome.state}[/]" if outcome.error else outcome.state
         took = f"{outcome.seconds:.1f}" if outcome.seconds else ""
-        table.add_row(escape(shown(outcome.scene.name)), state, *cells, took)
-    out.print(table, highlight=False)
+        name = shown(outcome.scene.name)
+        table.add_row(escape(_shortened(name, wide - 55)), state, *cells, took)
+    Console(width=wide).print(table, highlight=False)
+
+
+def _shortened(name: str, most: int) -> str:
+    """A name of at most as many characters (12 at least), the middle left out."""
+    most = max(most, 12)
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - half - 1]}…{name[-half:]}"
 
 
 def _command() -> str:

@@ -253,7 +253,7 @@ is said of SIF at 760 nm beforehand.
 
 
 def speed(folder: Path) -> tuple[str, list[str]]:
-    """A whole scene, then four takes of it by one and by two workers; the scene's row of the results."""
+    """A whole scene, then four takes of it by one and by two workers; its row of the results."""
     whole = scene_of(folder, 54, WHOLE, {})
     seconds = timed([whole.file], folder / "out_whole", 1)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20

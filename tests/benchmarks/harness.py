@@ -102,7 +102,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def put_in_results(name: str, content: str) -> None:
-    """Replace what the results hold between their comments ``figures:NAME`` and ``/figures:NAME``."""
+    """Replace what the results hold between ``figures:NAME`` and ``/figures:NAME``."""
     between = rf"(<!-- figures:{name} -->\n).*?(<!-- /figures:{name} -->)"
     text, count = re.subn(between, lambda m: f"{m[1]}{content}\n{m[2]}",
                           RESULTS.read_text(encoding="utf-8"), flags=re.DOTALL)  # fmt: skip
