@@ -38,7 +38,7 @@ def test_the_citation_has_what_its_format_asks_for() -> None:
 
 
 def test_the_recipe_installs_what_the_project_needs() -> None:
-    run = {line.split()[0]: line.split()[1] for line in _yaml("conda/recipe.yaml")["requirements"]["run"]}  # fmt: skip
+    run = dict(line.split() for line in _yaml("conda/recipe.yaml")["requirements"]["run"])
     assert run.pop("python") == _project()["requires-python"]
     wanted = {}
     for requirement in _project()["dependencies"]:
