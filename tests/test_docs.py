@@ -62,9 +62,9 @@ def _name(page: Path) -> str:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files that pages name: a line of 40 x 40 pixels under each of its names, and its arrays."""
+    """Files that pages name: a line of 20 x 40 pixels under each of its names, and its arrays."""
     folder = tmp_path_factory.mktemp("pages")
-    made = sifnet.simulate("hyplant", folder / "first", lines=40, samples=40, quick=True)
+    made = sifnet.simulate("hyplant", folder / "first", lines=20, samples=40, quick=True)
     renamed = made.with_name(f"{DEMO}.hdr")
     for name in (renamed, folder / "line_FLUO_radiance.hdr"):
         for suffix in (".hdr", ".dat"):

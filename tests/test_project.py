@@ -44,7 +44,7 @@ def test_the_recipe_installs_what_the_project_needs() -> None:
     for requirement in _project()["dependencies"]:
         name, bound = re.fullmatch(r"([\w-]+)(?:\[\w+\])?(>=.+)", requirement).groups()  # type: ignore[union-attr]
         wanted[CONDA.get(name, name)] = bound
-    assert run == wanted
+    assert wanted.items() <= run.items()
     points = _yaml("conda/recipe.yaml")["build"]["python"]["entry_points"]
     assert dict(point.split(" = ") for point in points) == _project()["scripts"]
 
