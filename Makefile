@@ -16,11 +16,12 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow bench accuracy ablation atmosphere failures aerosol forecast desis loop worlds anchors hostile kill model emulator discrepancy mutants clean
+.PHONY: help setup demo test style docs test-slow bench accuracy ablation atmosphere failures aerosol forecast desis loop worlds anchors hostile kill model emulator discrepancy mutants clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
 	@echo "make test      set up, check style and types, run the tests"
+	@echo "make docs      the documentation as a site, in site/ (a minute)"
 	@echo "make test-slow the tests that take minutes (half an hour)"
 	@echo "make mutants   bugs put in by hand, one at a time: which of them the tests see (a quarter hour)"
 	@echo "make bench     speed and accuracy of the simulation beside published figures"
@@ -62,7 +63,7 @@ $(STAMP): pyproject.toml | $(BIN)/python
 	echo "set-up: installing (some minutes the first time)"; \
 	try pip "$(TORCH)"; \
 	try pip hatchling; \
-	try pip --no-build-isolation -e ".[build,dev]"
+	try pip --no-build-isolation -e ".[dev]"
 	@touch $@
 
 demo: $(STAMP)
@@ -70,11 +71,17 @@ demo: $(STAMP)
 	$(BIN)/sifnet evaluate $(DEMO)/*_sif.nc --truth data/demo/truth.nc --baselines
 	@echo "The map is $(DEMO)/*_sif.png, the numbers $(DEMO)/*_sif.nc, the story $(DEMO)/report.html"
 
-test: export OMP_NUM_THREADS = 1
-test: $(STAMP)
+style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site is site/index.html"
+
+test: export OMP_NUM_THREADS = 1
+test: style
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: export OMP_NUM_THREADS = 1
@@ -102,4 +109,4 @@ discrepancy: $(STAMP)
 	$(BIN)/python data/make_discrepancy.py
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) site build dist .mypy_cache .pytest_cache .ruff_cache

@@ -60,7 +60,8 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'sifnet' has no attribute {name!r}")
-    value = getattr(import_module(f"sifnet.{_HOME[name]}"), name)
+    with import_module("sifnet.errors").extras():
+        value = getattr(import_module(f"sifnet.{_HOME[name]}"), name)
     globals()[name] = value
     return value
 

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from sifnet import __version__
 from sifnet.errors import MOST_SEED, shown
-from sifnet.terminal import Commands, complain, err, out, say
+from sifnet.terminal import Commands, complain, err, out, say, show
 
 # Libraries that take seconds to load are imported in the commands that use them, so that
 # `--help` and `sifnet inspect` answer at once.
@@ -37,15 +37,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Radiance in, map of sun-induced fluorescence out.\n\n"
-    "Try it on a simulated flight line:\n\n"
-    "    sifnet simulate --sensor hyplant -o sim\n\n"
-    "    sifnet fit sim/*_radiance.hdr -o out\n\n"
-    "    sifnet evaluate out/*_sif.nc --truth sim/truth.nc --baselines",
+    "Try it on a small flight line, made and mapped in seconds:\n\n"
+    "    sifnet demo\n\n"
+    "Then on a line of your own:\n\n"
+    "    sifnet inspect line.hdr\n\n"
+    "    sifnet retrieve line.hdr -o maps",
 )
 
 ScenePaths = Annotated[
     list[Path],
-    typer.Argument(metavar="SCENE...", help="ENVI header (HyPlant); CSV, npz or folder (FloX)."),
+    typer.Argument(
+        metavar="SCENE...",
+        help="HyPlant: ENVI header or its folder. DESIS: folder, zip or GeoTIFF as downloaded. "
+        "FloX: CSV, npz or folder of a series. Or a folder of these, or a quoted pattern.",
+    ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder, made if need be.")]
 Sensor = Annotated[
@@ -79,15 +84,49 @@ def _all(
 
 
 @app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder, made if need be.")] = Path(
+        "sifnet_demo"
+    ),
+) -> None:
+    """Make a small flight line with known truth, map it, and show the picture: a first try.
+
+    Its light is made by the same emulator that the map is sought with, plus sensor noise, smile and
+    varying aerosol: enough to see what comes out, and no proof of accuracy.
+
+    Example: `sifnet demo -o first_try`
+    """
+    from sifnet.batch.run import Job
+    from sifnet.evaluation.evaluate import evaluate
+    from sifnet.simulation.simulate import simulate
+
+    scene = simulate("hyplant", output, lines=64, samples=64, quick=True)
+    say(f"scene: {scene}, truth: {output / 'truth.nc'}")
+    (product,) = _map(Job(output, command=_command()), [scene])
+    score = evaluate(product, output / "truth.nc").iloc[0]
+    say(
+        f"against its truth: bias {score.bias:+.2f}, RMSE {score.rmse:.2f}, bare soil "
+        f"{score.soil_mean:+.2f} mW m-2 nm-1 sr-1. The light is our own emulator's: expect more "
+        "error from real light."
+    )
+    say(f"picture: {product.with_suffix('.png')}")
+    show(product.with_suffix(".png"))
+
+
+@app.command()
 def fit(
     scenes: ScenePaths,
     output: Output,
     sensor: Sensor = None,
     atmosphere: Air = None,
     model: Annotated[
-        Path | None, typer.Option(help="Checkpoint to start from; else the one that ships.")
+        Path | None,
+        typer.Option("--model", "-m", help="Checkpoint to start from; else the one that ships."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings, YAML; see README.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML; `sifnet.Training` has all."),
+    ] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="How many, on each node.")] = None,
     precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed, ...")] = None,
     strategy: Annotated[str | None, typer.Option(help="auto, ddp, fsdp, ...")] = None,
@@ -208,21 +247,23 @@ def simulate(
     ] = 0,
     level: Annotated[str, typer.Option(help="Of a DESIS product: L1B or L1C.")] = "L1C",
     zipped: Annotated[bool, typer.Option("--zip", help="A DESIS product as downloaded.")] = False,
+    quick: Annotated[
+        bool, typer.Option(help="A flight line by the emulator, in a second, without the extra.")
+    ] = False,
 ) -> None:
     """Simulate a scene in its sensor's own format, by full radiative transfer, with `truth.nc`.
 
-    Needs the extra: `pip install 'sifnet[build]'`.
+    Needs the extra: `pip install 'sifnet[build]'`, but for --quick, whose light is the
+    retrieval's own.
 
     Example: `sifnet simulate --sensor hyplant -o sim --lines 64 --samples 64 --seed 3`
     """
-    from sifnet.physics.full import installed
+    from sifnet.simulation import simulate as simulation
 
-    with installed():
-        from sifnet.simulation import simulate as simulation
-
-        scene = simulation.simulate(
-            sensor, output, lines=lines, samples=samples, seed=seed, level=level, zipped=zipped
-        )
+    scene = simulation.simulate(
+        sensor, output, lines=lines, samples=samples, seed=seed, level=level, zipped=zipped,
+        quick=quick,
+    )  # fmt: skip
     say(f"scene: {scene}\ntruth: {output / 'truth.nc'}")
 
 
@@ -254,7 +295,7 @@ def evaluate(
 
 @app.command()
 def inspect(
-    scene: Annotated[Path, typer.Argument(metavar="SCENE", help="As for `sifnet fit`.")],
+    scene: Annotated[Path, typer.Argument(metavar="SCENE", help="As for `sifnet fit`; EnMAP too.")],
     sensor: Sensor = None,
 ) -> None:
     """Show what the reader understood and assumed, where the lines are, and what does not fit.
@@ -310,13 +351,10 @@ def build_emulator(
 
     Example: `sifnet build-emulator database -o data --states 2000 --workers 8 --resume`
     """
-    from sifnet.physics.full import installed
+    from sifnet.physics.full import build
 
-    with installed():
-        from sifnet.physics.full import build
-
-        for text in build.build_emulator(database, output, states, workers, seed, resume=resume):
-            say(text)
+    for text in build.build_emulator(database, output, states, workers, seed, resume=resume):
+        say(text)
 
 
 def main() -> None:
@@ -370,7 +408,9 @@ def _print_outcomes(outcomes: list[Outcome]) -> None:
     """A row a scene, the figures of those mapped now."""
     table = Table(title="SIF at 760 nm of trusted pixels, mW m-2 nm-1 sr-1", box=SIMPLE,
                   title_justify="left", padding=(0, 1, 0, 0))  # fmt: skip
-    table.add_column("scene", overflow="fold")
+    wide = max(out.width, 80)  # with which all other columns are whole
+    # A name is cut in its middle, where names of products are alike, and never broken.
+    table.add_column("scene", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     for name in ("pixels", "trusted", "mean", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -380,8 +420,16 @@ def _print_outcomes(outcomes: list[Outcome]) -> None:
         cells = [form.format(figures[name]) if figures else "" for name, form in forms.items()]
         state = f"[bold red]{outcome.state}[/]" if outcome.error else outcome.state
         took = f"{outcome.seconds:.1f}" if outcome.seconds else ""
-        table.add_row(escape(shown(outcome.scene.name)), state, *cells, took)
-    out.print(table, highlight=False)
+        name = shown(outcome.scene.name)
+        table.add_row(escape(_shortened(name, wide - 55)), state, *cells, took)
+    Console(width=wide).print(table, highlight=False)
+
+
+def _shortened(name: str, most: int) -> str:
+    """A name of at most as many characters (12 at least), the middle left out."""
+    most = max(most, 12)
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - half - 1]}…{name[-half:]}"
 
 
 def _command() -> str:

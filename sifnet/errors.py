@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -64,6 +66,44 @@ def require_number(
     )
 
 
+EXTRAS = {
+    "lightning": "train", "yaml": "train", "distributed": "batch", "dask": "bridge",
+    "zarr": "bridge", "sasktran2": "build", "joseki": "build", "prosail": "build",
+    "cfgrib": "grib", "eccodes": "grib",
+}  # fmt: skip
+"""Libraries that not everybody needs, and the extra of sifnet that installs each."""
+
+
+def not_installed(error: BaseException) -> SifnetError | None:
+    """The sentence for a library of an extra that is missing; None for any other error."""
+    library = (getattr(error, "name", None) or "").split(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or library not in EXTRAS:
+        return None
+    told = SifnetError(
+        "a library that this needs is not installed",
+        found=f"no {library}",
+        expected=f"the libraries of the extra `{EXTRAS[library]}`",
+        remedy=f"Install them: pip install 'sifnet[{EXTRAS[library]}]'",
+    )
+    told.__cause__ = error
+    return told
+
+
+@contextmanager
+def extras() -> Iterator[None]:
+    """Turn a missing library of an extra into the sentence that names it.
+
+    Raises:
+        SifnetError: one is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (told := not_installed(error)) is None:
+            raise
+        raise told from error
+
+
 _MEMORY = "allocate memory|Unable to allocate|not enough memory|bad_alloc|failed to map segment"
 
 
@@ -88,7 +128,7 @@ def told_by_system(error: BaseException, file: Path | None = None) -> SifnetErro
     Args:
         file: that was worked on, where the error names none.
     """
-    told = out_of_memory(error)
+    told = out_of_memory(error) or not_installed(error)
     if told is None and isinstance(error, OSError):
         named = error.filename or file
         told = SifnetError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -50,3 +52,12 @@ def complain(error: SifnetError) -> None:
 def say(text: str) -> None:
     """On one line however narrow the terminal is, so that paths can be copied."""
     out.print(escape(shown(text)), highlight=False, soft_wrap=True)
+
+
+def show(picture: Path) -> None:
+    """Open a picture in the viewer of the desktop, if somebody sits before one."""
+    desktop = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if out.is_terminal and err.is_terminal and desktop:
+        typer.launch(str(picture))

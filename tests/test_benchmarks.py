@@ -17,11 +17,11 @@ SCRIPTS = [path.stem for path in sorted(BENCHMARKS.glob("*.py"))]
 
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    """With ``docs`` and README of its own."""
+    """With ``docs`` of its own."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     module = importlib.import_module("harness")
     monkeypatch.setattr(module, "DOCS", tmp_path / "docs")
-    monkeypatch.setattr(module, "README", tmp_path / "README.md")
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "results.md")
     return module
 
 
@@ -67,21 +67,21 @@ def test_page_is_whole_or_stays_as_it_was(harness: ModuleType) -> None:
     assert [path.name for path in harness.DOCS.iterdir()] == ["toy.md"]
 
 
-def test_readme_changes_between_its_comments_only(harness: ModuleType) -> None:
+def test_results_change_between_its_comments_only(harness: ModuleType) -> None:
     other = "<!-- figures:y -->\n| y |\n<!-- /figures:y -->\n"
     text = "a\n<!-- figures:x -->\n{}\n<!-- /figures:x -->\nb\n" + other
-    harness.README.write_text(text.format("| old |\n| 1 |"))
-    harness.put_in_readme("x", "| new |")
-    assert harness.README.read_text() == text.format("| new |")
+    harness.RESULTS.write_text(text.format("| old |\n| 1 |"))
+    harness.put_in_results("x", "| new |")
+    assert harness.RESULTS.read_text() == text.format("| new |")
     with pytest.raises(ValueError, match="figures:z"):
-        harness.put_in_readme("z", "")
+        harness.put_in_results("z", "")
 
 
 @pytest.mark.parametrize("name", ["accuracy", "desis"])
-def test_readme_has_the_tables_that_benchmarks_replace(harness: ModuleType, name: str) -> None:
-    harness.README.write_text((PROJECT / "README.md").read_text())
-    harness.put_in_readme(name, "| here |")
-    assert "| here |" in harness.README.read_text()
+def test_results_have_the_tables_that_benchmarks_replace(harness: ModuleType, name: str) -> None:
+    harness.RESULTS.write_text((PROJECT / "docs" / "results.md").read_text())
+    harness.put_in_results(name, "| here |")
+    assert "| here |" in harness.RESULTS.read_text()
 
 
 def test_score_counts_a_line_like_another(harness: ModuleType) -> None:

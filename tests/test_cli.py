@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from conftest import PROJECT
@@ -17,6 +18,7 @@ from fakes.emulator import fake_emulator
 from fakes.fitted import QUICK, quick_fit, write_known
 from fakes.products import write
 from sifnet import __version__, cli
+from sifnet.batch.run import Outcome
 from sifnet.errors import SifnetError
 from sifnet.files import sha256
 from sifnet.physics.emulator import Emulator
@@ -136,6 +138,32 @@ def test_a_refused_scene_does_not_stop_the_others(
     assert "1 scene, 1 failed" in (tmp_path / "index.html").read_text()
 
 
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_table_of_a_batch_breaks_no_word(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "out", Console(width=width))
+    figures = {"pixels": 1024 * 1024, "trusted": 0.981, "sif_760_mean": 1.234}
+    long = Path("DESIS-HSI-L1C-DT0483531420_003-20200625T101010-V0210.zip")
+    cli._print_outcomes([
+        Outcome(long, "mapped", "", long, seconds=43.2, statistics=figures),
+        Outcome(Path("a.hdr"), "there already", "", long),
+    ])  # fmt: skip
+    text = capsys.readouterr().out
+    for whole in (
+        "trusted",
+        "seconds",
+        "there already",
+        "1,048,576",
+        "98.1%",
+        "V0210.zip",
+        "DESIS",
+    ):
+        assert whole in text
+    rows = [line for line in text.splitlines() if line.strip()]
+    assert len(rows) == 5
+
+
 def test_two_workers_map_two_scenes(scene: Path, fitted: Path, tmp_path: Path) -> None:
     other = write_known(tmp_path / "in", quick_fit()[0], name="other_FLUO_radiance")
     result = _run(
@@ -191,7 +219,7 @@ def test_simulate_hands_its_arguments_on(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(simulation, "simulate", simulate)
     result = _run("simulate", "--sensor", "hyplant", "-o", tmp_path, "--lines", 8, "--seed", 3)
     assert result.exit_code == 0, result.output
-    product = {"level": "L1C", "zipped": False}
+    product = {"level": "L1C", "zipped": False, "quick": False}
     assert seen == {"sensor": "hyplant", "lines": 8, "samples": 96, "seed": 3, **product}
     assert "scene.hdr" in result.output
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sifnet.errors import SifnetError
+from sifnet.errors import SifnetError, extras
 
 MEMORY = "2GiB"  # a worker; Dask ends one that takes more, and its scene is a failure
 ENVIRONMENT = {f"{kind}_NUM_THREADS": 1 for kind in ("OMP", "MKL", "OPENBLAS")} | {
@@ -38,9 +38,10 @@ def spread(
     tried again at the end, one after the other.
 
     Raises:
-        SifnetError: the scheduler cannot be reached.
+        SifnetError: the scheduler cannot be reached, or the extra ``batch`` is not installed.
     """
-    from distributed import Future, KilledWorker, as_completed
+    with extras():
+        from distributed import Future, KilledWorker, as_completed
 
     def result(future: Future, path: Path) -> Result | SifnetError:
         problem = future.exception()

@@ -57,11 +57,13 @@ def simulate_line(order: scenery.Order, ground: Ground | None, relief: Relief | 
         aot, elevation = np.full_like(aot, settings.aot_550), relief.elevation
         place, over = elevation, dict(relief.over)
     view = np.linspace(-HALF_SWATH_DEG, HALF_SWATH_DEG, samples)
-    transfer = {p: _products_across(air, view) for p, air in track(list(over.items()), "air")}
+    products = scenery.emulated_products if order.quick else scenery.products_of
+    airs = list(over.items()) if order.quick else track(list(over.items()), "air")
+    transfer = {p: _products_across(air, view, products) for p, air in airs}
     shift, fwhm_shift = settings.across(samples)
     wavelength = np.concatenate([RED, _oxygen_bands(sensor)])
     radiance = np.empty((lines, samples, wavelength.size), dtype=np.float32)
-    for sample in track(range(samples), description="columns"):
+    for sample in track(range(samples), description="columns", disable=order.quick):
         column = ground.column(sample)
         light = {node: across[sample] for node, across in transfer.items()}
         red, oxygen = np.split(wavelength + shift[sample], [RED.size])
@@ -98,11 +100,13 @@ def _oxygen_bands(sensor: Sensor) -> Array:
     return scenery.band_centres(first, last, sensor.sampling)
 
 
-def _products_across(settings: scenery.Settings, view: Array) -> Array:
+def _products_across(
+    settings: scenery.Settings, view: Array, products_of: scenery.ProductsOf
+) -> Array:
     """(sample, 5, GRID) products under one air; cubic in view angle between nodes."""
     nodes = np.linspace(view[0], view[-1], VIEW_NODES)
     observers = [Observer(abs(v), RELATIVE_AZIMUTH, settings.sensor_height) for v in nodes]
-    products = scenery.products_of(settings, settings.solar_zenith_angle, observers)
+    products = products_of(settings, settings.solar_zenith_angle, observers)
     return CubicSpline(nodes, products)(view)
 
 

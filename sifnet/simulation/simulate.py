@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sifnet.errors import SifnetError
+from sifnet.errors import SifnetError, extras
 from sifnet.files import writable
 from sifnet.scenes import record_of, sensors
 from sifnet.scenes.sensor import Sensor
@@ -36,6 +36,7 @@ def simulate(
     relief: Relief | None = None,
     level: str = "L1C",
     zipped: bool = False,
+    quick: bool = False,
 ) -> Path:
     """Write a simulated scene in its sensor's format, and ``truth.nc`` beside it.
 
@@ -52,12 +53,15 @@ def simulate(
             and height only, as real ones do.
         level: of products from orbit, L1B or L1C, with masks, aerosol and water beside it.
         zipped: products from orbit, as they are downloaded.
+        quick: the light of a flight line by the emulator that retrievals use, in a second and
+            without the extra ``build``: their own light, in which they look better than they are.
 
     Returns:
         Path of the scene, for ``sifnet.open_scene``.
 
     Raises:
-        SifnetError: no such sensor, none that can be simulated, or the folder cannot be written.
+        SifnetError: no such sensor, none that can be simulated, the extra ``build`` is not
+            installed, or the folder cannot be written.
     """
     record = record_of(sensor)
     if record.simulated_as is None:
@@ -70,9 +74,17 @@ def simulate(
         )
     rng = np.random.default_rng(seed)
     settings = settings or Settings.drawn(rng, record)
-    order = Order(record, writable(output), (lines, samples), seed, settings, rng)
-    if record.simulated_as == "line":
-        return simulate_line(order, ground, relief)
-    if record.simulated_as == "series":
-        return simulate_series(order)
-    return simulate_orbit(order, level, zipped)
+    if quick and record.simulated_as != "line":
+        raise SifnetError(
+            "only flight lines can be simulated by the emulator",
+            found=f"{record.name!r}, a {record.simulated_as}",
+            expected="a sensor such as hyplant",
+            remedy="Leave quick out: full radiative transfer simulates it.",
+        )
+    order = Order(record, writable(output), (lines, samples), seed, settings, rng, quick)
+    with extras():
+        if record.simulated_as == "line":
+            return simulate_line(order, ground, relief)
+        if record.simulated_as == "series":
+            return simulate_series(order)
+        return simulate_orbit(order, level, zipped)

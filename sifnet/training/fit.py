@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import numpy as np
@@ -36,6 +36,7 @@ from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
 from sifnet.training.patches import Patches, read_patches
 from sifnet.training.pretrain import learn_simulations
+from sifnet.training.progress import Line, shown
 from sifnet.training.resume import Asked, data_told, scenes_told, weights_told
 from sifnet.training.trainer import (
     MOST,
@@ -147,13 +148,15 @@ def fit(
         lightning.seed_everything(config.seed, verbose=False)
         start = _start_of(ready[0], config, start_model, emulator)
         model = _model(ready, config, start, emulator)
-        if folder is None:
-            return _fitted(model, ready, config, start, atmosphere, None, progress).eval()
-        asked = _asked(folder, scenes, config, model, atmosphere)
-        if keep_note and asked.made(folder / "model.ckpt"):
-            return load(folder / "model.ckpt")
-        _fitted(model, ready, config, start, atmosphere, asked, progress)
-        if is_first_process():
+        asked = None if folder is None else _asked(folder, scenes, config, model, atmosphere)
+        if keep_note and asked is not None and asked.made(asked.path.parent / "model.ckpt"):
+            return load(asked.path.parent / "model.ckpt")
+        steps = config.epochs * config.steps_per_epoch + (
+            config.pretrain_steps if start is None else 0
+        )
+        with shown(progress, "fit", steps) as line:
+            _fitted(model, ready, config, start, atmosphere, asked, line)
+        if folder is not None and asked is not None and is_first_process():
             model.save(folder / "model.ckpt")
             asked.finish(folder / "model.ckpt" if keep_note else None)
         return model.eval()
@@ -177,8 +180,8 @@ def _fitted(
     start: Retrieval | None,
     atmosphere: xr.Dataset | None,
     asked: Asked | None,
-    progress: bool,
-) -> Retrieval:
+    line: Line | Literal[False],
+) -> None:
     pixels = read_patches(
         scenes,
         config.patch,
@@ -194,15 +197,14 @@ def _fitted(
         model.eval().add_lines(*_nothing_known(model, len(scenes), columns))
     else:
         if start is None:
-            _learn(model, pixels, config, progress)
+            _learn(model, pixels, config, line)
         model.add_lines(*_lines(model, scenes, columns, atmosphere))
     if config.epochs:
         folder = None if asked is None else asked.path.parent
-        _adapt(model, pixels, config, folder, resume, progress)
+        _adapt(model, pixels, config, folder, resume, line)
     _refuse_diverged(model, scenes[0])
     model.expected = _expected(model, scenes, atmosphere)
     model.made_by = asdict(config)
-    return model
 
 
 def _refuse_diverged(model: Retrieval, scene: Scene) -> None:
@@ -271,13 +273,13 @@ def _model(
     return model
 
 
-def _learn(model: Retrieval, pixels: Pixels, config: Training, progress: bool) -> None:
+def _learn(model: Retrieval, pixels: Pixels, config: Training, line: Line | Literal[False]) -> None:
     learn_simulations(
         model,
         Draws(model, pixels),
         config.pretrain_steps,
         learning_rate=config.pretrain_learning_rate,
-        progress=progress,
+        progress=line,
         **config.trainer_options,
     )
 
@@ -333,7 +335,7 @@ def _adapt(
     config: Training,
     folder: Path | None,
     resume: Path | None,
-    progress: bool,
+    line: Line | Literal[False],
 ) -> None:
     patches = Patches(pixels, config.lines_per_step)
     batch = min(config.batch, len(patches))
@@ -346,7 +348,7 @@ def _adapt(
         steps_per_epoch=config.steps_per_epoch,
         folder=folder,
         patience=config.patience,
-        progress=progress,
+        progress=line,
         **config.trainer_options,
     )
     run(trainer, Fitting(model, config.learning_rate), loader, resume)

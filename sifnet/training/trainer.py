@@ -13,12 +13,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    ModelCheckpoint,
-    RichProgressBar,
-)
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
@@ -26,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from sifnet.errors import MOST_SEED, SifnetError, require_number
 from sifnet.files import alone, unwritable
+from sifnet.training.progress import Line
 from sifnet.training.resume import Chance, Whole
 
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
@@ -80,7 +76,7 @@ def make_trainer(
     devices: int = 1,
     precision: str = "32-true",
     strategy: str = "auto",
-    progress: bool = False,
+    progress: bool | Line = False,
 ) -> lightning.Trainer:
     """The Trainer of all fits: deterministic, stops early, resumable when it has a folder.
 
@@ -91,11 +87,15 @@ def make_trainer(
         device: kind of it: "cpu", "gpu", "auto". devices: how many of them, in each node of a
             SLURM job.
         precision: "32-true", "bf16-mixed", ... strategy: "auto", "ddp", "fsdp", ...
+        progress: show a line, or the line that shows it.
     """
     # Lightning's advice on devices and services; what matters here is said by other means.
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    callbacks: list[Callback] = [RichProgressBar()] if progress else []
+    callbacks: list[Callback] = []
+    if progress:
+        of_its_own = Line("training", epochs * steps_per_epoch)
+        callbacks.append(progress if isinstance(progress, Line) else of_its_own)
     if patience is not None:
         callbacks.append(EarlyStopping("loss", patience=patience, min_delta=1e-4, mode="min"))
     if folder is not None:
@@ -120,7 +120,7 @@ def make_trainer(
             # Sharded weights are written by their strategy.
             plugins=None if strategy.startswith("fsdp") else Whole(),
             enable_checkpointing=folder is not None,
-            enable_progress_bar=progress,
+            enable_progress_bar=False,
             enable_model_summary=False,
             log_every_n_steps=1,
             # Sharded parameters have no norm that one process could know.

@@ -4,7 +4,8 @@
 
 Four lines by full radiative transfer, mapped with the model that ships and with one fitted to
 each, all baselines on the same pixels in the same run; then the test for greenness in disguise.
-Writes ``docs/accuracy.md``, ``docs/accuracy.png`` and a table of README; lines are kept in FOLDER.
+Writes ``docs/accuracy.md``, ``docs/accuracy.png`` and a table of ``docs/results.md``;
+lines are kept in FOLDER.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from harness import UNIT, page, put_in_readme, run, save, table
+from harness import UNIT, page, put_in_results, run, save, table
 from lines import LINES, SHAPE, Kept, greenness, line
 
 from sifnet.evaluation.evaluate import COLUMNS, Comparison, compare
@@ -43,7 +44,7 @@ def main(folder: Path) -> None:
             readme.append(readme_row(name, flown, compared[name]))
         add(calibration(compared), in_disguise(greenness(folder)))
         figure(compared)
-    put_in_readme("accuracy", table([
+    put_in_results("accuracy", table([
         "sensor", "sun", "pressure off by", "AOT", "bias", "RMSE", "r²", "bare soil",
         "RMSE / single-pixel limit", "next best: RMSE",
     ], readme))  # fmt: skip
@@ -97,7 +98,7 @@ def cell(key: str, value: float) -> str:
 
 
 def readme_row(name: str, flown: Kept, compared: Comparison) -> list[str]:
-    """Of the table in README; the next best is the least RMSE of what is not ours."""
+    """Of the table in ``docs/results.md``; the next best is the least RMSE of what is not ours."""
     rows, a = compared.table(), flown.truth.attrs
     ours = rows.loc["sifnet"]
     others = rows.rmse[[method for method in rows.index if not method.startswith("sifnet")]]

@@ -5,7 +5,7 @@
 Scenes by full radiative transfer, mapped with the model that ships; a predictor that sees only
 NDVI beside it; canopies of SCOPE, which the predictor of shapes has never seen, where they are at
 hand; then time, memory and the gain of a second worker. Writes ``docs/desis.md``,
-``docs/desis.png`` and a table of README; scenes are kept in FOLDER.
+``docs/desis.png`` and a table of ``docs/results.md``; scenes are kept in FOLDER.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import xarray as xr
-from harness import DATA, Array, page, put_in_readme, rms, run, save, table, within
+from harness import DATA, Array, page, put_in_results, rms, run, save, table, within
 from lines import Kept, kept
 
 from sifnet.evaluation.limits import limits
@@ -101,7 +101,7 @@ def main(folder: Path) -> None:
         add(text)
         figure(mapped)
     rows = [readme_row(name, m, ndvi[name]) for name, m in mapped.items()]
-    put_in_readme("desis", table([
+    put_in_results("desis", table([
         "scene", "bias", "RMSE", "RMSE / own limit", f"RMSE of {SMALL} x {SMALL} pixels", "r²",
         "who knows NDVI only",
     ], [*rows, whole_row]))  # fmt: skip
@@ -165,7 +165,7 @@ def blocks(mapped: dict[str, Mapped]) -> str:
 
 
 def readme_row(name: str, m: Mapped, ndvi: float) -> list[str]:
-    """Of the table in README."""
+    """Of the table in ``docs/results.md``."""
     _, size, stated = SCENES[name]
     sif, _, true = m.blocks(SMALL)
     return [
@@ -253,7 +253,7 @@ is said of SIF at 760 nm beforehand.
 
 
 def speed(folder: Path) -> tuple[str, list[str]]:
-    """A whole scene, then four takes of it by one and by two workers; the scene's row of README."""
+    """A whole scene, then four takes of it by one and by two workers; its row of the results."""
     whole = scene_of(folder, 54, WHOLE, {})
     seconds = timed([whole.file], folder / "out_whole", 1)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20

@@ -30,7 +30,8 @@ from sifnet.files import whole, writable
 
 Array = NDArray[np.float64]
 ROOT = Path(__file__).resolve().parents[2]
-DOCS, README = ROOT / "docs", ROOT / "README.md"
+DOCS = ROOT / "docs"
+RESULTS = DOCS / "results.md"
 DATA = ROOT.parent / "shared" / "data"
 """Reference data beside the project; what needs them says so where they are absent."""
 ERA5 = DATA / "era5"
@@ -100,14 +101,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def put_in_readme(name: str, content: str) -> None:
-    """Replace what README holds between its comments ``figures:NAME`` and ``/figures:NAME``."""
+def put_in_results(name: str, content: str) -> None:
+    """Replace what the results hold between ``figures:NAME`` and ``/figures:NAME``."""
     between = rf"(<!-- figures:{name} -->\n).*?(<!-- /figures:{name} -->)"
     text, count = re.subn(between, lambda m: f"{m[1]}{content}\n{m[2]}",
-                          README.read_text(encoding="utf-8"), flags=re.DOTALL)  # fmt: skip
+                          RESULTS.read_text(encoding="utf-8"), flags=re.DOTALL)  # fmt: skip
     if count != 1:
-        raise ValueError(f"{README} has {count} places figures:{name} for a table; expected one")
-    with whole(README) as partial:
+        raise ValueError(f"{RESULTS} has {count} places figures:{name} for a table; expected one")
+    with whole(RESULTS) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

@@ -4,7 +4,7 @@
 
 Ten HyPlant lines and a DESIS scene with truth, made by code that shares nothing with ours but
 public tables (``../shared/worlds/README.md``), mapped with the models that ship, refined, by the
-encoder alone, and by both after a fit. Writes ``docs/worlds.md`` and the table of README.
+encoder alone, and by both after a fit. Writes ``docs/worlds.md`` and the table of ``docs/results.md``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from harness import DATA, UNIT, Array, needed, page, put_in_readme, rms, run, table, within
+from harness import DATA, UNIT, Array, needed, page, put_in_results, rms, run, table, within
 from numpy.typing import NDArray
 
 import sifnet
@@ -240,7 +240,7 @@ def main(folder: Path) -> None:
         rows = [row(case, folder, notes) for case in CASES]
         add(table(HEAD, rows), "\n".join(notes))
     shown = [*range(5), HEAD.index(ENCODER), HEAD.index(FIT)]
-    put_in_readme("worlds", table([HEAD[i] for i in shown], [[r[i] for i in shown] for r in rows]))
+    put_in_results("worlds", table([HEAD[i] for i in shown], [[r[i] for i in shown] for r in rows]))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Fit end to end where the truth is known; seeds, resume, interruption."""
 
+import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
+from rich.console import Console
 
 from fakes.emulator import fake_emulator
 from fakes.scenes import KnownScene, known_scene
+from sifnet import terminal
 from sifnet.errors import SifnetError
 from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.draws import Draws
@@ -206,6 +210,19 @@ def test_trainer_stops_early_and_is_deterministic(tmp_path: Path) -> None:
     assert "ModelCheckpoint" in kinds
     assert isinstance(trainer, lightning.Trainer)
     assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_fit_shows_one_line_with_loss_and_time_left(
+    small: KnownScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr(terminal, "err", console)
+    fit(small.scene, config=TINY, emulator=fake_emulator(), progress=True)
+    text = screen.getvalue()
+    assert re.search(r"fit .*loss [\d.e+-]+.*\d:\d\d:\d\d", text)
+    assert f"/{TINY.pretrain_steps + TINY.epochs * TINY.steps_per_epoch}" in text
+    assert text.count("\n") <= 1
 
 
 def test_simulated_pixels_are_what_the_scene_could_hold(known: KnownScene) -> None:

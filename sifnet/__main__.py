@@ -1,0 +1,5 @@
+"""``python -m sifnet`` is the command ``sifnet``."""
+
+from sifnet.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""One line that shows a training: steps, loss, time left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from sifnet import terminal
+
+
+class Line(Callback):
+    """What Lightning tells it, on one line; several trainings one after the other may share it.
+
+    Attributes:
+        shared: whether others show and end it (``shown``), not its only training.
+    """
+
+    def __init__(self, what: str, steps: int, *, shared: bool = False) -> None:
+        self.shared = shared
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+            MofNCompleteColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn(),
+            console=terminal.err, transient=True,
+        )  # fmt: skip
+        self.task = self.bar.add_task(what, total=steps, loss="")
+
+    def doing(self, what: str) -> None:
+        """Say what is done now."""
+        self.bar.update(self.task, description=what)
+
+    def on_train_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        """Count the steps that an interrupted training has made before."""
+        if trainer.is_global_zero:
+            self.bar.start()
+        self.bar.advance(self.task, trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, _: lightning.LightningModule, outputs: Any, *__: Any
+    ) -> None:
+        """One more step, and its loss."""
+        self.bar.update(self.task, advance=1, loss=f"loss {float(outputs['loss']):.3g}")
+
+    def on_train_end(self, *_: Any) -> None:
+        """Nothing is left of a line of its own."""
+        if not self.shared:
+            self.bar.stop()
+
+    def on_exception(self, *_: Any) -> None:
+        """The same after an error or an interruption."""
+        self.on_train_end()
+
+
+@contextmanager
+def shown(progress: bool, what: str, steps: int) -> Iterator[Line | Literal[False]]:
+    """A line for several trainings, while the context lasts; none on devices but the first.
+
+    Args:
+        progress: whether to show one.
+    """
+    device: int = getattr(rank_zero_only, "rank", 0)
+    if not progress or device > 0:
+        yield False
+        return
+    line = Line(what, steps, shared=True)
+    with line.bar:
+        yield line
