@@ -4,7 +4,7 @@
 
 Ten HyPlant lines and a DESIS scene with truth, made by code that shares nothing with ours but
 public tables (``../shared/worlds/README.md``), mapped with the models that ship, refined, by the
-encoder alone, and by both after a fit. Writes ``docs/worlds.md`` and the table of ``docs/results.md``.
+encoder alone, and by both after a fit. Writes ``docs/worlds.md``, ``docs/results.md`` its table.
 """
 
 from __future__ import annotations
