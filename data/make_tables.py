@@ -48,7 +48,7 @@ def o2_lines(reference: Path) -> tuple[str, pd.DataFrame]:
             "air_shift": source["delta_air"],
             "lower_energy": source["E_lower"].map("{:.4f}".format),
             "branch": [
-                _branch(*row)
+                branch_name(*row)
                 for row in source[["iso", "branch", "upper", "lower"]].itertuples(index=False)
             ],
         }
@@ -62,7 +62,7 @@ def o2_lines(reference: Path) -> tuple[str, pd.DataFrame]:
     return header, table
 
 
-def _branch(isotopologue: int, quanta: str, upper: str, lower: str) -> str:
+def branch_name(isotopologue: int, quanta: str, upper: str, lower: str) -> str:
     """``P29Q28`` of a magnetic dipole line (HITRAN's mark d) of the 16O2 0-0 band, else empty."""
     if isotopologue != 1 or not quanta.endswith("d") or upper[-1] != "0" or lower[-1] != "0":
         return ""
@@ -71,7 +71,16 @@ def _branch(isotopologue: int, quanta: str, upper: str, lower: str) -> str:
 
 def line_mixing(reference: Path) -> tuple[str, pd.DataFrame]:
     """Y of the 70 mixing lines on a grid of temperatures."""
-    lines = _mixing_lines(reference / "lines" / "tccon_SDFO2.dat")
+    header = (
+        "First-order line mixing coefficients Y of the O2 A band in air, atm-1, at temperatures\n"
+        "of the columns, K; from the relaxation matrix of Tran & Hartmann (2008, \n"
+        "doi 10.1029/2008JD010011), renormalised as there"
+    )
+    return header, mixing_at_temperatures(reference, mixing_lines(reference))
+
+
+def mixing_at_temperatures(reference: Path, lines: pd.DataFrame) -> pd.DataFrame:
+    """Y of lines as ``mixing_lines`` reads them, their wavenumbers those of A or another band."""
     count = len(lines)
     elements = [
         (float(row[:15]), float(row[15:31]))
@@ -85,19 +94,15 @@ def line_mixing(reference: Path) -> tuple[str, pd.DataFrame]:
         {f"{t:.0f}": c for t, c in zip(MIXING_TEMPERATURES, coefficients, strict=True)}
     ).map("{:.5g}".format)
     table.insert(0, "branch", lines["branch"])
-    header = (
-        "First-order line mixing coefficients Y of the O2 A band in air, atm-1, at temperatures\n"
-        "of the columns, K; from the relaxation matrix of Tran & Hartmann (2008, \n"
-        "doi 10.1029/2008JD010011), renormalised as there"
-    )
-    return header, table
+    return table
 
 
-def _mixing_lines(path: Path) -> pd.DataFrame:
+def mixing_lines(reference: Path) -> pd.DataFrame:
+    """The 70 lines of the relaxation matrix, in its order."""
     columns = ["wavenumber", "population", "rotor_dipole", "dipole", "lower_energy"]
     columns += ["width", "exponent", "shift"]
     numbers = [(0, 12), (14, 23), (25, 34), (35, 44), (46, 56), (58, 63), (65, 69), (71, 80)]
-    rows = path.read_text().splitlines()
+    rows = (reference / "lines" / "tccon_SDFO2.dat").read_text().splitlines()
     table = pd.DataFrame([[float(r[a:b]) for a, b in numbers] for r in rows], columns=columns)
     table["branch"] = [r[80:].replace(" ", "") for r in rows]
     return table
@@ -107,7 +112,7 @@ def first_order_mixing(lines: pd.DataFrame, relaxation: Array, temperature: floa
     """Y_l = sum over k != l of 2 (d_k / d_l) W_kl / (nu_l - nu_k), atm-1 (Tran & Hartmann 2008).
 
     Args:
-        lines: as read by ``_mixing_lines``, n rows.
+        lines: as read by ``mixing_lines``, n rows.
         relaxation: (n, n) W_lk at this temperature, cm-1 atm-1, as tabulated: row l, column k.
         temperature: K.
     """

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
+from anchors_b import checked, section
 from anchors_desert import COMPARED_FWHM, DesertModel
 from anchors_fit import Fit, Unknown
 from anchors_spectra import REAL, Desert, direct_suns, mojave, railroad_valley
@@ -236,6 +237,7 @@ def main() -> None:
         add("## Fluorescence of deserts", sif_table(found), SIF_NOTE)
         head = ("vertical optical depth of O2, US standard", "ABSCO v5.2", "ours", "ratio")
         add("## Beside ABSCO v5.2", table(head, ABSCO), ABSCO_NOTE)
+        add(*section(checked()))
         left = found.residuals()
         figure(list(found.suns.values()), {n: (m.bands, left[n]) for n, m in found.banded.items()})
         add("## What is left", "![Residuals of all spectra](anchors.png)", LEFT_NOTE)

@@ -109,7 +109,8 @@ def _parameters(block: bytes) -> dict[str, float | str]:
     return found
 
 
-def tccon(path: Path, profile: str, seconds: float) -> DirectSun:
+def tccon(path: Path, profile: str, seconds: float,
+          window: tuple[float, float] = WINDOW) -> DirectSun:  # fmt: skip
     """A TCCON spectrum; its time, of zero path difference, is right to ``seconds``."""
     import pandas as pd
     from pvlib.solarposition import spa_python
@@ -121,7 +122,7 @@ def tccon(path: Path, profile: str, seconds: float) -> DirectSun:
     when = pd.DatetimeIndex([time, time + pd.Timedelta(seconds=seconds)])
     zenith = spa_python(when, *place, 100 * float(header["POU"]), float(header["TOU"]),
                         delta_t=66)["apparent_zenith"].to_numpy()  # fmt: skip
-    inside = (wavenumber > WINDOW[0]) & (wavenumber < WINDOW[1])
+    inside = (wavenumber > window[0]) & (wavenumber < window[1])
     return DirectSun(
         f"TCCON {path.stem[:10]}", wavenumber[inside], signal[inside], float(header["POU"]),
         place[2] / 1e3, place[0], zenith[0], abs(zenith[1] - zenith[0]), profile,
@@ -129,21 +130,21 @@ def tccon(path: Path, profile: str, seconds: float) -> DirectSun:
     )  # fmt: skip
 
 
-def park_falls_2009() -> DirectSun:
+def park_falls_2009(window: tuple[float, float] = WINDOW) -> DirectSun:
     """3 November 2009, 13:23, sun at 84.57, refracted or not: air mass is known to 1.5 %."""
     with np.load(PARK_FALLS_2009) as stored:
         wavenumber, signal = stored["wavenumber_cm1"], stored["intensity_arb"].astype(float)
-    inside = (wavenumber > WINDOW[0]) & (wavenumber < WINDOW[1])
+    inside = (wavenumber > window[0]) & (wavenumber < window[1])
     return DirectSun("TCCON pa20091103", wavenumber[inside], signal[inside], 969.1, 0.442, 45.9448,
                      84.49, 0.08, "subarctic_winter", 45.0, 0.5 / 418)  # fmt: skip
 
 
-def direct_suns() -> list[DirectSun]:
+def direct_suns(window: tuple[float, float] = WINDOW) -> list[DirectSun]:
     """Cold and dry, warm and humid, and a sun close to the horizon."""
     return [
-        tccon(REAL / "pa20041222saaaab.001", "subarctic_winter", 20.0),
-        tccon(REAL / "wg20090206saebab.001", "midlatitude_summer", 20.0),
-        park_falls_2009(),
+        tccon(REAL / "pa20041222saaaab.001", "subarctic_winter", 20.0, window),
+        tccon(REAL / "wg20090206saebab.001", "midlatitude_summer", 20.0, window),
+        park_falls_2009(window),
     ]
 
 

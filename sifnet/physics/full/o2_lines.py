@@ -1,13 +1,14 @@
-"""Spectral lines of the O2 A band: the shipped list, and what they depend on.
+"""Spectral lines of the O2 A and B bands: the shipped lists, and what they depend on.
 
-Shipped are 16O2, 16O18O and 16O17O of HITRAN2012 (Rothman et al. 2013, doi
+Shipped are 16O2, 16O18O and 16O17O: of the A band those of HITRAN2012 (Rothman et al. 2013, doi
 10.1016/j.jqsrt.2013.07.002) and the first-order line mixing of the 70 strongest 16O2 lines
-(Tran & Hartmann 2008, doi 10.1029/2008JD010011). Broadening and shifts are those in air.
+(Tran & Hartmann 2008, doi 10.1029/2008JD010011); of the B band what follows from both
+(``data/make_o2_b_lines.py``). Broadening and shifts are those in air.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 
 import numpy as np
@@ -23,6 +24,7 @@ Array = NDArray[np.float64]
 REFERENCE_TEMPERATURE = 296.0  # K, of HITRAN
 ROTATIONAL_CONSTANT = 1.4377  # cm-1, of 16O2's ground state
 HC_K = 100 * PLANCK * SPEED_OF_LIGHT / BOLTZMANN  # second radiation constant, cm K
+B_BAND_FROM = 13_900.0  # cm-1 (719 nm), between the bands, where neither has lines
 TEMPERATURES = (160.0, 340.0)  # K, where partition sums and line mixing are known
 
 PARTITION = {  # Q(T) / Q(296 K) = 1 + a x + b x^2 + c x^3, x = T / 296 K - 1
@@ -45,7 +47,7 @@ class Lines:
         temperature_exponent: of ``air_width``.
         air_shift: cm-1 atm-1.
         lower_energy: cm-1.
-        branch: such as ``P29Q28`` for lines that may mix, empty for all others.
+        branch: such as ``P29Q28`` (``B:P29Q28`` of the B band) for lines that may mix, empty for all others.
     """
 
     isotopologue: NDArray[np.int64]
@@ -65,15 +67,45 @@ class Lines:
 
 @cache
 def shipped_lines() -> Lines:
-    """The 485 lines of ``data/o2_lines.csv``."""
-    table = pd.read_csv(data_file("o2_lines.csv"), comment="#", keep_default_na=False)
-    columns = {name: table[name].to_numpy() for name in Lines.__dataclass_fields__}
+    """The 485 lines of the A band, ``data/o2_lines.csv``."""
+    return _read_lines("o2_lines.csv")
+
+
+@cache
+def shipped_b_lines() -> Lines:
+    """The 359 lines of the B band, ``data/o2_b_lines.csv``."""
+    return _read_lines("o2_b_lines.csv")
+
+
+def _read_lines(name: str) -> Lines:
+    table = pd.read_csv(data_file(name), comment="#", keep_default_na=False)
+    columns = {field.name: table[field.name].to_numpy() for field in fields(Lines)}
     return Lines(**columns | {"branch": table["branch"].to_numpy(dtype=str)})
+
+
+def lines_seen_at(wavenumber: Array) -> Lines:
+    """The shipped lines of the bands that a grid enters: those of A alone below 13 900 cm-1.
+
+    Args:
+        wavenumber: (n) cm-1, ascending.
+    """
+    if len(wavenumber) == 0 or wavenumber[-1] < B_BAND_FROM:
+        return shipped_lines()
+    if wavenumber[0] >= B_BAND_FROM:
+        return shipped_b_lines()
+    both = shipped_lines(), shipped_b_lines()
+    return Lines(**{
+        field.name: np.concatenate([getattr(lines, field.name) for lines in both])
+        for field in fields(Lines)
+    })  # fmt: skip
 
 
 @cache
 def _mixing_table() -> tuple[list[str], CubicSpline]:
-    table = pd.read_csv(data_file("o2_line_mixing.csv"), comment="#", index_col="branch")
+    names = "o2_line_mixing.csv", "o2_b_line_mixing.csv"
+    table = pd.concat(
+        [pd.read_csv(data_file(name), comment="#", index_col="branch") for name in names]
+    )
     return list(table.index), CubicSpline(table.columns.astype(float), table.to_numpy().T)
 
 

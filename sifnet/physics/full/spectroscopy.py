@@ -4,6 +4,9 @@ The sum of four parts: Voigt lines of 16O2, 16O18O and 16O17O (HITRAN2012; Rothm
 first-order line mixing of the main band and the collision-induced absorption that belongs to it
 (Tran & Hartmann 2008), and the wing of the ozone Chappuis band. Broadening is that of air.
 
+Of the B band, 14 300-14 600 cm-1 (685-699 nm), there are lines and their mixing: no
+collision-induced absorption, no ozone (``o3_cross_section`` does not reach there) and no water.
+
 Absolute absorption by O2 is uncertain by 1-2 %: callers multiply it by ``Atmosphere.o2_scale``.
 """
 
@@ -26,8 +29,8 @@ from sifnet.physics.full.o2_lines import (
     TEMPERATURES,
     Lines,
     line_intensity,
+    lines_seen_at,
     mixing_coefficients,
-    shipped_lines,
 )
 from sifnet.physics.solar import ascending
 from sifnet.units import AVOGADRO, BOLTZMANN, SPEED_OF_LIGHT
@@ -60,7 +63,7 @@ def absorption_cross_section(
         wavenumber: (n) cm-1, vacuum, ascending.
         pressure: hPa.
         temperature: K, 160 to 340.
-        lines: those of HITRAN2012 if None.
+        lines: those shipped, of the bands that the wavenumbers enter, if None.
         line_mixing: factor on it; 0 gives a sum of Voigt lines.
         reach: cm-1 from their centres, where lines of the mixing band end.
 
@@ -72,7 +75,7 @@ def absorption_cross_section(
         raise SifnetError("temperature of O2", found=f"{temperature:g} K", expected="160 to 340 K")
     if pressure <= 0:
         raise SifnetError("pressure of air", found=f"{pressure:g} hPa", expected="more than 0")
-    lines = lines or shipped_lines()
+    lines = lines or lines_seen_at(wavenumber)
     atm = pressure / STANDARD_ATMOSPHERE
     centre = lines.wavenumber + lines.air_shift * atm
     mass = np.array([MOLAR_MASS[i] for i in lines.isotopologue]) / AVOGADRO
