@@ -18,7 +18,7 @@ from sifnet.physics.fields import TensorFields
 from sifnet.physics.forward import Simulator
 from sifnet.physics.state import SensorState, State
 from sifnet.physics.surface import SIF, Surface, powers_of, sif_shape
-from sifnet.physics.transfer import linearised
+from sifnet.physics.transfer import TransferFunctions, linearised
 from sifnet.retrieval.information import own_variance
 from sifnet.retrieval.pixels import Pixels
 
@@ -55,14 +55,19 @@ def refine_surface(
     simulator: Simulator,
     *,
     steps: int = 2,
+    transfer: TransferFunctions | None = None,
 ) -> SurfaceFit:
     """The surface that minimises the misfit of every pixel, at its atmosphere and sensor.
 
     Two steps suffice: radiance is linear in fluorescence and nearly so in reflectance.
+
+    Args:
+        transfer: of the state, where it is there already.
     """
-    transfer = simulator.transfer(
-        state.atmosphere, state.sensor, pixels.geometry, pixels.irradiance
-    )
+    if transfer is None:
+        transfer = simulator.transfer(
+            state.atmosphere, state.sensor, pixels.geometry, pixels.irradiance
+        )
     shift = state.sensor.wavelength_shift
     shape = sif_shape(simulator.wavelength(state.sensor))
     # On the nominal bands the powers of a parabola are one matrix.
@@ -174,19 +179,24 @@ def row_equations(
     simulator: Simulator,
     known: Float[Tensor, "patch line sample"],
     counted: float = 1.0,
-) -> tuple[RowEquations, Float[Tensor, "patch line sample gain"]]:
-    """Equations around a state.
+    *,
+    steps: int = 2,
+) -> tuple[State, RowEquations, Float[Tensor, "patch line sample gain"]]:
+    """Equations around a state with its best surfaces.
 
     Args:
         known: precision with which a pixel is known not to fluoresce. It tells what is shared; the
             pixels' own result stays free.
         counted: how much of an observation each pixel is.
+        steps: to the best surfaces, see ``refine_surface``.
 
     Returns:
-        The equations, and what the s shared parameters and the n errors do to sif_760.
+        The state with these surfaces, the equations, and what the s shared parameters and the n
+        errors do to sif_760.
     """
-    state, sound = _sound(state, pixels.usable)
     transfer, changes = transfer_derivatives(simulator, state, pixels.geometry, pixels.irradiance)
+    fit = refine_surface(pixels, pixels.noise, state, simulator, steps=steps, transfer=transfer)
+    state, sound = _sound(fit.state, pixels.usable)
     wavelength, shape_prior = simulator.wavelength(state.sensor), pixels.shape_prior
     if shape_prior is not None:
         shape_prior = replace(shape_prior, gain=torch.nan_to_num(shape_prior.gain))
@@ -235,7 +245,7 @@ def row_equations(
         to_errors - (explained.mT @ halves)[..., 0],
     )
     gain = torch.cat([of_shared[..., SIF, :], of_errors[..., SIF, :]], -1)
-    return equations, to_sif * gain
+    return fit.state, equations, to_sif * gain
 
 
 def _sound(state: State, usable: Tensor) -> tuple[State, Tensor]:
