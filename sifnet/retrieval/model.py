@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from sifnet.physics.discrepancy import Discrepancy
 from sifnet.physics.emulator import CoefficientNetwork, Emulator
 from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
+from sifnet.physics.precision import exact
 from sifnet.physics.state import RANGES, State
 from sifnet.physics.surface import sif_shape
 from sifnet.physics.transfer import Radiance
@@ -170,9 +171,13 @@ class Retrieval(nn.Module):
     def loss_terms(self, pixels: Pixels) -> dict[str, Tensor]:
         """Weighted terms of the loss: the state must explain the radiance, within what is known."""
         state = self.encoder(pixels)
-        light = self.simulator.light(state, pixels.geometry, pixels.irradiance, pixels.shape_prior)
+        with exact():
+            light = self.simulator.light(
+                state, pixels.geometry, pixels.irradiance, pixels.shape_prior
+            )
         perturbed = self.perturb(pixels, state, light)
-        return losses.terms(pixels, light.value, state, perturbed, self.setup.weights)
+        with exact():
+            return losses.terms(pixels, light.value, state, perturbed, self.setup.weights)
 
     @property
     def simulator(self) -> Simulator:
@@ -201,6 +206,23 @@ class Retrieval(nn.Module):
             change = light.to_sif * sif_shape(self.simulator.wavelength(state.sensor))
         changed = replace(pixels, radiance=pixels.radiance + extra[..., None] * change)
         return Perturbed(self.encoder(changed), extra)
+
+    @property
+    def device(self) -> torch.device:
+        """Where all is but the scenes, and what reads them."""
+        return self.instrument.wavelength.device
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Retrieval:
+        """Moved to a device; the predictor stays where scenes are read."""
+        predictor = self._modules.pop("predictor", None)
+        super()._apply(fn, recurse)
+        if predictor is not None:
+            self._modules["predictor"] = predictor
+        known = self.__dict__.get("discrepancy")
+        if known is not None:
+            moved = replace(known, mean=fn(known.mean), components=fn(known.components))
+            self.__dict__["discrepancy"] = moved
+        return self
 
     def train(self, mode: bool = True) -> Retrieval:
         """Batch norm and dropout stay as frozen by the pre-training: same output as later."""

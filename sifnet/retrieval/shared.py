@@ -16,9 +16,11 @@ from sifnet.physics.derivatives import SHARED
 from sifnet.physics.discrepancy import Correction
 from sifnet.physics.fields import TensorFields
 from sifnet.physics.forward import Simulator
+from sifnet.physics.precision import exact
 from sifnet.physics.state import Atmosphere, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.retrieval.brightness import SHADED, Brightness
+from sifnet.retrieval.device import made_on
 from sifnet.retrieval.information import SENSOR
 from sifnet.retrieval.line import COMMON, FIELD, LINE, Guess, System, Unknowns
 from sifnet.retrieval.model import Retrieval
@@ -97,10 +99,13 @@ def find_shared(
     rows = []
     for window, pixels in pixel_strips(scene, model, patch, atmosphere, patch[0], every):
         alone = replace(pixels, expected=None)  # learned of this line, it would be told twice
-        rows.append(Row(alone, model.encoder(alone)))
+        alone = alone.map(lambda x: x.to(model.device))
+        with made_on(model.device), exact():
+            rows.append(Row(alone, model.encoder(alone)))
         done(window.stop - window.start)
-    line = Line(model, rows, scene.shape[1])
-    return line.refined(patch) if refine else line.encoded(patch)
+    with made_on(model.device), exact():
+        line = Line(model, rows, scene.shape[1])
+        return line.refined(patch) if refine else line.encoded(patch)
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ class Scene:
             some = runs[0] if runs else slice(0)
             return _unchecked(self.dataset.isel(line=lines, band=some).load())
         on_bands = {n: v for n, v in self.dataset.variables.items() if "band" in v.dims}
-        part = self.dataset.drop_vars(on_bands).isel(line=lines).load()
+        part = self.dataset.drop_vars(on_bands).isel(line=lines, missing_dims="ignore").load()
         found = {}
         for name, variable in on_bands.items():
             # Slices are copied ten times as fast as bands are gathered one by one.
