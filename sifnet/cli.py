@@ -61,6 +61,7 @@ Air = Annotated[
     Path | None,
     typer.Option(help="atmosphere.nc of the scene, as `atmorep-bridge state` makes it."),
 ]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: what is there.")]
 
 
 def _version(wanted: bool) -> None:
@@ -127,6 +128,7 @@ def fit(
         Path | None,
         typer.Option(help="YAML; `sifnet.Training` has all."),
     ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or auto; else as set.")] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="How many, on each node.")] = None,
     precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed, ...")] = None,
     strategy: Annotated[str | None, typer.Option(help="auto, ddp, fsdp, ...")] = None,
@@ -148,7 +150,7 @@ def fit(
     from sifnet.training.trainer import is_first_process
 
     settings = (read_config(config) if config else Config()).training
-    options = {"devices": devices, "precision": precision, "strategy": strategy}
+    options = {"device": device, "devices": devices, "precision": precision, "strategy": strategy}
     settings = replace(settings, **{n: v for n, v in options.items() if v is not None})  # type: ignore[arg-type]
     air = read_atmosphere(atmosphere)
     paths, refused = find(scenes)
@@ -164,7 +166,8 @@ def fit(
         keep_note=True,
     )
     if is_first_process():
-        job = Job(output, output / "model.ckpt", sensor, atmosphere, _command())
+        job = Job(output, output / "model.ckpt", sensor, atmosphere, _command(),
+                  device=device or "auto")  # fmt: skip
         products = _map(job, paths)
         report = write_report(products, output / "report.html", log=output / "log" / "metrics.csv")
         (output / training.NOTE).unlink(missing_ok=True)
@@ -194,6 +197,7 @@ def retrieve(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Also what is there already.")] = False,
     cog: Annotated[bool, typer.Option(help="Also a cloud-optimised GeoTIFF.")] = False,
+    device: Device = "auto",
 ) -> None:
     """Map scenes with a model, pre-trained or fitted; what is there already is skipped.
 
@@ -208,7 +212,7 @@ def retrieve(
     from sifnet.batch.run import Job
 
     job = Job(output, model, sensor, atmosphere, _command(), overwrite=overwrite, cog=cog,
-              labels=labels, aggregate=aggregate)  # fmt: skip
+              labels=labels, aggregate=aggregate, device=device)  # fmt: skip
     _map(job, scenes, workers, scheduler)
 
 
@@ -324,6 +328,7 @@ def pretrain(
     seed: Annotated[
         int, typer.Option(min=0, max=MOST_SEED, help="Of weights and simulations.")
     ] = 0,
+    device: Device = "cpu",
 ) -> None:
     """Train a start model on simulations over the whole range of the emulator.
 
@@ -332,7 +337,8 @@ def pretrain(
     """
     from sifnet.training.pretrain import pretrain as train
 
-    written = train(sensor, output, steps=steps, seed=seed, progress=err.is_terminal)
+    written = train(sensor, output, steps=steps, seed=seed, device=device,
+                    progress=err.is_terminal)  # fmt: skip
     say(f"model: {written}")
 
 

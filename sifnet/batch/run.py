@@ -40,6 +40,7 @@ class Job:
         labels: a product whose quality layer tells of the atmosphere, where no file does.
         aggregate: pixels a side of the blocks of the aggregated layer, 0 for none; by default
             ``aggregate.SPACE`` for a sensor in space, and none for others.
+        device: see ``retrieve``.
     """
 
     output: Path
@@ -51,6 +52,7 @@ class Job:
     cog: bool = False
     labels: Path | None = None
     aggregate: int | None = None
+    device: str = "auto"
 
     def settings(self) -> str:
         """All that changes a product, beside its scene, the model and the version of sifnet.
@@ -235,6 +237,7 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
         block=job.aggregate,
         provenance=provenance,
         progress=progress,
+        device=job.device,
     ) as product:
         statistics = summary(product)
     complete(file, cog=job.cog, anew=True)

@@ -57,16 +57,16 @@ class Discrepancy:
         Raises:
             SifnetError: the table that ships is missing.
         """
-        grid = emulator.grid.double().numpy()
+        grid = emulator.grid.double().cpu().numpy()
         fwhm = float(instrument.fwhm.mean())
         step = fwhm / NODES_PER_FWHM
         low, high = instrument.shift_range
-        centres = instrument.wavelength.double().numpy()
+        centres = instrument.wavelength.double().cpu().numpy()
         nodes = np.arange(centres.min() + low, centres.max() + high + step, step)
         sharpened = np.sqrt(fwhm**2 - emulator.presmoothing_fwhm**2)
         response = gaussian_response(grid, nodes, np.full(len(nodes), sharpened))
         wide = gaussian_response(grid, nodes, np.full(len(nodes), WINGS_WIDTH * fwhm))
-        light = emulator.basis[:2, 0].double().numpy()  # mean path and ground
+        light = emulator.basis[:2, 0].double().cpu().numpy()  # mean path and ground
         seen = light @ response.T
         expected, table = _table(emulator.space, grid)
         rows = [

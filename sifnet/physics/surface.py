@@ -183,8 +183,7 @@ def sif_shape(wavelength: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     The mean of 100 SCOPE canopies (``data/sif_shape.csv``), linear between its 1 nm nodes, which
     is within 0.05 % of a smooth curve.
     """
-    start, table = _shape_table()
-    table = table.to(wavelength)
+    start, table = _shape_table(wavelength.dtype, wavelength.device)
     position = wavelength - start
     index = position.detach().floor().long().clamp(0, len(table) - 2)
     return table[index] + (position - index) * (table[index + 1] - table[index])
@@ -199,10 +198,11 @@ def sif_740_ratio() -> tuple[float, float]:
 
 
 @cache
-def _shape_table() -> tuple[float, Tensor]:
+def _shape_table(dtype: torch.dtype, device: torch.device) -> tuple[float, Tensor]:
     """First wavelength (nm) and values, at 1 nm steps, of emission relative to 760 nm."""
     wavelength, mean = _emission()[:, 0], _emission()[:, 1]
-    return float(wavelength[0]), torch.as_tensor(mean / np.interp(760.0, wavelength, mean))
+    relative = mean / np.interp(760.0, wavelength, mean)
+    return float(wavelength[0]), torch.as_tensor(relative, dtype=dtype, device=device)
 
 
 @cache

@@ -74,7 +74,8 @@ def at_sensor_radiance(
         sif: ``..., band``, emission at the surface, mW m-2 nm-1 sr-1.
         t: transfer functions whose last axis is band.
     """
-    return linearised(reflectance, sif, t).value
+    left, left_up = _unbounced(reflectance, t)
+    return t.path + reflectance * (t.ground / left) + sif * (t.up / left_up)
 
 
 def linearised(
@@ -86,10 +87,11 @@ def linearised(
 
     With m = 1 / (1 - R s): dL/dR = ground m^2 + F up_bounce m'^2, dL/dF = up m'.
     """
-    m, m_up = _bounces(reflectance, t)
-    ground, up = t.ground * m, t.up * m_up
+    left, left_up = _unbounced(reflectance, t)
+    ground, up = t.ground / left, t.up / left_up
     value = t.path + reflectance * ground + sif * up
-    return Radiance(value, ground * m + sif * t.up_bounce * m_up**2, up)
+    by_emission = sif * up / left_up * (t.up_bounce / t.up)
+    return Radiance(value, ground / left + by_emission, up)
 
 
 def to_transfer(
@@ -101,7 +103,8 @@ def to_transfer(
 
     R G / (1 - R B / G) has the derivatives R m^2 (1 - 2 R s) to G and (R m)^2 to B.
     """
-    m, m_up = _bounces(reflectance, t)
+    left, left_up = _unbounced(reflectance, t)
+    m, m_up = 1.0 / left, 1.0 / left_up
     return type(t)(
         m * 0.0 + 1.0,
         reflectance * m**2 * (1.0 - 2.0 * reflectance * t.ground_bounce / t.ground),
@@ -111,7 +114,7 @@ def to_transfer(
     )
 
 
-def _bounces(reflectance: Any, t: TransferFunctions) -> tuple[Any, Any]:
-    """1 / (1 - R s) of sunlight and of emission, ``..., band``."""
-    m = 1.0 / (1.0 - reflectance * (t.ground_bounce / t.ground))
-    return m, 1.0 / (1.0 - reflectance * (t.up_bounce / t.up))
+def _unbounced(reflectance: Any, t: TransferFunctions) -> tuple[Any, Any]:
+    """1 - R s of sunlight and of emission, 1 / m, ``..., band``."""
+    s, s_up = t.ground_bounce / t.ground, t.up_bounce / t.up
+    return 1.0 - reflectance * s, 1.0 - reflectance * s_up

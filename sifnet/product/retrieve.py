@@ -18,6 +18,7 @@ from sifnet.product.aggregate import SPACE, aggregate
 from sifnet.product.labels import frame, label
 from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_strips
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files
+from sifnet.retrieval.device import device_of
 from sifnet.retrieval.model import Retrieval, Setup
 from sifnet.retrieval.prior import describe, on_terrain
 from sifnet.retrieval.shared import find_shared
@@ -38,6 +39,7 @@ def retrieve(
     block: int | None = None,
     provenance: Provenance = Provenance(),
     progress: bool | Progress = False,
+    device: str = "auto",
 ) -> xr.Dataset:
     """Map a scene with a model: the product, on (line, sample).
 
@@ -51,16 +53,17 @@ def retrieve(
             ``aggregate.SPACE`` for a sensor in space, and none for others.
         provenance: recorded in the attributes, beside what model and atmosphere say.
         progress: show a progress bar, or the bar that shows it.
+        device: on which all but the scene is: ``cpu``, ``cuda``, or ``auto`` for what is there.
 
     Raises:
-        SifnetError: the model was not made for this sensor, cannot read its bands, or none ships;
-            the file cannot be written, or holds the product of another scene of the same name;
-            or what the scene says contradicts physics beyond reason.
+        SifnetError: there is no such device; the model was not made for this sensor, cannot read
+            its bands, or none ships; the file cannot be written, or holds the product of another
+            scene of the same name; or what the scene says contradicts physics beyond reason.
     """
     file = shipped_file(scene) if model is None else model
     scene = registered(on_terrain(scene, atmosphere))
     findings = examine(scene)
-    model = _ready(scene, file)
+    model = _ready(scene, file).to(device_of(device))
     around = frame(scene, _completed(provenance, scene, model, file))
     if atmosphere is not None:
         around.attrs["atmosphere_prior"] = describe(atmosphere)

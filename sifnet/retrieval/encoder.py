@@ -7,6 +7,7 @@ surface is a pixel's own, given both.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from sifnet.errors import SifnetError, require_number
 from sifnet.physics.fields import Ranges, TensorFields
+from sifnet.physics.precision import exact
 from sifnet.physics.state import RANGES, Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.retrieval.pixels import Pixels
@@ -76,7 +78,25 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``row, width_in`` to ``row, width``."""
-        return self.around(x) + self.layers(x)
+        if self.training:
+            return self.around(x) + self.layers(x)
+        inner = x
+        for linear, norm in self.normed:
+            inner = nn.functional.relu_(nn.functional.linear(inner, *_folded(linear, norm)))
+        return self.around(x) + inner
+
+    @property
+    def normed(self) -> Iterator[tuple[nn.Linear, nn.BatchNorm1d]]:
+        """The linear layers, and the batch norms after them."""
+        layers = list(self.layers)
+        return zip(layers[:-1:3], layers[1::3], strict=True)  # type: ignore[arg-type]
+
+
+def _folded(linear: nn.Linear, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a linear layer and the frozen batch norm after it as one."""
+    mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)
+    return linear.weight * scale[:, None], (linear.bias - mean) * scale + norm.bias
 
 
 def _blocks(
@@ -101,7 +121,8 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``..., width_in`` to ``..., outputs``."""
-        return self.leave(self.blocks(x.flatten(0, -2))).unflatten(0, x.shape[:-1])
+        outputs = self.leave(self.blocks(x.flatten(0, -2))).unflatten(0, x.shape[:-1])
+        return outputs.to(x)
 
 
 class Features(nn.Module):
@@ -122,7 +143,8 @@ class Features(nn.Module):
 
     def forward(self, pixels: Pixels) -> Tensor:
         """``patch, line, sample, feature``."""
-        return (log_spectrum(pixels) - self.mean) @ self.projection
+        with exact():
+            return (log_spectrum(pixels) - self.mean) @ self.projection
 
     @torch.no_grad()
     def freeze(self, pixels: Pixels) -> None:
@@ -195,11 +217,8 @@ class Encoder(nn.Module):
     def latent(self, pixels: Pixels) -> Float[Tensor, "patch line sample latent"]:
         """``patch, line, sample, latent``; zero where a pixel is not usable."""
         angles = geometry_features(pixels.geometry).expand(*pixels.usable.shape, -1)
-        inputs = torch.cat([self.features(pixels), angles], dim=-1)[pixels.usable]
-        latent = inputs.new_zeros(*pixels.usable.shape, self.architecture.widths[-1])
-        if len(inputs):
-            latent[pixels.usable] = self.backbone(inputs)
-        return latent
+        inputs = torch.cat([self.features(pixels), angles], dim=-1)
+        return _where(pixels.usable, self.backbone, inputs)
 
     def atmosphere(self, latent: Tensor, pixels: Pixels) -> Atmosphere:
         """Patch head: ``patch, 1, 1`` from the mean latent, relative to the prior.
@@ -255,9 +274,7 @@ class Encoder(nn.Module):
             _scaled(sensor.stack(), *self.span(SensorState, latent)),
         )
         inputs = torch.cat([latent, *(x.expand(*shape, -1) for x in shared)], dim=-1)
-        raw = inputs.new_zeros(*shape, len(Surface.names()) + 1)
-        if pixels.usable.any():
-            raw[pixels.usable] = self.pixel_head(inputs[pixels.usable])
+        raw = _where(pixels.usable, self.pixel_head, inputs)
         level = pixels.radiance.mean(-1) / 50.0
         *reflectance, sif, sif_by_level = raw.unbind(-1)
         unbounded = torch.stack([*reflectance, sif + sif_by_level * level], dim=-1)
@@ -308,6 +325,17 @@ def geometry_features(geometry: Geometry) -> Float[Tensor, "*batch feature"]:
     near = torch.exp(-geometry.sensor_height / 1.0)
     features = (2 * sun - 1, 1 / sun - 1.5, 10 * (1 / view - 1), azimuth, 5 * (below - 0.9), near)
     return torch.stack(torch.broadcast_tensors(*features), dim=-1)
+
+
+def _where(usable: Tensor, network: nn.Module, inputs: Tensor) -> Tensor:
+    """Of a network, zero where a pixel is not usable; in the precision of its inputs.
+
+    All pixels go through: to choose some of them, a device would have to wait for their number.
+    """
+    hidden = ~usable[..., None]
+    rows = inputs.masked_fill(hidden, 0.0).flatten(0, -2)
+    outputs = network(rows).unflatten(0, usable.shape)
+    return outputs.to(inputs).masked_fill(hidden, 0.0)
 
 
 def _scaled(values: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -167,17 +167,14 @@ class Guess:
         return SensorState.unstack(torch.minimum(torch.maximum(values, limits[:, 0]), limits[:, 1]))
 
 
-def _chosen(patch: int, columns: slice, values: Tensor) -> Tensor:
-    return values[patch, columns]
-
-
 class System:
     """The linear system of a line around a guess, gathered row by row of its patches.
 
     Attributes:
         matrix, side: of the unknowns, the lower triangle only.
-        errors: by patch and stretch of columns, ``2 * band, component``, see ``Discrepancy``.
-        of_patch: the same of whole patches, ``patch, 2 * band, component``.
+        errors: by stretch of columns, ``patch, 2 * band, component``, see ``Discrepancy``.
+        strengths: by stretch, ``patch, 3, band``, see ``RowEquations``, summed over rows.
+        of_patch: the errors of whole patches, ``patch, 2 * band, component``.
     """
 
     def __init__(
@@ -196,69 +193,58 @@ class System:
         self.matrix = torch.zeros(size, size, dtype=torch.double)
         self.side = torch.zeros(size, dtype=torch.double)
         self.alike = math.ceil(unknowns.samples / STRETCHES)
-        self.errors: list[list[Tensor]] = []
+        self.errors: list[Tensor] = []
+        self.strengths: list[Tensor] = []
         self.of_patch: Tensor | None = None
         if discrepancy is not None and wavelength is not None:
             self.of_patch = discrepancy.errors(wavelength.mean((1, 2)))
-            self.errors = [
-                [discrepancy.errors(some.mean(0)) for some in columns.split(self.alike)]
-                for columns in wavelength[:, 0]
-            ]
+            for some in wavelength[:, 0].split(self.alike, dim=1):
+                self.errors.append(discrepancy.errors(some.mean(1)))
+                self.strengths.append(some.new_zeros(len(some), 3, some.shape[-1]).double())
 
     def add(self, row: int, equations: RowEquations, column: Int[Tensor, "patch sample"]) -> None:
         """Equations of a row of patches, whose columns are ``column`` of the detector."""
-        for patch, columns in enumerate(column):
-            for number, some in enumerate(columns.split(self.alike)):
-                here = slice(number * self.alike, number * self.alike + len(some))
-                part = equations.map(partial(_chosen, patch, here))
-                errors = self.errors[patch][number] if self.errors else None
-                self._add(row, patch, part, some, errors)
+        for number, start in enumerate(range(0, column.shape[1], self.alike)):
+            here = slice(start, start + self.alike)
+            part = equations.map(partial(_columns, here))
+            if self.errors:
+                self.strengths[number] += part.strength.sum(1)
+                self._add_errors(part, self.errors[number])
+                cross = part.cross.flatten(1, 2) @ self.errors[number]
+                cross = cross.unflatten(1, part.cross.shape[1:3])
+            else:
+                cross = part.own.new_zeros(*part.own.shape[:3], 0)
+            self._place(row, column[:, here], part, cross.double())
 
-    def _add(
-        self, row: int, patch: int, part: RowEquations, column: Tensor, both: Tensor | None
-    ) -> None:
-        """Equations of a few neighbouring columns of a patch."""
-        if both is None:
-            nothing = part.own.new_zeros(*part.own.shape[:2], 0)
-            self._place(
-                row, patch, column, part, nothing, nothing.new_zeros(0, 0), nothing.new_zeros(0)
-            )
-            return
-        path, ground = both.chunk(2)
-        pp, pg, gg = part.strength.sum(0)[..., None]
-        mixed = path.T @ (pg * ground)
-        errors = path.T @ (pp * path) + mixed + mixed.T + ground.T @ (gg * ground)
-        explained = part.explained.flatten(0, 1) @ both
-        errors = errors - explained.T @ explained
-        self._place(row, patch, column, part, (part.cross @ both).double(), errors.double(),
-                    (part.error_side.sum(0) @ both).double())  # fmt: skip
+    def _add_errors(self, part: RowEquations, both: Tensor) -> None:
+        """What surfaces explain of the components, and what bands say of them."""
+        components = slice(len(LINE), self.unknowns.line)
+        explained = (part.explained.flatten(1, 2) @ both).flatten(0, 1)
+        self.matrix[components, components] -= (explained.T @ explained).double()
+        said = (part.error_side.sum(1, keepdim=True) @ both).sum((0, 1))
+        self.side[components] += said.double()
 
-    def _place(
-        self, row: int, patch: int, column: Tensor, part: RowEquations, cross: Tensor,
-        errors: Tensor, to_errors: Tensor,
-    ) -> None:  # fmt: skip
-        """Lower triangle: the line's own, then its patch's, then its columns' rows."""
+    def _place(self, row: int, column: Tensor, part: RowEquations, cross: Tensor) -> None:
+        """Lower triangle: the line's own, then its patches', then its columns' rows."""
         own, side = part.own, part.side
         unknowns, common, sensor = self.unknowns, len(LINE), len(SensorState.names())
-        line, place = slice(0, unknowns.line), unknowns.patch(row, patch)
+        line, place = slice(0, unknowns.line), unknowns.patch(row, 0) + torch.arange(len(column))
         common_rows = torch.cat([own[..., LINE], cross], -1)  # of every shared parameter
         matrix, right = self.matrix, self.side
-        matrix[:common, line] += common_rows[:, LINE].sum(0)
-        matrix[common : unknowns.line, :common] += cross[:, LINE].sum(0).T
-        matrix[common : unknowns.line, common : unknowns.line] += errors
-        right[:common] += side[:, LINE].sum(0)
-        right[common : unknowns.line] += to_errors
-        matrix[place, line] += common_rows[:, FIELD].sum(0)
-        matrix[place, place] += own[:, FIELD, FIELD].sum()
-        right[place] += side[:, FIELD].sum()
+        matrix[:common, line] += common_rows[:, :, LINE].sum((0, 1))
+        matrix[common : unknowns.line, :common] += cross[:, :, LINE].sum((0, 1)).T
+        right[:common] += side[..., LINE].sum((0, 1))
+        matrix[place, line] += common_rows[:, :, FIELD].sum(1)
+        matrix[place, place] += own[:, :, FIELD, FIELD].sum(1)
+        right[place] += side[..., FIELD].sum(1)
         for i in range(sensor):  # a column that fills an incomplete patch comes twice
             at, mine = unknowns.columns.start + sensor * column + i, SENSOR.start + i
-            matrix[:, line].index_add_(0, at, common_rows[:, mine])
-            matrix[:, place].index_add_(0, at, own[:, mine, FIELD])
-            right.index_add_(0, at, side[:, mine])
+            matrix[:, line].index_add_(0, at.flatten(), common_rows[:, :, mine].flatten(0, 1))
+            matrix.index_put_((at, place[:, None]), own[..., mine, FIELD], accumulate=True)
+            right.index_add_(0, at.flatten(), side[..., mine].flatten())
             for j in range(sensor):
                 other = unknowns.columns.start + sensor * column + j
-                matrix.index_put_((at, other), own[:, mine, SENSOR.start + j], accumulate=True)
+                matrix.index_put_((at, other), own[..., mine, SENSOR.start + j], accumulate=True)
 
     def expect_mean(self, gain: Float[Tensor, unknown], excess: float, sd: float) -> None:
         """A mean over pixels, of which no pixel alone is told, is as expected.
@@ -299,4 +285,16 @@ class System:
 
     def _whole(self, prior: Tensor) -> Tensor:
         """Both triangles of the matrix, the prior's precision included."""
-        return torch.tril(self.matrix) + torch.tril(self.matrix, -1).T + prior
+        whole = torch.tril(self.matrix) + torch.tril(self.matrix, -1).T + prior
+        components = slice(len(LINE), self.unknowns.line)
+        for strength, both in zip(self.strengths, self.errors, strict=True):
+            path, ground = both.double().chunk(2, dim=1)
+            pp, pg, gg = strength[..., None].unbind(1)
+            mixed = path.mT @ (pg * ground)
+            told = path.mT @ (pp * path) + mixed + mixed.mT + ground.mT @ (gg * ground)
+            whole[components, components] += told.sum(0)
+        return whole
+
+
+def _columns(here: slice, values: Tensor) -> Tensor:
+    return values[:, here]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from sifnet.physics.discrepancy import Correction, Discrepancy
 from sifnet.physics.emulator import CoefficientNetwork, Emulator
 from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
+from sifnet.physics.precision import exact
 from sifnet.physics.state import RANGES, State
 from sifnet.physics.surface import sif_shape
 from sifnet.physics.transfer import Radiance
@@ -175,11 +176,13 @@ class Retrieval(nn.Module):
     def loss_terms(self, pixels: Pixels) -> dict[str, Tensor]:
         """Weighted terms of the loss: the state must explain the radiance, within what is known."""
         state, errors = self.encoder(pixels), self.errors_of(pixels.line_id)
-        simulator = replace(self.simulator, correction=self.correction(errors))
-        light = simulator.light(state, pixels.geometry, pixels.irradiance, pixels.shape_prior)
+        with exact():
+            simulator = replace(self.simulator, correction=self.correction(errors))
+            light = simulator.light(state, pixels.geometry, pixels.irradiance, pixels.shape_prior)
         perturbed = self.perturb(pixels, state, light)
-        seen = pixels.without_stray(STRAY_SD * errors[:, 0, None, None])
-        return losses.terms(seen, light.value, state, perturbed, self.setup.weights, errors)
+        with exact():
+            seen = pixels.without_stray(STRAY_SD * errors[:, 0, None, None])
+            return losses.terms(seen, light.value, state, perturbed, self.setup.weights, errors)
 
     def errors_of(self, line_id: Int[Tensor, patch]) -> Float[Tensor, "patch error"]:
         """``errors`` of the lines of patches, 0 where none is fitted."""
@@ -228,6 +231,23 @@ class Retrieval(nn.Module):
             change = light.to_sif * sif_shape(self.simulator.wavelength(state.sensor))
         changed = replace(pixels, radiance=pixels.radiance + extra[..., None] * change)
         return Perturbed(self.encoder(changed), extra)
+
+    @property
+    def device(self) -> torch.device:
+        """Where all is but the scenes, and what reads them."""
+        return self.instrument.wavelength.device
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Retrieval:
+        """Moved to a device; the predictor stays where scenes are read."""
+        predictor = self._modules.pop("predictor", None)
+        super()._apply(fn, recurse)
+        if predictor is not None:
+            self._modules["predictor"] = predictor
+        known = self.__dict__.get("discrepancy")
+        if known is not None:
+            moved = replace(known, mean=fn(known.mean), components=fn(known.components))
+            self.__dict__["discrepancy"] = moved
+        return self
 
     def train(self, mode: bool = True) -> Retrieval:
         """Batch norm and dropout stay as frozen by the pre-training: same output as later."""

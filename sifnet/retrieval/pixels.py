@@ -207,8 +207,8 @@ def _planes(
     flags = _flags(scene, radiance, irradiance, geometry, prior, bands, ranges)
     ndvi = _ndvi(scene)
     flags[~torch.isfinite(ndvi)] |= int(Flag.NO_NDVI)
-    filled = torch.nan_to_num(radiance, nan=1.0, posinf=1.0, neginf=1.0)
-    filled = torch.where((flags & int(Flag.DEAD) > 0)[..., None], 1.0, filled)
+    # What is not finite is dead.
+    filled = radiance.masked_fill((flags & int(Flag.DEAD) > 0)[..., None], 1.0)
     return Pixels(
         radiance=filled,
         noise=noise_sd(filled.clamp(min=0.1), scene.sensor.shot_noise),
@@ -268,33 +268,51 @@ def _wanted_bands(
 
 
 def _values(data: xr.DataArray, bands: NDArray[np.intp]) -> Tensor:
-    return torch.from_numpy(np.array(data.isel(band=bands).values, dtype=np.float32))
+    """(line, sample, band), one pixel's bands beside each other: files have them otherwise."""
+    first, last = int(bands[0]), int(bands[-1]) + 1
+    some = slice(first, last) if last - first == len(bands) else bands
+    return torch.from_numpy(np.array(data.values[..., some], dtype=np.float32, order="C"))
 
 
 def _plane(scene: Scene, name: str) -> Tensor:
     """(line, sample) of a quantity that may be given for lines, for samples or once."""
-    template = xr.DataArray(np.zeros(scene.shape[:2], np.float32), dims=("line", "sample"))
-    values = scene.dataset[name].astype(np.float32).reset_coords(drop=True)
-    return torch.from_numpy((template + values).transpose("line", "sample").values)
+    values = scene.dataset[name].variable
+    whole = values.set_dims({"line": scene.shape[0], "sample": scene.shape[1]})
+    return torch.from_numpy(np.array(whole.transpose("line", "sample").values, np.float32))
 
 
 def _mean_radiance(scene: Scene) -> Tensor:
     """(line, sample) of all bands that are there, over wavelength; what gaps hide is between."""
-    wavelength, radiance = scene.wavelength, np.array(scene.radiance.values, dtype=np.float32)
-    mean = np.trapezoid(radiance, wavelength, axis=-1) / np.ptp(wavelength)
-    return torch.nan_to_num(torch.from_numpy(mean.astype(np.float32)))
+    wavelength = scene.wavelength
+    apart = np.diff(wavelength, prepend=wavelength[0], append=wavelength[-1])
+    share = (apart[:-1] + apart[1:]) / 2 / np.ptp(wavelength)  # of the trapezoids' areas
+    mean = np.asarray(scene.radiance.values, np.float32) @ share.astype(np.float32)
+    return torch.nan_to_num(torch.from_numpy(mean))
 
 
 def _ndvi(scene: Scene) -> Tensor:
     """(line, sample): (I - R) / (I + R) of mean radiances in INFRARED and RED."""
     means = []
     for low, high in (INFRARED, RED):
-        bands = np.flatnonzero((scene.wavelength >= low) & (scene.wavelength <= high))
-        if bands.size == 0:
+        first = np.searchsorted(scene.wavelength, low, "left")
+        last = np.searchsorted(scene.wavelength, high, "right")
+        if first == last:
             return torch.full(scene.shape[:2], torch.nan)
-        means.append(torch.from_numpy(np.array(scene.radiance.isel(band=bands).mean("band"))))
+        means.append(_mean(scene.radiance.values[..., first:last]))
     infrared, red = means
     return torch.where(infrared + red > 0, (infrared - red) / (infrared + red), torch.nan)
+
+
+def _mean(radiance: NDArray[np.float32]) -> Tensor:
+    """Over bands that are not missing; few pixels have such."""
+    mean = radiance.mean(-1, dtype=np.float32)
+    some = np.isnan(mean)
+    if some.any():
+        part = radiance[some]
+        there = ~np.isnan(part)
+        with np.errstate(invalid="ignore"):
+            mean[some] = np.where(there, part, 0).sum(-1) / there.sum(-1)
+    return torch.from_numpy(mean)
 
 
 def _flags(
@@ -308,7 +326,7 @@ def _flags(
 ) -> Tensor:
     """(line, sample) of Flag bits: the reader's, and what is out of range, too bright or dark."""
     flags = torch.from_numpy(scene.flags().values.astype(np.int32))
-    flags[~torch.isfinite(radiance).all(-1)] |= int(Flag.DEAD)
+    flags[~torch.isfinite(radiance.sum(-1, dtype=torch.double))] |= int(Flag.DEAD)
     if irradiance is not None:
         flags[~(torch.isfinite(irradiance) & (irradiance > 0)).all(-1)] |= int(Flag.DEAD)
     for name, plane in (*geometry.items(), *prior.mean.items()):
@@ -316,7 +334,8 @@ def _flags(
             flags[outside(name, plane, *ranges[name])] |= int(Flag.OUT_OF_RANGE)
     wavelength = scene.wavelength[bands]
     inside = (wavelength >= CONTINUUM[0]) & (wavelength <= CONTINUUM[1])
-    clear = torch.from_numpy(inside if inside.any() else np.ones_like(inside))
+    # Bands ascend: those of the continuum are beside each other.
+    clear = slice(inside.argmax(), inside.argmax() + inside.sum()) if inside.any() else slice(None)
     sun = SUN_755 * torch.cos(torch.deg2rad(geometry.solar_zenith_angle))
     sun = sun / geometry.sun_earth_distance**2
     light = sun if irradiance is None else irradiance[..., clear].mean(-1)
@@ -343,9 +362,11 @@ def _grid(size: tuple[int, ...], shape: tuple[int, int]) -> tuple[int, int]:
 def _cut(plane: Tensor, shape: tuple[int, int]) -> Tensor:
     """``line, sample, ...`` to ``patch, line, sample, ...``, edges repeated."""
     rows, columns = _grid(plane.shape, shape)
-    line = torch.arange(rows * shape[0]).clamp(max=plane.shape[0] - 1)
-    sample = torch.arange(columns * shape[1]).clamp(max=plane.shape[1] - 1)
-    whole = plane[line][:, sample].unflatten(1, (columns, shape[1])).unflatten(0, (rows, shape[0]))
+    if rows * shape[0] != plane.shape[0]:
+        plane = plane[torch.arange(rows * shape[0]).clamp(max=plane.shape[0] - 1)]
+    if columns * shape[1] != plane.shape[1]:
+        plane = plane[:, torch.arange(columns * shape[1]).clamp(max=plane.shape[1] - 1)]
+    whole = plane.unflatten(1, (columns, shape[1])).unflatten(0, (rows, shape[0]))
     return whole.transpose(1, 2).flatten(0, 1).contiguous()
 
 

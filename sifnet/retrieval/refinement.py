@@ -18,7 +18,7 @@ from sifnet.physics.fields import TensorFields
 from sifnet.physics.forward import Simulator
 from sifnet.physics.state import SensorState, State
 from sifnet.physics.surface import SIF, Surface, powers_of, sif_shape
-from sifnet.physics.transfer import linearised
+from sifnet.physics.transfer import TransferFunctions, at_sensor_radiance, linearised
 from sifnet.retrieval.information import own_variance
 from sifnet.retrieval.pixels import Pixels
 
@@ -55,14 +55,20 @@ def refine_surface(
     simulator: Simulator,
     *,
     steps: int = 2,
+    transfer: TransferFunctions | None = None,
 ) -> SurfaceFit:
     """The surface that minimises the misfit of every pixel, at its atmosphere and sensor.
 
-    Two steps suffice: radiance is linear in fluorescence and nearly so in reflectance.
+    Two steps suffice: radiance is linear in fluorescence and so nearly in reflectance that the
+    slopes where they begin serve all steps.
+
+    Args:
+        transfer: of the state, where it is there already.
     """
-    transfer = simulator.transfer(
-        state.atmosphere, state.sensor, pixels.geometry, pixels.irradiance
-    )
+    if transfer is None:
+        transfer = simulator.transfer(
+            state.atmosphere, state.sensor, pixels.geometry, pixels.irradiance
+        )
     shift = state.sensor.wavelength_shift
     shape = sif_shape(simulator.wavelength(state.sensor))
     # On the nominal bands the powers of a parabola are one matrix.
@@ -71,26 +77,36 @@ def refine_surface(
     weight = 1.0 / sigma**2
     shape_prior, prior = pixels.shape_prior, None
     expected = pixels.expected if steps else None
-    gain = 1.0 if shape_prior is None else shape_prior.gain
+    curve = powers[:, :REFLECTANCE]
+    gain = None if shape_prior is None else shape_prior.gain
+    begun = linearised(_gained(surface[..., :SIF] @ curve.T, gain), surface[..., SIF:] * shape,
+                       transfer)  # fmt: skip
+    to_r, to_f = _gained(begun.to_reflectance, gain), begun.to_sif * shape
+    seen, misfit = _normal_matrix(to_r, to_f, weight, powers), pixels.radiance - begun.value
+    to_r_weighed, to_f_weighed = to_r * weight, to_f * weight
     for step in range(steps + 1):
-        reflectance = surface[..., :SIF] @ powers[:, :REFLECTANCE].T * gain
-        radiance = linearised(reflectance, surface[..., SIF:] * shape, transfer)
-        to_r, to_f = radiance.to_reflectance * gain, radiance.to_sif * shape
-        misfit = pixels.radiance - radiance.value
-        a = _normal_matrix(to_r, to_f, weight, powers)
-        pull = torch.zeros_like(surface)
+        a, pull = seen, torch.zeros_like(surface)
         if shape_prior is not None:
             prior, pull = shape_prior.equations(surface)
             a = a + prior
         if expected is not None:
             mean, sd = expected.unbind(-1)
+            a = a.clone()
             a[..., SIF, SIF] += sd**-2
             pull[..., SIF] += (mean - surface[..., SIF]) / sd**2
-        if step < steps:
-            seen = weight * misfit
-            to_level = (to_r * seen) @ powers[:, :REFLECTANCE]
-            side = torch.cat([to_level, (to_f * seen).sum(-1, True)], -1)
-            surface = surface + solve_small(a, side + pull)
+        if step == steps:
+            break
+        side = torch.cat([(to_r_weighed * misfit) @ curve,
+                          (to_f_weighed * misfit).sum(-1, True)], -1)  # fmt: skip
+        change = solve_small(a, side + pull)
+        surface = surface + change
+        if step < steps - 1:
+            reflectance = _gained(surface[..., :SIF] @ curve.T, gain)
+            misfit = pixels.radiance - at_sensor_radiance(
+                reflectance, surface[..., SIF:] * shape, transfer
+            )
+        else:  # so small a last step that the slopes tell what it does
+            misfit = misfit - to_r * (change[..., :SIF] @ curve.T) - to_f * change[..., SIF:]
     if steps:
         state = replace(state, surface=Surface.unstack(surface).shifted(-shift))
     return SurfaceFit(
@@ -100,6 +116,10 @@ def refine_surface(
         (misfit**2 * weight).sum(-1) / _freedom(a, prior, misfit.shape[-1]),
         torch.sqrt((misfit**2).mean(-1)),
     )
+
+
+def _gained(values: Tensor, gain: Tensor | None) -> Tensor:
+    return values if gain is None else values * gain
 
 
 def _freedom(a: Tensor, prior: Tensor | None, bands: int) -> Tensor | int:
@@ -174,19 +194,24 @@ def row_equations(
     simulator: Simulator,
     known: Float[Tensor, "patch line sample"],
     counted: float = 1.0,
-) -> tuple[RowEquations, Float[Tensor, "patch line sample gain"]]:
-    """Equations around a state.
+    *,
+    steps: int = 2,
+) -> tuple[State, RowEquations, Float[Tensor, "patch line sample gain"]]:
+    """Equations around a state with its best surfaces.
 
     Args:
         known: precision with which a pixel is known not to fluoresce. It tells what is shared; the
             pixels' own result stays free.
         counted: how much of an observation each pixel is.
+        steps: to the best surfaces, see ``refine_surface``.
 
     Returns:
-        The equations, and what the s shared parameters and the n errors do to sif_760.
+        The state with these surfaces, the equations, and what the s shared parameters and the n
+        errors do to sif_760.
     """
-    state, sound = _sound(state, pixels.usable)
     transfer, changes = transfer_derivatives(simulator, state, pixels.geometry, pixels.irradiance)
+    fit = refine_surface(pixels, pixels.noise, state, simulator, steps=steps, transfer=transfer)
+    state, sound = _sound(fit.state, pixels.usable)
     wavelength, shape_prior = simulator.wavelength(state.sensor), pixels.shape_prior
     if shape_prior is not None:
         shape_prior = replace(shape_prior, gain=torch.nan_to_num(shape_prior.gain))
@@ -235,7 +260,7 @@ def row_equations(
         to_errors - (explained.mT @ halves)[..., 0],
     )
     gain = torch.cat([of_shared[..., SIF, :], of_errors[..., SIF, :]], -1)
-    return equations, to_sif * gain
+    return fit.state, equations, to_sif * gain
 
 
 def _sound(state: State, usable: Tensor) -> tuple[State, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,14 +15,16 @@ from torch import Tensor
 from sifnet.physics.derivatives import SHARED
 from sifnet.physics.fields import TensorFields
 from sifnet.physics.forward import Simulator
+from sifnet.physics.precision import exact
 from sifnet.physics.state import Atmosphere, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.retrieval.brightness import SHADED, Brightness
+from sifnet.retrieval.device import made_on
 from sifnet.retrieval.information import SENSOR
 from sifnet.retrieval.line import COMMON, FIELD, LINE, Guess, System, Unknowns
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels, patch_shape, strips
-from sifnet.retrieval.refinement import STRAY_SD, refine_surface, row_equations
+from sifnet.retrieval.refinement import STRAY_SD, row_equations
 from sifnet.scenes.light import GREEN
 from sifnet.scenes.scene import Scene
 
@@ -32,7 +35,9 @@ MOST_PATCHES = 1_000  # of a scene; where there were more, they are made larger
 BARE_SD = 0.1  # mW m-2 nm-1 sr-1, fluorescence of a pixel of bare ground
 USUAL_SIF = (1.3, 0.6)  # mW m-2 nm-1 sr-1, mean over what is green in a line, and its spread
 STEPS = 5  # Gauss-Newton, of all that a line shares
-CONVERGED = 0.3  # change of an unknown in units of its prior, at which no further step is made
+THINNED = 3  # columns of which one is looked at, until what is shared is nearly found
+NEARLY = 1.0  # change of an unknown in units of its prior, at which all columns are looked at
+CONVERGED = 0.3  # the same, at which no further step is made
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,13 @@ def find_shared(
     rows = []
     for window, pixels in pixel_strips(scene, model, patch, atmosphere, patch[0], every):
         alone = replace(pixels, expected=None)  # learned of this line, it would be told twice
-        rows.append(Row(alone, model.encoder(alone)))
+        alone = alone.map(lambda x: x.to(model.device))
+        with made_on(model.device), exact():
+            rows.append(Row(alone, model.encoder(alone)))
         done(window.stop - window.start)
-    line = Line(model, rows, scene.shape[1])
-    return line.refined(patch) if refine else line.encoded(patch)
+    with made_on(model.device), exact():
+        line = Line(model, rows, scene.shape[1])
+        return line.refined(patch) if refine else line.encoded(patch)
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,7 @@ class Line:
         self.unknowns = Unknowns(components, grid, samples)
         deviation = [r.pixels.prior.deviation(r.state.atmosphere).mean((1, 2)) for r in rows]
         self.usable = [row.pixels.usable for row in rows]
-        self.greens = max(1, sum(int(self._green(row.pixels).sum()) for row in rows))
+        self.greens = self._greens()
         self.encoder_says = torch.stack(deviation)
         self.start = Guess(
             _between_patches(self.encoder_says, rows), _columns(rows, samples),
@@ -138,7 +146,7 @@ class Line:
         """What the encoder says, patch by patch, as uncertain as one pixel of a patch leaves it."""
         alone = 1.0 / max(1, self.usable[0][0].numel())
         states = [self._state(i, self.start, row.state.surface) for i, row in enumerate(self.rows)]
-        system, gains = self._system(self.start, states, self._simulator(self.start), alone)
+        system, gains, _ = self._system(self.start, states, alone, steps=0)
         carried = self._carried(gains, system)
         sensor = SensorState.unstack(self.start.sensor)
         errors = self.model.errors_of(self.rows[0].pixels.line_id[:1])[0]
@@ -148,24 +156,10 @@ class Line:
         """What explains all pixels best, with everything that is known beforehand."""
         near = self.start.deviation.clamp(-1.0, 1.0)  # an encoder may be far off in another light
         guess = replace(self.start, deviation=near * _field_only())
-        surfaces = [row.state.surface for row in self.rows]
-        independent = self.model.setup.weights.independent_pixels
-        counted = min(1.0, independent / max(1, sum(int(u.sum()) for u in self.usable)))
-        for _ in range(STEPS):
-            simulator = self._simulator(guess)
-            states = [self._state(row, guess, surface) for row, surface in enumerate(surfaces)]
-            seen = [self._seen(row, guess) for row in self.rows]
-            states = [
-                refine_surface(pixels, pixels.noise, state, simulator).state
-                for pixels, state in zip(seen, states, strict=True)
-            ]
-            surfaces = [state.surface for state in states]
-            system, gains = self._system(guess, states, simulator, counted)
-            before = guess.stacked(self.start)
-            after = system.solve(self.prior, before, self.low, self.high)
-            guess = guess.moved(self.unknowns, after, self.start)
-            if float((after - before)[: self.unknowns.patches.stop].abs().max()) < CONVERGED:
-                break
+        fewer = self._thinned()
+        if fewer is not None:
+            guess, *_ = fewer._searched(guess, NEARLY)
+        guess, system, gains = self._searched(guess, CONVERGED)
         return Shared(
             guess.deviation,
             self._carried(gains, system),
@@ -174,6 +168,37 @@ class Line:
             patch,
             guess.errors(),
         )
+
+    def _searched(self, guess: Guess, change: float) -> tuple[Guess, System, list[Tensor]]:
+        """From a guess to the best one, until a ``change``; the last system and its gains."""
+        surfaces = [row.state.surface for row in self.rows]
+        independent = self.model.setup.weights.independent_pixels
+        counted = min(1.0, independent / max(1, sum(int(u.sum()) for u in self.usable)))
+        for _ in range(STEPS):
+            states = [self._state(row, guess, surface) for row, surface in enumerate(surfaces)]
+            system, gains, states = self._system(guess, states, counted)
+            surfaces = [state.surface for state in states]
+            before = guess.stacked(self.start)
+            after = system.solve(self.prior, before, self.low, self.high)
+            guess = guess.moved(self.unknowns, after, self.start)
+            if float((after - before)[: self.unknowns.patches.stop].abs().max()) < change:
+                break
+        return guess, system, gains
+
+    def _thinned(self) -> Line | None:
+        """With some columns of every patch only, which lead nearly as far; None: too few."""
+        width = self.usable[0].shape[2]
+        if width < 2 * THINNED:
+            return None
+        index = torch.arange(THINNED // 2, width, THINNED)
+        thinned = copy(self)
+        thinned.rows = [
+            Row(row.pixels.samples(index), row.state.map(lambda x: _some(x, index)))
+            for row in self.rows
+        ]
+        thinned.usable = [row.pixels.usable for row in thinned.rows]
+        thinned.greens = thinned._greens()
+        return thinned
 
     def _simulator(self, guess: Guess) -> Simulator:
         """Under a guess; all rows of patches have the same columns."""
@@ -194,16 +219,21 @@ class Line:
         return row.pixels.without_stray(STRAY_SD * guess.stray)
 
     def _system(
-        self, guess: Guess, states: list[State], simulator: Simulator, counted: float
-    ) -> tuple[System, list[Tensor]]:
-        """The system around a guess, and what everything shared does to fluorescence, by row."""
+        self, guess: Guess, states: list[State], counted: float, steps: int = 2
+    ) -> tuple[System, list[Tensor], list[State]]:
+        """The system around a guess; by row, what all that is shared does to fluorescence, and
+        the states with their best surfaces (see ``row_equations``)."""
+        simulator, gains, refined = self._simulator(guess), [], []
         wavelength = simulator.wavelength(guess.sensors(self.rows[0].pixels.column, self.ranges))
-        system, gains = System(self.unknowns, self.model.discrepancy, wavelength), []
+        system = System(self.unknowns, self.model.discrepancy, wavelength)
         of_mean, excess = torch.zeros(self.unknowns.columns.stop), 0.0
         for number, (row, state) in enumerate(zip(self.rows, states, strict=True)):
             pixels = self._seen(row, guess)
             known = counted * self._bare(pixels) / BARE_SD**2
-            equations, gain = row_equations(pixels, state, simulator, known, counted)
+            state, equations, gain = row_equations(
+                pixels, state, simulator, known, counted, steps=steps
+            )
+            refined.append(state)
             system.add(number, equations, pixels.column)
             green = self._green(pixels)[..., None] / self.greens
             of_green = _by_unknown((gain.nan_to_num() * green).sum(1), system)
@@ -212,7 +242,7 @@ class Line:
             excess += float((above * green[..., 0]).sum())
             gains.append(_against_reflectance(pixels, state, gain))
         system.expect_mean(of_mean, excess, USUAL_SIF[1])
-        return system, gains
+        return system, gains, refined
 
     def _lit(self, pixels: Pixels) -> Pixels:
         """Those where a part of the sun is missing say nothing of what is shared."""
@@ -223,6 +253,9 @@ class Line:
 
     def _green(self, pixels: Pixels) -> Tensor:
         return (pixels.ndvi >= GREEN) & pixels.usable
+
+    def _greens(self) -> int:
+        return max(1, sum(int(self._green(row.pixels).sum()) for row in self.rows))
 
     def _known(self) -> tuple[Tensor, Tensor, Tensor]:
         """Prior precision, and lowest and highest of all unknowns."""
@@ -253,6 +286,10 @@ def _by_unknown(gain: Float[Tensor, "patch *of gain"], system: System) -> Tensor
     own, errors = gain.tensor_split([len(SHARED) + 1], -1)
     errors = errors[..., :0] if system.of_patch is None else errors @ system.of_patch
     return torch.cat([own[..., LINE], errors, own[..., [FIELD]], own[..., SENSOR]], -1)
+
+
+def _some(values: Tensor, sample: Tensor) -> Tensor:
+    return values if values.shape[2] == 1 else values[:, :, sample]
 
 
 def _against_reflectance(pixels: Pixels, state: State, gain: Tensor) -> Tensor:

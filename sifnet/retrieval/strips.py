@@ -15,9 +15,11 @@ import xarray as xr
 from torch import Tensor
 
 from sifnet.physics.forward import Simulator
+from sifnet.physics.precision import exact
 from sifnet.physics.state import State
 from sifnet.physics.surface import sif_740_ratio
 from sifnet.retrieval.brightness import SHADED, sky_error
+from sifnet.retrieval.device import made_on
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.refinement import SurfaceFit, refine_surface
@@ -60,19 +62,21 @@ def solve_strips(
     # Whole blocks, wherever a scene is cut.
     strip = max(1, AT_ONCE // (block[0] * block[1])) * block[0]
     thinned = block[0] * every, block[1]
-    simulator = replace(
-        model.simulator,
-        correction=model.correction(shared.errors),
-        responses=model.instrument.at(shared.sensor),
-    )
+    with exact():
+        responses = model.instrument.at(shared.sensor)
+    correction = model.correction(shared.errors)
+    simulator = replace(model.simulator, correction=correction, responses=responses)
     for window, pixels in pixel_strips(scene, model, thinned, atmosphere, strip * every, every):
-        middle = window.start + (torch.arange(pixels.patches) + 0.5) * thinned[0]
-        maps, flags = _solve(model, simulator, pixels, shared, middle, refine)
-        if grave:
-            flags[pixels.usable] |= int(Flag.UNLIKELY_AIR)
+        pixels = pixels.map(lambda x: x.to(model.device))
+        with made_on(model.device), exact():
+            middle = window.start + (torch.arange(pixels.patches) + 0.5) * thinned[0]
+            maps, flags = _solve(model, simulator, pixels, shared, middle, refine)
+            if grave:
+                flags = _flagged(flags, pixels.usable, Flag.UNLIKELY_AIR)
+            together = torch.stack([values.to(torch.float32) for values in maps.values()])
         height = len(range(window.start, window.stop, every))
-        maps = {name: values.to(torch.float32) for name, values in maps.items()}
-        maps["quality_flag"] = flags.to(torch.uint16)
+        maps = dict(zip(maps, together.cpu(), strict=True))  # one copy back
+        maps["quality_flag"] = flags.cpu().to(torch.uint16)
         planes = {n: v.flatten(0, 1)[:height].numpy() for n, v in maps.items()}
         yield window, xr.Dataset({n: (("line", "sample"), v) for n, v in planes.items()})
         done(window.stop - window.start)
@@ -110,10 +114,10 @@ def _solve(
     sd = torch.sqrt(own + alike)
     flags = _flags(model, pixels, fit, sd)
     known = torch.isfinite(fit.state.surface.sif_760) & torch.isfinite(sd)
-    flags[pixels.usable & ~known] |= int(Flag.POOR_FIT)
+    flags = _flagged(flags, pixels.usable & ~known, Flag.POOR_FIT)
     unlikely = (deviation.abs() > UNLIKELY).any(-1) | (shared.strangeness > STRANGE)
-    flags[pixels.usable & unlikely] |= int(Flag.UNLIKELY_AIR)
-    flags[pixels.usable & (share < SHADED)] |= int(Flag.DIM)
+    flags = _flagged(flags, pixels.usable & unlikely, Flag.UNLIKELY_AIR)
+    flags = _flagged(flags, pixels.usable & (share < SHADED), Flag.DIM)
     return _maps(pixels, fit, sd, torch.sqrt(alike)), flags
 
 
@@ -150,8 +154,7 @@ def _flags(model: Retrieval, pixels: Pixels, fit: SurfaceFit, uncertainty: Tenso
 
     Noise may carry fluorescence beyond its bounds: that is no reason to leave a pixel out.
     """
-    flags = pixels.flags.clone()
-    flags[pixels.usable & (fit.chi2 > POOR_FIT)] |= int(Flag.POOR_FIT)
+    flags = _flagged(pixels.flags, pixels.usable & (fit.chi2 > POOR_FIT), Flag.POOR_FIT)
     for part in (fit.state.surface, fit.state.sensor):
         for name, entry in part.parameters().items():
             low, high = model.encoder.ranges[name]
@@ -159,5 +162,10 @@ def _flags(model: Retrieval, pixels: Pixels, fit: SurfaceFit, uncertainty: Tenso
             edge = -3 * uncertainty if name == "sif_760" else EDGE * (high - low)
             if entry.flagged:  # else it is undetermined over ground without a slope
                 beyond = ((value <= low + edge) | (value >= high - edge)).expand(flags.shape)
-                flags[pixels.usable & beyond] |= int(Flag.AT_BOUND)
+                flags = _flagged(flags, pixels.usable & beyond, Flag.AT_BOUND)
     return flags
+
+
+def _flagged(flags: Tensor, where: Tensor, flag: Flag) -> Tensor:
+    """With one flag more somewhere; how many they are is not asked, for which a device waits."""
+    return torch.where(where, flags | int(flag), flags)

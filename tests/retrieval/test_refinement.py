@@ -109,7 +109,7 @@ def test_equations_are_those_of_the_pixels_with_their_surfaces_eliminated(
     pixels, truth = made(simulator, 0.15)
     noisy = replace(pixels, radiance=pixels.radiance + 0.5 * pixels.noise)
     free = torch.zeros(SHAPE)
-    equations, gain = row_equations(noisy, truth, simulator, free)
+    _, equations, gain = row_equations(noisy, truth, simulator, free, steps=0)
     units = torch.cat([pixels.prior.sd.stack(), torch.full((2, 1, 1, 2), 0.01)], -1)
     blocks = normal_blocks(noisy.radiance, noisy.noise, truth, noisy.geometry, units, simulator)
     matrix, side = shared_equations(blocks)
@@ -128,8 +128,8 @@ def test_stray_light_is_found_in_the_lines(simulator: Simulator) -> None:
     bare = replace(truth, surface=replace(truth.surface, sif_760=torch.zeros(SHAPE)))
     radiance = simulator.radiance(bare, pixels.geometry)
     strayed = replace(pixels, radiance=radiance + 0.002 * pixels.stray[..., None])
+    _, equations, _ = row_equations(strayed, bare, simulator, torch.full(SHAPE, 1e4))
     fit = refine_surface(strayed, pixels.noise, bare, simulator)
-    equations, _ = row_equations(strayed, fit.state, simulator, torch.full(SHAPE, 1e4))
     found = equations.side[..., -1].sum() / equations.own[..., -1, -1].sum()
     assert float(found) * STRAY_SD == pytest.approx(0.002, rel=0.1)
     clean = refine_surface(strayed.without_stray(0.002), pixels.noise, bare, simulator)
@@ -144,9 +144,9 @@ def test_errors_of_bands_are_what_the_radiance_does(simulator: Simulator) -> Non
     bands, band = pixels.radiance.shape[-1], 40
 
     def side(radiance: torch.Tensor) -> torch.Tensor:
-        return row_equations(replace(pixels, radiance=radiance), truth, simulator, free)[
-            0
-        ].error_side
+        changed = replace(pixels, radiance=radiance)
+        _, equations, _ = row_equations(changed, truth, simulator, free, steps=0)
+        return equations.error_side
 
     transfer = simulator.transfer(truth.atmosphere, truth.sensor, pixels.geometry)
     glow = truth.surface.sif_760[..., None] * transfer.up

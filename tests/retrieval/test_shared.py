@@ -12,7 +12,6 @@ from torch import Tensor
 from fakes.emulator import fake_emulator
 from fakes.scenes import known_scene
 from sifnet.physics.derivatives import jacobians
-from sifnet.physics.state import State
 from sifnet.physics.surface import SIF, Surface
 from sifnet.retrieval import shared
 from sifnet.retrieval.draws import Draws, anywhere
@@ -109,9 +108,10 @@ def test_what_is_found_is_where_the_stated_cost_is_least(monkeypatch: pytest.Mon
     line, kept = line_of(), {}
     gathered, real = Line._system, Line._carried
 
-    def system(self: Line, guess: Guess, states: list[State], *more: object) -> object:
-        kept["states"] = states
-        return gathered(self, guess, states, *more)  # type: ignore[arg-type]
+    def system(self: Line, *args: object) -> object:
+        found = gathered(self, *args)  # type: ignore[arg-type]
+        kept["states"] = found[2]
+        return found
 
     def carried(self: Line, gains: list[Tensor], found: System) -> Tensor:
         kept["covariance"] = found.covariance(self.prior)
@@ -163,3 +163,25 @@ def test_more_pixels_than_are_independent_say_no_more() -> None:
         other.encoder.load_state_dict(model().encoder.state_dict())
         told.append(float(find_shared(scene, other).carried[..., 0, 0].mean()))
     assert told[0] > 1.5 * told[1]
+
+
+def test_a_search_begins_on_some_columns_and_ends_where_all_lead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared, "CONVERGED", 0.02)
+    columns: list[int] = []
+    real = shared.row_equations
+
+    def counted(pixels: Pixels, *args: object, **options: object) -> object:
+        columns.append(pixels.usable.shape[2])
+        return real(pixels, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shared, "row_equations", counted)
+    with torch.no_grad():
+        begun_on_some = line_of().refined(PATCH)
+        assert set(columns) == {3, 8}
+        assert columns == sorted(columns)
+        monkeypatch.setattr(Line, "_thinned", lambda self: None)
+        on_all = line_of().refined(PATCH)
+    torch.testing.assert_close(begun_on_some.deviation, on_all.deviation, rtol=0, atol=0.02)
+    torch.testing.assert_close(begun_on_some.carried, on_all.carried, rtol=0.02, atol=1e-5)

@@ -45,7 +45,8 @@ class Scaled(Window):
 
     def read(self, key: tuple[Any, ...]) -> NDArray[np.float32]:
         numbers = self.numbers.read(key)
-        gain, offset = (np.broadcast_to(v, self.shape)[key] for v in (self.gain, self.offset))
+        bands = self.shape[-1:]
+        gain, offset = (np.broadcast_to(v, bands)[key[-1]] for v in (self.gain, self.offset))
         radiance = numbers * gain
         radiance += offset
         if self.ignore is not None:
