@@ -217,6 +217,7 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
         if why is None and not job.overwrite:
             complete(file, cog=job.cog, anew=False)
             return _is_there(path, file)
+    needless = job.model is None and scene.irradiance is not None
     source = job.atmosphere or job.labels
     provenance = Provenance(
         command=job.command,
@@ -229,7 +230,7 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
     )
     with retrieve(
         scene,
-        model and _model(model, size_and_time(model)),
+        None if model is None or needless else _model(model, size_and_time(model)),
         atmosphere=read_atmosphere(job.atmosphere, job.labels),
         into=file,
         block=job.aggregate,

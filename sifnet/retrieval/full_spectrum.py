@@ -30,6 +30,7 @@ from scipy.interpolate import BSpline, CubicSpline
 
 from sifnet.errors import SifnetError
 from sifnet.files import data_file
+from sifnet.retrieval.emission import Emission
 
 Array = NDArray[np.float64]
 
@@ -55,33 +56,6 @@ CHUNK = 64  # spectra at a time
 
 
 @dataclass(frozen=True)
-class Emission:
-    """What every spectrum says; (measurement) or (measurement, wavelength).
-
-    Attributes:
-        wavelength: (wavelength) nm, 1 nm apart, as far as bands reach in ``WINDOW``.
-        sif: mW m-2 nm-1 sr-1.
-        covariance: (measurement, wavelength, wavelength) of ``sif``.
-        own: the part of it that comes from noise, which no two measurements share.
-        reflectance: of the surface.
-        shift: nm, of the channel that looks down against the one that looks up.
-        stray: share of the mean light in every band.
-        residual_rms: mW m-2 nm-1 sr-1.
-        chi2: reduced; the part ``own`` counts it where it is above 1.
-    """
-
-    wavelength: Array
-    sif: Array
-    covariance: Array
-    own: Array
-    reflectance: Array
-    shift: Array
-    stray: Array
-    residual_rms: Array
-    chi2: Array
-
-
-@dataclass(frozen=True)
 class _Unknowns:
     """What is the same for all spectra: splines on the bands, and where each unknown stands.
 
@@ -100,7 +74,13 @@ class _Unknowns:
     rough: Array
 
 
-def solve(radiance: Array, irradiance: Array, wavelength: Array, shot_noise: float) -> Emission:
+def solve(
+    radiance: Array,
+    irradiance: Array,
+    wavelength: Array,
+    shot_noise: float,
+    file: str | None = None,
+) -> Emission:
     """Emission and reflectance of every spectrum; NaN where a band of the window reads nothing.
 
     Args:
@@ -108,6 +88,7 @@ def solve(radiance: Array, irradiance: Array, wavelength: Array, shot_noise: flo
         irradiance: (measurement, band) mW m-2 nm-1, through the same spectrometer.
         wavelength: (band) nm in vacuum, ascending.
         shot_noise: k of sigma = k sqrt(L), of both channels.
+        file: that an error names.
 
     Raises:
         SifnetError: bands do not cover the O2 A band.
@@ -120,13 +101,14 @@ def solve(radiance: Array, irradiance: Array, wavelength: Array, shot_noise: flo
             f"{WINDOW[0]:g}-{WINDOW[1]:g} nm",
             expected=f"{NEEDED[0]:g} to {NEEDED[1]:g} nm, better {WINDOW[0]:g} to {WINDOW[1]:g} nm",
             remedy="Give the fluorescence channel of the instrument.",
+            file=file,
         )
     unknowns = _unknowns(wavelength[inside])
     slopes = _slopes(wavelength, irradiance / np.pi)[..., inside]
     light, seen = irradiance[:, inside] / np.pi, radiance[:, inside]
     alive = (light > 0).all(1) & (seen > 0).all(1) & np.isfinite(slopes).all((0, 2))
     alive &= np.isfinite(light).all(1) & np.isfinite(seen).all(1)
-    found = _empty(len(seen), unknowns)
+    found = Emission.unknown(len(seen), unknowns.output)
     for part in np.array_split(np.flatnonzero(alive), max(1, -(-int(alive.sum()) // CHUNK))):
         if part.size:
             solved = _solve(seen[part], light[part], slopes[:, part], unknowns, shot_noise)
@@ -163,7 +145,7 @@ def _solve(
     shown = _shapes(*before, unknowns, unknowns.at_output)
     return {
         "sif": np.matmul(shown, state[:, glow, None])[..., 0],
-        "own": _carried((1 + excess) * noise[:, glow, glow], shown),
+        "noise": _carried((1 + excess) * noise[:, glow, glow], shown),
         "covariance": _carried((posterior + excess * noise)[:, glow, glow], shown),
         "reflectance": state[:, parts["reflectance"]] @ unknowns.at_output["reflectance"].T,
         "shift": state[:, parts["moments"].start],
@@ -304,10 +286,3 @@ def _splines(low: float, high: float, spacing: float) -> Callable[[Array], Array
 def _table() -> Array:
     """(wavelength, 5): nm, mean emission relative to 760 nm, and its components."""
     return np.loadtxt(data_file(TABLE), delimiter=",", comments="#")
-
-
-def _empty(count: int, unknowns: _Unknowns) -> Emission:
-    size = len(unknowns.output)
-    wide, square = np.full((count, size), np.nan), np.full((count, size, size), np.nan)
-    single = [np.full(count, np.nan) for _ in range(4)]
-    return Emission(unknowns.output, wide, square, square.copy(), wide.copy(), *single)
