@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from sifnet import __version__
 from sifnet.product.labels import SIF_COMMENT, described, flag_attributes
+from sifnet.retrieval.air_below import air_below
 from sifnet.retrieval.emission import PEAKS, Emission, Measured
 from sifnet.retrieval.full_spectrum import solve
 from sifnet.retrieval.pixels import BRIGHT, DARK
 from sifnet.retrieval.strips import POOR_FIT
-from sifnet.scenes.consistency import Finding
 from sifnet.scenes.light import ndvi
 from sifnet.scenes.scene import CONTINUUM, Flag, Scene
 from sifnet.units import RADIANCE
@@ -23,10 +23,6 @@ AXIS = "emission_wavelength"
 SOURCE = f"sifnet {__version__}, whole emission under measured irradiance, {{}} radiance"
 BANDS = {687: "the O2 B band", 740: "the far-red peak", 760: "the O2 A band"}  # nm
 GRAZING = 75.0  # degrees of the sun from the zenith, beyond which a cosine receptor is no judge
-NEAR = 0.01  # km, above which air between canopy and sensor is no longer to be neglected
-# Of emission at 760 nm and of the light beside it, by lines of oxygen at 950 hPa: 3 % and 0.02 at
-# 20 m of air under a sun 70 degrees from the zenith.
-WEAKENED = 0.0016  # a metre
 
 
 def solve_scene(scene: Scene) -> Emission:
@@ -39,7 +35,9 @@ def solve_scene(scene: Scene) -> Emission:
     assert light is not None
     bands = scene.shape[2]
     seen, lit = (x.values.astype(float).reshape(-1, bands) for x in (scene.radiance, light))
-    return solve(seen, lit, scene.wavelength, scene.sensor.shot_noise, scene.file)
+    air = air_below(scene)
+    through, risen = (1.0, None) if air is None else air
+    return solve(seen, lit * through, scene.wavelength, scene.sensor.shot_noise, risen, scene.file)
 
 
 def emission_maps(scene: Scene, emission: Emission, *, grave: bool = False) -> xr.Dataset:
@@ -100,19 +98,6 @@ def spectrum_layer(scene: Scene, emission: Emission) -> xr.Dataset:
     layer[f"{name}_uncertainty"].attrs = described(f"uncertainty of {name}, one standard deviation",
                                                    RADIANCE)  # fmt: skip
     return layer
-
-
-def high_above(scene: Scene) -> list[Finding]:
-    """What air between canopy and sensor does, where it is not to be neglected."""
-    height = float(np.max(scene.dataset["sensor_height"].values))
-    if height <= NEAR:
-        return []
-    lost = 1e5 * WEAKENED * height
-    text = (
-        f"the sensor is {1e3 * height:.0f} m above the canopy: oxygen between them takes about "
-        f"{lost:.0f} % of the emission at 760 nm, which is not given back"
-    )
-    return [Finding("air", text, grave=lost > 20)]
 
 
 def _put_rest(scene: Scene, emission: Emission, put: object) -> None:

@@ -20,7 +20,6 @@ from sifnet.product.labels import frame, label, located
 from sifnet.product.measured_light import (
     SOURCE,
     emission_maps,
-    high_above,
     solve_scene,
     spectrum_layer,
 )
@@ -109,7 +108,7 @@ def _under_measured_light(
     if model is not None:
         refuse_measured_light(scene)
     scene = registered(scene)
-    findings = examine(scene) + high_above(scene)
+    findings = examine(scene)
     emission = solve_scene(scene)
     maps = emission_maps(scene, emission, grave=any(finding.grave for finding in findings))
     around = frame(scene, replace(provenance, model_file=shipped_file(scene)))

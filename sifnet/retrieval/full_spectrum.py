@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ LEAST = 0.2  # mW m-2 nm-1 sr-1 at 760 nm, of which the shape may deviate as of 
 
 # Priors, one standard deviation.
 ROUGHNESS = 0.0026  # third differences of R at 5 nm: 93 canopies of SCOPE (data/make_emission.py)
-SCORES = 3.0  # of the components of SCOPE; sparse canopies and real leaves have 2 and more
+SCORES = 10.0  # of the components, flat: a hypercube of SCOPE's inputs is no climate of canopies
 LEAF = 0.07  # share of F by which a measured leaf lies beside them (data/make_emission.py)
 FRINGES = 7e-4  # of the gain: real spectra of 2025 have fringes of 8 nm and 0.001 to either side
 STRAY = 0.0008  # of the mean light: data sheet of the QE Pro, the spectrometer of a FloX, at 600 nm
@@ -74,11 +75,21 @@ class _Unknowns:
     rough: Array
 
 
+class _Light(NamedTuple):
+    """Of some measurements: L, E / pi and its derivatives (3, ...), transmittance for emission."""
+
+    seen: Array
+    light: Array
+    slopes: Array
+    up: Array
+
+
 def solve(
     radiance: Array,
     irradiance: Array,
     wavelength: Array,
     shot_noise: float,
+    risen: Array | None = None,
     file: str | None = None,
 ) -> Emission:
     """Emission and reflectance of every spectrum; NaN where a band of the window reads nothing.
@@ -88,6 +99,7 @@ def solve(
         irradiance: (measurement, band) mW m-2 nm-1, through the same spectrometer.
         wavelength: (band) nm in vacuum, ascending.
         shot_noise: k of sigma = k sqrt(L), of both channels.
+        risen: (measurement, band) transmittance of the air between, for emission; 1 by default.
         file: that an error names.
 
     Raises:
@@ -106,27 +118,28 @@ def solve(
     unknowns = _unknowns(wavelength[inside])
     slopes = _slopes(wavelength, irradiance / np.pi)[..., inside]
     light, seen = irradiance[:, inside] / np.pi, radiance[:, inside]
+    up = np.ones_like(seen) if risen is None else risen[:, inside]
     alive = (light > 0).all(1) & (seen > 0).all(1) & np.isfinite(slopes).all((0, 2))
     alive &= np.isfinite(light).all(1) & np.isfinite(seen).all(1)
     found = Emission.unknown(len(seen), unknowns.output)
     for part in np.array_split(np.flatnonzero(alive), max(1, -(-int(alive.sum()) // CHUNK))):
         if part.size:
-            solved = _solve(seen[part], light[part], slopes[:, part], unknowns, shot_noise)
+            measured = _Light(seen[part], light[part], slopes[:, part], up[part])
+            solved = _solve(measured, unknowns, shot_noise)
             for name, values in solved.items():
                 getattr(found, name)[part] = values
     return found
 
 
-def _solve(
-    seen: Array, light: Array, slopes: Array, unknowns: _Unknowns, shot_noise: float
-) -> dict[str, Array]:
+def _solve(measured: _Light, unknowns: _Unknowns, shot_noise: float) -> dict[str, Array]:
     """Gauss-Newton over the products with R: the arrays of ``Emission`` but its wavelengths."""
+    seen, light = measured.seen, measured.light
     reflectance = _smooth(seen / light, unknowns)
     sif = LEAST * np.ones_like(seen)
     at, parts = int(np.argmin(abs(unknowns.wavelength - ANCHOR))), unknowns.parts
     for _ in range(STEPS):
         level = np.maximum(sif[:, at], LEAST)
-        forward = _forward(reflectance, sif, level, seen, light, slopes, unknowns)
+        forward = _forward(reflectance, sif, level, measured, unknowns)
         prior = _prior(level, unknowns)
         variance = shot_noise**2 * (seen + reflectance**2 * light) + (READING * seen) ** 2
         weighed = forward / variance[..., None]
@@ -135,7 +148,8 @@ def _solve(
         state = np.linalg.solve(information + prior, right)[..., 0]
         reflectance = state[:, parts["reflectance"]] @ unknowns.reflectance.T
         glow = slice(parts["emission"].start, parts["leaf"].stop)
-        shapes, before = forward[..., glow], (sif, level)
+        before = sif, level
+        shapes = _shapes(*before, unknowns, None)
         sif = np.matmul(shapes, state[:, glow, None])[..., 0]
     residual = seen - np.matmul(forward, state[..., None])[..., 0]
     chi2 = (residual**2 / variance).mean(1)
@@ -159,19 +173,18 @@ def _forward(
     reflectance: Array,
     sif: Array,
     level: Array,
-    seen: Array,
-    light: Array,
-    slopes: Array,
+    measured: _Light,
     unknowns: _Unknowns,
 ) -> Array:
     """(measurement, band, unknown) what a unit of each unknown adds to L."""
+    seen, light, slopes, up = measured
     lit, away = reflectance * light, (unknowns.wavelength - 725.0) / 55.0
     first = reflectance * slopes[0]
     common = seen.mean(1, keepdims=True) - reflectance * light.mean(1, keepdims=True)
     return np.concatenate(
         [
             unknowns.reflectance * light[..., None],
-            _shapes(sif, level, unknowns, None),
+            _shapes(sif, level, unknowns, None) * up[..., None],
             unknowns.fringes * lit[..., None],
             np.stack([*(reflectance * slopes), first * away], -1),
             common[..., None],
