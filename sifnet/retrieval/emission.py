@@ -100,13 +100,13 @@ class Emission:
         top = np.clip(searched.argmax(1) + first, 1, len(self.wavelength) - 2)
         before, most, after = (self.sif[row, top + step] for step in (-1, 0, 1))
         bend = before - 2 * most + after
-        with np.errstate(divide="ignore", invalid="ignore"):
-            away = 0.5 * (before - after) / bend
-            slope = np.zeros_like(self.sif)
-            slope[row, top - 1], slope[row, top + 1] = 0.5 / bend, -0.5 / bend
+        none = ~((bend < 0) & (most >= before) & (most >= after))
+        bend = np.where(none, -1.0, bend)
+        away = 0.5 * (before - after) / bend
+        slope = np.zeros_like(self.sif)
+        slope[row, top - 1], slope[row, top + 1] = 0.5 / bend, -0.5 / bend
         moved = self.weighed(slope)
         level = self.weighed((np.arange(self.sif.shape[1]) == top[:, None]).astype(float))
-        none = ~((bend < 0) & (most >= before) & (most >= after))
         value = np.where(none, np.nan, most - 0.25 * (before - after) * away)
         place = np.where(none, np.nan, self.wavelength[top] + away)
         hidden = (np.where(none, np.nan, x) for x in (level.sd, level.own, moved.sd, moved.own))
