@@ -3,10 +3,10 @@
     python data/make_emission.py SCOPE.npz LEAF.csv
 
 SCOPE.npz holds the verification run of SCOPE 2 (van der Tol et al. 2009; Yang et al. 2021):
-``wlF_nm``, ``F_mW_m2_nm_sr`` and ``reflectance``, (scene, wavelength). LEAF.csv is the emission of a
-leaf under the FluoWat clip, ``Wavelength`` and ``Rad_mean``. The leaf is not in the table: it tells how far what is
-measured may lie from what the canopies span. Both that and the roughness of the canopies'
-reflectance are printed; they are constants of ``sifnet.retrieval.full_spectrum``.
+``wlF_nm``, ``F_mW_m2_nm_sr`` and ``reflectance``, (scene, wavelength). LEAF.csv is the emission of
+a leaf under the FluoWat clip, ``Wavelength`` and ``Rad_mean``. The leaf is not in the table: it
+tells how far what is measured may lie from what the canopies span. That and the roughness of the
+canopies' reflectance are printed; they are constants of ``sifnet.retrieval.full_spectrum``.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def emission_maps(scene: Scene, emission: Emission, *, grave: bool = False) -> x
     maps = xr.Dataset()
 
     def put(name: str, values: Array, long_name: str, units: str, **more: str) -> None:
-        values = np.asarray(values, np.float32).reshape(shape)
-        maps[name] = ("line", "sample"), values, described(long_name, units, **more)
+        stored = np.asarray(values, np.float32).reshape(shape)
+        maps[name] = ("line", "sample"), stored, described(long_name, units, **more)
 
     def put_number(name: str, number: Measured, long_name: str, units: str) -> None:
         sigma = f"{name}_uncertainty"
@@ -112,7 +112,8 @@ def _put_rest(scene: Scene, emission: Emission, put: object) -> None:
         put("reflectance_slope", slope, "slope of the reflectance at 740 nm", "nm-1")
     data = scene.dataset
     sun = data["solar_zenith_angle"].broadcast_like(data["radiance"].isel(band=0, drop=True))
-    put("solar_zenith_angle", sun.transpose("line", "sample").values, "angle of the sun from the zenith", "degree",
+    sun = sun.transpose("line", "sample")
+    put("solar_zenith_angle", sun.values, "angle of the sun from the zenith", "degree",
         standard_name="solar_zenith_angle")  # fmt: skip
     green = ndvi(scene.radiance.values.reshape(-1, bands), scene.wavelength)
     put("ndvi_radiance", green,
@@ -125,9 +126,7 @@ def _put_rest(scene: Scene, emission: Emission, put: object) -> None:
     put("chi2_reduced", emission.chi2, "residual over noise, squared, a band", "1")
 
 
-def _flags(
-    scene: Scene, emission: Emission, maps: xr.Dataset, grave: bool
-) -> NDArray[np.uint16]:
+def _flags(scene: Scene, emission: Emission, maps: xr.Dataset, grave: bool) -> NDArray[np.uint16]:
     """(line, sample): the reader's, no result, too bright or dark, poor fit, no NDVI."""
     flags = scene.flags().values.astype(np.uint16)
     chi2 = emission.chi2.reshape(flags.shape)
@@ -138,7 +137,9 @@ def _flags(
     light = scene.irradiance
     assert light is not None
     with np.errstate(divide="ignore", invalid="ignore"):
-        level = np.pi * scene.radiance.values[..., clear].mean(-1) / light.values[..., clear].mean(-1)
+        level = (
+            np.pi * scene.radiance.values[..., clear].mean(-1) / light.values[..., clear].mean(-1)
+        )
     strange = np.isfinite(level) & ~((level >= DARK) & (level <= BRIGHT))
     flags[strange] |= np.uint16(Flag.CLOUD_OR_DARK)
     flags[maps["solar_zenith_angle"].values > GRAZING] |= np.uint16(Flag.OUT_OF_RANGE)

@@ -112,7 +112,8 @@ def _under_measured_light(
     emission = solve_scene(scene)
     maps = emission_maps(scene, emission, grave=any(finding.grave for finding in findings))
     around = frame(scene, replace(provenance, model_file=shipped_file(scene)))
-    around.attrs |= doubts.attributes(scene, findings) | {"source": SOURCE.format(scene.sensor.name)}
+    around.attrs["source"] = SOURCE.format(scene.sensor.name)
+    around.attrs |= doubts.attributes(scene, findings)
     layers = spectrum_layer(scene, emission).merge(hourly(maps, around))
     strips = [(slice(0, scene.shape[0]), located(maps, scene))]
     if into is None:

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from sifnet.product.netcdf import trusted
 
-Array = NDArray[np.float64]
-
 UNITS = r"mW m$^{-2}$ nm$^{-1}$ sr$^{-1}$"
 INK, ACCENT, RED = "#1b2a34", "#0b7a4b", "#b3312c"
 FLAGGED = "0.7"
@@ -53,7 +51,9 @@ def series_figure(product: xr.Dataset) -> Figure:
     return figure
 
 
-def _course(axes: Axes, column: xr.Dataset, when: NDArray[np.generic], good: Array) -> None:
+def _course(
+    axes: Axes, column: xr.Dataset, when: NDArray[np.generic], good: NDArray[np.bool_]
+) -> None:
     """SIF of every measurement, and the means of every hour with their uncertainty."""
     for name, label, colour, dark in COURSE:
         if name not in column:
@@ -76,7 +76,9 @@ def _course(axes: Axes, column: xr.Dataset, when: NDArray[np.generic], good: Arr
     plain(axes)
 
 
-def _spectra(axes: Axes, column: xr.Dataset, when: NDArray[np.generic], good: Array) -> None:
+def _spectra(
+    axes: Axes, column: xr.Dataset, when: NDArray[np.generic], good: NDArray[np.bool_]
+) -> None:
     """The mean emission of every hour, with the mean of the uncertainties in it."""
     hours = when.astype("datetime64[h]") if np.issubdtype(when.dtype, np.datetime64) else when * 0
     wavelength = column[AXIS].values

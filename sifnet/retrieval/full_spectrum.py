@@ -40,7 +40,9 @@ WINDOW = (670.0, 780.0)  # nm, for which emission is given
 BEYOND = 1.0  # nm either side, of which bands are fitted too
 ANCHOR = 760.0  # nm, where the level of emission is counted
 NEEDED = (757.0, 771.0)  # nm, the O2 A band with its shoulders: without it there is no level
-LEAST = 0.2  # mW m-2 nm-1 sr-1 at 760 nm, of which the shape may deviate as of that, where F is less
+LEAST = (
+    0.2  # mW m-2 nm-1 sr-1 at 760 nm, of which the shape may deviate as of that, where F is less
+)
 
 # Priors, one standard deviation.
 ROUGHNESS = 0.0026  # third differences of R at 5 nm: 93 canopies of SCOPE (data/make_emission.py)
@@ -193,9 +195,7 @@ def _forward(
     )
 
 
-def _shapes(
-    sif: Array, level: Array, unknowns: _Unknowns, there: dict[str, Array] | None
-) -> Array:
+def _shapes(sif: Array, level: Array, unknowns: _Unknowns, there: dict[str, Array] | None) -> Array:
     """(measurement, wavelength, unknown) of emission, on the bands or the output wavelengths.
 
     What real leaves differ by is a share of the emission found before, ``sif`` on the bands.

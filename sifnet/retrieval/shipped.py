@@ -93,8 +93,7 @@ def on_bands_of(
     wanted = Setup.of_scene(scene, model.emulator, window or mine.window)
     if mine.suits(wanted):
         return model
-    measured_light = wanted.irradiance or mine.irradiance
-    if measured_light or wanted.sensor.name != mine.sensor.name:
+    if wanted.sensor.name != mine.sensor.name:
         raise mine.other(wanted, scene)
     unexplained = 1.0
     enough = len(wanted.wavelength) >= min(mine.architecture.features, len(mine.wavelength) - 1)

@@ -28,15 +28,12 @@ from sifnet.scenes.sun import sun_angles, sun_earth_distance
 
 # Noise: the ratio of reflected to incoming scatters by 0.14 % from band to band in 748-758 nm at
 # L = 88 in real spectra of 2025-06-15, near the 0.12 % of the continuum that the FLEX L2 prior
-# states; the 1 % it states inside the band is wavelength knowledge, which is fitted here. Common
-# error: half of the 1.35 % published at 760.5 nm (FLEX mission: FloX uncertainty table, version 2),
-# because that includes what the wavelengths are uncertain by.
+# states; the 1 % it states inside the band is wavelength knowledge, which is fitted here.
 SENSOR = Sensor(
     name="flox",
     sampling=0.153,
     fwhm=0.31,
     shot_noise=0.013,
-    common_error=0.007,
     shift_range=(-0.25, 0.25),
     fwhm_range=(-0.06, 0.06),
     since=2016,

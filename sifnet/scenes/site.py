@@ -117,7 +117,7 @@ def stated(text: str | None) -> dict[str, Any]:
             expected="latitude, longitude and elevation in metres, such as 42.859,11.055,10",
             remedy=f"Write --site LAT,LON,METRES, or a {SIDECAR} beside the files.",
         ) from problem
-    keywords = {"latitude": latitude, "longitude": longitude}
+    keywords: dict[str, Any] = {"latitude": latitude, "longitude": longitude}
     if elevation:
         keywords["ground_elevation"] = elevation[0] / 1e3
     Site(**keywords)

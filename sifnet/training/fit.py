@@ -137,8 +137,9 @@ def fit(
             there, until the caller has used it and removes the note.
 
     Raises:
-        SifnetError: a scene that needs no model, scenes of different sensors or bands, no usable pixel, a loss that does not
-            stay finite, or an output that cannot be written, or that another process is writing.
+        SifnetError: a scene that needs no model, scenes of different sensors or bands, no usable
+            pixel, a loss that does not stay finite, or an output that cannot be written, or that
+            another process is writing.
     """
     folder = None if output is None else writable(Path(output))
     with nullcontext() if folder is None else by_itself(folder):

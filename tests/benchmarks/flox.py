@@ -168,7 +168,8 @@ def tower() -> tuple[str, str]:
         cells = [f"{product[n].values.min():.2f} to {product[n].values.max():.2f}"
                  for n in ("sif_760", "sif_687")]  # fmt: skip
         flagged = int((product["quality_flag"].values != 0).sum())
-        rows.append([f"{1e3 * height:.0f} m", *cells, f"{product['chi2_reduced'].values.mean():.2f}",
+        chi2 = float(product["chi2_reduced"].mean())
+        rows.append([f"{1e3 * height:.0f} m", *cells, f"{chi2:.2f}",
                      f"{flagged} of {scene.shape[0]}"])  # fmt: skip
     head = ("sensor above the canopy", f"SIF at 760 nm, {UNIT}", "at 687 nm", "χ²", "flagged")
     return table(head, rows), TOWER_NOTE
@@ -178,6 +179,7 @@ def readme(
     found: dict[str, tuple[Compared, float | None]], reference: pd.DataFrame, other: Array
 ) -> str:
     """The table of the README."""
+
     def cell(pair: Compared) -> str:
         return f"{pair.r():.3f}, {pair.difference()[0]:+.2f}"
 

@@ -14,6 +14,7 @@ from sifnet.errors import SifnetError
 from sifnet.retrieval import full_spectrum
 from sifnet.retrieval.emission import Emission
 from sifnet.retrieval.full_spectrum import solve
+from sifnet.scenes import registration
 
 Array = NDArray[np.float64]
 
@@ -33,8 +34,12 @@ class World:
 
 
 @cache
-def sunlight() -> Array:
-    """On FINE, mW m-2 nm-1: a forest of Fraunhofer lines, two oxygen bands, water."""
+def sunlight(real: bool = False) -> Array:
+    """On FINE, mW m-2 nm-1: a forest of Fraunhofer lines, two oxygen bands, water.
+
+    Args:
+        real: with the true lines of sun and oxygen around 760 nm, on which scenes are registered.
+    """
     rng = np.random.default_rng(5)
     depth = np.zeros_like(FINE)
     for centre in rng.uniform(660, 790, 220):
@@ -47,6 +52,10 @@ def sunlight() -> Array:
         depth += strength * 0.04**2 / ((FINE - centre) ** 2 + 0.04**2)
     for centre in rng.uniform(716, 733, 60):
         depth += rng.random() * 0.03**2 / ((FINE - centre) ** 2 + 0.03**2)
+    if real:
+        grid, lines = registration._light()
+        there = (grid[0] < FINE) & (grid[-1] > FINE)
+        depth[there] = -np.interp(FINE[there], grid, np.log(np.prod(lines, axis=0)))
     return 1250.0 * (1 - 0.0015 * (FINE - 720)) * np.exp(-depth)
 
 
@@ -60,16 +69,19 @@ def response(shift: float = 0.0, width: float = 0.31, skew: float = 0.0) -> Arra
 
 def emission(at: Array, red: float, far: float) -> Array:
     """Two photosystems as Gaussians of measured places and widths, and the far-red shoulder."""
+
     def bump(centre: float, width: float) -> Array:
         return np.exp(-0.5 * ((at - centre) / width) ** 2)
 
     return red * bump(686.0, 10.0) + far * (0.9 * bump(739.0, 19.0) + 0.12 * bump(765.0, 30.0))
 
 
-def world(count: int = 24, noise: float = NOISE, skew: float = 0.0, seed: int = 1) -> World:
+def world(
+    count: int = 24, noise: float = NOISE, skew: float = 0.0, seed: int = 1, real: bool = False
+) -> World:
     """Canopies from sparse to dense under steady light, seen by two channels that differ."""
     rng = np.random.default_rng(seed)
-    light, up, down = sunlight(), response(0.004, 0.312, skew), response()
+    light, up, down = sunlight(real), response(0.004, 0.312, skew), response()
     red, far = rng.uniform(0.3, 1.5, (count, 1)), rng.uniform(0.6, 3.5, (count, 1))
     edge = rng.uniform(712, 724, (count, 1))
     low, high = rng.uniform(0.02, 0.08, (count, 1)), rng.uniform(0.25, 0.45, (count, 1))
@@ -98,7 +110,8 @@ def test_both_oxygen_bands_and_the_whole_spectrum(steady: World, solved: Emissio
         assert np.sqrt(np.mean((found.value - true) ** 2)) < tolerance, wavelength
         assert abs((found.value - true).mean()) < 0.5 * tolerance, wavelength
         near = abs(found.value - true) / found.sd
-        assert 0.5 < (near < 1).mean() and (near < 3).mean() > 0.95, wavelength
+        assert (near < 1).mean() > 0.5, wavelength
+        assert (near < 3).mean() > 0.95, wavelength
 
 
 def test_with_little_noise_it_is_known_to_a_few_hundredths() -> None:
@@ -189,7 +202,8 @@ def test_no_maximum_no_peak() -> None:
     nothing = np.zeros(1)
     spectrum = Emission(wavelength, rising, unit, unit, rising, *[nothing] * 4)
     value, place = spectrum.peak("red")
-    assert np.isnan(value.value).all() and np.isnan(place.sd).all()
+    assert np.isnan(value.value).all()
+    assert np.isnan(place.sd).all()
 
 
 @pytest.mark.parametrize("name", ["sif_760", "sif_687"])
