@@ -1,4 +1,4 @@
-"""A FloX folder from files to product: every number with its uncertainty, hours, picture, refusals."""
+"""A FloX folder from files to product: numbers with their uncertainty, hours, refusals."""
 
 from __future__ import annotations
 

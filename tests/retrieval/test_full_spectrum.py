@@ -53,9 +53,9 @@ def sunlight(real: bool = False) -> Array:
     for centre in rng.uniform(716, 733, 60):
         depth += rng.random() * 0.03**2 / ((FINE - centre) ** 2 + 0.03**2)
     if real:
-        grid, lines = registration._light()
+        grid, (sun, _) = registration._light()
         there = (grid[0] < FINE) & (grid[-1] > FINE)
-        depth[there] = -np.interp(FINE[there], grid, np.log(np.prod(lines, axis=0)))
+        depth[there] = -np.interp(FINE[there], grid, np.log(sun / sun.max()))
     return 1250.0 * (1 - 0.0015 * (FINE - 720)) * np.exp(-depth)
 
 
