@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -85,7 +87,7 @@ def spectrum_layer(scene: Scene, emission: Emission) -> xr.Dataset:
     """The emission spectra and their standard deviations, (line, sample, emission_wavelength)."""
     shape = (*scene.shape[:2], len(emission.wavelength))
     dimensions, name = ("line", "sample", AXIS), "sif_emission_spectrum"
-    sd = np.sqrt(np.einsum("nww->nw", emission.covariance))
+    sd = emission.sd()
     layer = xr.Dataset(
         {
             name: (dimensions, emission.sif.astype(np.float32).reshape(shape)),
@@ -100,9 +102,8 @@ def spectrum_layer(scene: Scene, emission: Emission) -> xr.Dataset:
     return layer
 
 
-def _put_rest(scene: Scene, emission: Emission, put: object) -> None:
+def _put_rest(scene: Scene, emission: Emission, put: Callable[..., None]) -> None:
     """Reflectance, sun, and how well a spectrum is explained."""
-    assert callable(put)
     bands = scene.shape[2]
     reflectance = emission.reflectance
     if emission.covers(738.0, 742.0):

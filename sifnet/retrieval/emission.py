@@ -37,7 +37,8 @@ class Emission:
     Attributes:
         wavelength: (wavelength) nm, 1 nm apart.
         sif: mW m-2 nm-1 sr-1.
-        covariance: (measurement, wavelength, wavelength) of ``sif``.
+        shapes: (measurement, wavelength, shape) of which ``sif`` is a sum.
+        covariance: (measurement, shape, shape) of how much of each is in it.
         noise: the part of it that comes from noise, which no two measurements share.
         reflectance: of the surface.
         shift: nm, of the channel that looks down against the one that looks up.
@@ -48,6 +49,7 @@ class Emission:
 
     wavelength: Array
     sif: Array
+    shapes: Array
     covariance: Array
     noise: Array
     reflectance: Array
@@ -57,10 +59,15 @@ class Emission:
     chi2: Array
 
     @classmethod
-    def unknown(cls, count: int, wavelength: Array) -> Emission:
-        """Of spectra that tell nothing: NaN."""
-        size = len(wavelength)
-        shapes = [(count, size), *[(count, size, size)] * 2, (count, size), *[(count,)] * 4]
+    def unknown(cls, count: int, wavelength: Array, unknowns: int) -> Emission:
+        """Of spectra that tell nothing: NaN.
+
+        Args:
+            unknowns: shapes of emission.
+        """
+        size, square = len(wavelength), (count, unknowns, unknowns)
+        wide = (count, size)
+        shapes = [wide, (count, size, unknowns), square, square, wide, *[(count,)] * 4]
         return cls(wavelength, *(np.full(shape, np.nan) for shape in shapes))
 
     def covers(self, low: float, high: float) -> bool:
@@ -70,12 +77,17 @@ class Emission:
     def weighed(self, weight: Array) -> Measured:
         """The sum of ``weight`` (wavelength) or (measurement, wavelength) times the emission."""
         rows = np.broadcast_to(weight, self.sif.shape)
+        part = np.einsum("nw,nwu->nu", rows, self.shapes)
         variances = (
-            np.einsum("nw,nwv,nv->n", rows, c, rows, optimize=True)
-            for c in (self.covariance, self.noise)
+            np.einsum("nu,nuv,nv->n", part, c, part) for c in (self.covariance, self.noise)
         )
         sd, own = (np.sqrt(np.maximum(variance, 0.0)) for variance in variances)
         return Measured(np.einsum("nw,nw->n", rows, self.sif), sd, own)
+
+    def sd(self) -> Array:
+        """(measurement, wavelength) standard deviation of ``sif``."""
+        return np.sqrt(np.einsum("nwu,nuv,nwv->nw", self.shapes, self.covariance, self.shapes,
+                                 optimize=True))  # fmt: skip
 
     def at(self, wavelength: float) -> Measured:
         """Emission at a whole nanometre."""

@@ -76,6 +76,10 @@ class _Unknowns:
     prior: Array
     rough: Array
 
+    def glowing(self) -> int:
+        """How many unknowns are of emission."""
+        return self.parts["leaf"].stop - self.parts["emission"].start
+
 
 class _Light(NamedTuple):
     """Of some measurements: L, E / pi and its derivatives (3, ...), transmittance for emission."""
@@ -123,7 +127,7 @@ def solve(
     up = np.ones_like(seen) if risen is None else risen[:, inside]
     alive = (light > 0).all(1) & (seen > 0).all(1) & np.isfinite(slopes).all((0, 2))
     alive &= np.isfinite(light).all(1) & np.isfinite(seen).all(1)
-    found = Emission.unknown(len(seen), unknowns.output)
+    found = Emission.unknown(len(seen), unknowns.output, unknowns.glowing())
     for part in np.array_split(np.flatnonzero(alive), max(1, -(-int(alive.sum()) // CHUNK))):
         if part.size:
             measured = _Light(seen[part], light[part], slopes[:, part], up[part])
@@ -161,8 +165,9 @@ def _solve(measured: _Light, unknowns: _Unknowns, shot_noise: float) -> dict[str
     shown = _shapes(*before, unknowns, unknowns.at_output)
     return {
         "sif": np.matmul(shown, state[:, glow, None])[..., 0],
-        "noise": _carried((1 + excess) * noise[:, glow, glow], shown),
-        "covariance": _carried((posterior + excess * noise)[:, glow, glow], shown),
+        "shapes": shown,
+        "noise": (1 + excess) * noise[:, glow, glow],
+        "covariance": (posterior + excess * noise)[:, glow, glow],
         "reflectance": state[:, parts["reflectance"]] @ unknowns.at_output["reflectance"].T,
         "shift": state[:, parts["moments"].start],
         "stray": state[:, parts["stray"].start],
@@ -219,10 +224,6 @@ def _prior(level: Array, unknowns: _Unknowns) -> Array:
     prior[:, scores, scores] /= level[:, None] ** 2
     prior[:, curve, curve] += unknowns.rough
     return prior
-
-
-def _carried(covariance: Array, shapes: Array) -> Array:
-    return shapes @ covariance @ shapes.transpose(0, 2, 1)
 
 
 def _smooth(ratio: Array, unknowns: _Unknowns) -> Array:

@@ -200,7 +200,7 @@ def test_no_maximum_no_peak() -> None:
     rising = 0.01 * (wavelength - 660)[None]
     unit = np.eye(len(wavelength))[None]
     nothing = np.zeros(1)
-    spectrum = Emission(wavelength, rising, unit, unit, rising, *[nothing] * 4)
+    spectrum = Emission(wavelength, rising, unit, unit, unit, rising, *[nothing] * 4)
     value, place = spectrum.peak("red")
     assert np.isnan(value.value).all()
     assert np.isnan(place.sd).all()
