@@ -57,6 +57,10 @@ Sensor = Annotated[
     str | None,
     typer.Option(help="hyplant, flox, desis or enmap; recognised from the files by default."),
 ]
+Place = Annotated[
+    str | None,
+    typer.Option(metavar="LAT,LON,METRES", help="Where a FloX stands; else `site.json` says it."),
+]
 Air = Annotated[
     Path | None,
     typer.Option(help="atmosphere.nc of the scene, as `atmorep-bridge state` makes it."),
@@ -183,6 +187,7 @@ def retrieve(
         typer.Option("--model", "-m", help="Checkpoint of `sifnet fit`; else the one that ships."),
     ] = None,
     sensor: Sensor = None,
+    site: Place = None,
     atmosphere: Air = None,
     labels: Annotated[
         Path | None, typer.Option(help="DESIS L2A product whose quality layer knows the air.")
@@ -201,6 +206,9 @@ def retrieve(
 ) -> None:
     """Map scenes with a model, pre-trained or fitted; what is there already is skipped.
 
+    A FloX series needs no model: its whole emission comes with both oxygen bands, peaks, integral
+    and hourly means, each with its uncertainty.
+
     A scene is a file, a folder, a zip as it was downloaded, a folder of these or a quoted pattern.
     One that is refused does not stop the others: `failures.json` names it, and the exit code is 2.
     Kill it at any time: the same command goes on. `index.html` shows all that the folder holds.
@@ -212,7 +220,7 @@ def retrieve(
     from sifnet.batch.run import Job
 
     job = Job(output, model, sensor, atmosphere, _command(), overwrite=overwrite, cog=cog,
-              labels=labels, aggregate=aggregate, device=device)  # fmt: skip
+              labels=labels, aggregate=aggregate, site=site, device=device)  # fmt: skip
     _map(job, scenes, workers, scheduler)
 
 
@@ -301,6 +309,7 @@ def evaluate(
 def inspect(
     scene: Annotated[Path, typer.Argument(metavar="SCENE", help="As for `sifnet fit`; EnMAP too.")],
     sensor: Sensor = None,
+    site: Place = None,
 ) -> None:
     """Show what the reader understood and assumed, where the lines are, and what does not fit.
 
@@ -309,9 +318,10 @@ def inspect(
     from sifnet.scenes import open_scene
     from sifnet.scenes.consistency import examine
     from sifnet.scenes.registration import registered
+    from sifnet.scenes.site import stated
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    acquisition = registered(open_scene(scene, sensor=sensor))
+    acquisition = registered(open_scene(scene, sensor=sensor, **stated(site)))
     for label, value in acquisition.describe():
         table.add_row(label, value)
     out.print(table, highlight=False)

@@ -38,8 +38,11 @@ def remake(product: str | Path, output: str | Path, command: str = "sifnet from 
         Path(attrs[f"{name}_file"]) if f"{name}_file" in attrs else None
         for name in ("atmosphere", "labels")
     )
-    job = Job(output, Path(attrs["model_file"]), settings["sensor"], air, command, overwrite=True,
-              labels=labels, aggregate=settings["aggregate"])  # fmt: skip
+    # A table of emission is no checkpoint: it is what ships, and is taken without being named.
+    model = Path(attrs["model_file"])
+    job = Job(output, None if model.suffix == ".csv" else model, settings["sensor"], air, command,
+              overwrite=True, labels=labels, aggregate=settings["aggregate"],
+              site=settings.get("site"))  # fmt: skip
     if job.settings() != attrs["settings"]:
         raise _changed(product, f"settings {job.settings()}", attrs["settings"])
     threads = torch.get_num_threads()

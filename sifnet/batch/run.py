@@ -37,6 +37,7 @@ class Job:
     """What is done with every scene; plain values, so that it travels between processes.
 
     Attributes:
+        site: where the spectrometer stands, see ``scenes.site.stated``.
         labels: a product whose quality layer tells of the atmosphere, where no file does.
         aggregate: pixels a side of the blocks of the aggregated layer, 0 for none; by default
             ``aggregate.SPACE`` for a sensor in space, and none for others.
@@ -53,6 +54,7 @@ class Job:
     labels: Path | None = None
     aggregate: int | None = None
     device: str = "auto"
+    site: str | None = None
 
     def settings(self) -> str:
         """All that changes a product, beside its scene, the model and the version of sifnet.
@@ -65,6 +67,8 @@ class Job:
             path = getattr(self, name)
             there = path is not None and path.is_file()
             told[name] = sha256(regular(path, MOST_TOLD)) if there else path
+        if self.site is not None:
+            told["site"] = self.site
         return json.dumps(told, default=str, sort_keys=True)
 
 
@@ -159,9 +163,11 @@ def _shipped(attrs: dict[str, object]) -> Path | None:
 def _check(job: Job) -> None:
     """Refuse, before hours are spent, what no scene could be mapped with."""
     from sifnet.product.retrieve import read_atmosphere
+    from sifnet.scenes.site import stated
 
     if job.model is not None:
         _model(job.model, size_and_time(job.model))
+    stated(job.site)
     read_atmosphere(job.atmosphere, job.labels)
     writable(job.output)
 
@@ -208,8 +214,9 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
     from sifnet.product.retrieve import read_atmosphere, retrieve
     from sifnet.retrieval.shipped import shipped_file
     from sifnet.scenes import open_scene
+    from sifnet.scenes.site import stated
 
-    scene = open_scene(path, sensor=job.sensor)
+    scene = open_scene(path, sensor=job.sensor, **stated(job.site))
     file = job.output / f"{scene.name}_sif.nc"
     model, settings, why = job.model or shipped_file(scene), job.settings(), None
     if file.exists():
@@ -219,6 +226,7 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
         if why is None and not job.overwrite:
             complete(file, cog=job.cog, anew=False)
             return _is_there(path, file)
+    needless = job.model is None and scene.irradiance is not None
     source = job.atmosphere or job.labels
     provenance = Provenance(
         command=job.command,
@@ -231,7 +239,7 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
     )
     with retrieve(
         scene,
-        model and _model(model, size_and_time(model)),
+        None if model is None or needless else _model(model, size_and_time(model)),
         atmosphere=read_atmosphere(job.atmosphere, job.labels),
         into=file,
         block=job.aggregate,

@@ -30,6 +30,8 @@ def complete(path: Path, *, cog: bool, anew: bool) -> None:
         SifnetError: a file cannot be written.
     """
     from sifnet.product import pictures, stac
+    from sifnet.product.hourly import AXIS as HOURS
+    from sifnet.product.hourly import write_table
     from sifnet.product.netcdf import opened
 
     makers: dict[str, Callable[[xr.Dataset, Path], Any]] = {
@@ -46,6 +48,9 @@ def complete(path: Path, *, cog: bool, anew: bool) -> None:
     with opened(path) as product:
         for name in wanted:
             makers[name](product, files[name])
+        table = path.with_name(f"{path.stem}_hourly.csv")
+        if HOURS in product.dims and (anew or not table.exists()):
+            write_table(product, table)
         if wanted or not item.exists():
             there = {n: file for n, file in {"product": path, **files}.items() if file.exists()}
             hrefs = {n: file.relative_to(path.parent).as_posix() for n, file in there.items()}

@@ -5,7 +5,7 @@ CF-1.11 on the scene's own grid, with uncertainty, flags, and where every number
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -21,52 +21,53 @@ if TYPE_CHECKING:
 SIF_COMMENT = "emitted at the surface, upward; may be negative, so that noise averages to zero"
 
 
-def _described(long_name: str, units: str, **more: str) -> dict[str, str]:
+def described(long_name: str, units: str, **more: str) -> dict[str, str]:
+    """Attributes of a variable."""
     return {"long_name": long_name, "units": units, **more}
 
 
 VARIABLES = {
-    "sif_760": _described(
+    "sif_760": described(
         "sun-induced chlorophyll fluorescence at 760 nm",
         RADIANCE,
         ancillary_variables="sif_760_uncertainty quality_flag",
         comment=SIF_COMMENT,
     ),
-    "sif_740": _described(
+    "sif_740": described(
         "sun-induced chlorophyll fluorescence at 740 nm",
         RADIANCE,
         ancillary_variables="sif_740_uncertainty quality_flag",
         comment=f"{SIF_COMMENT}; sif_760 times the mean shape of emission of canopy models",
     ),
-    "sif_760_uncertainty": _described("uncertainty of sif_760, one standard deviation", RADIANCE),
-    "sif_740_uncertainty": _described("uncertainty of sif_740, one standard deviation", RADIANCE),
-    "sif_760_uncertainty_shared": _described(
+    "sif_760_uncertainty": described("uncertainty of sif_760, one standard deviation", RADIANCE),
+    "sif_740_uncertainty": described("uncertainty of sif_740, one standard deviation", RADIANCE),
+    "sif_760_uncertainty_shared": described(
         "part of the uncertainty of sif_760 that neighbouring pixels share",
         RADIANCE,
         comment="atmosphere, sensor and expected shape of reflectance; no mean reduces it",
     ),
-    "reflectance_740": _described("reflectance of the surface at 740 nm", "1"),
-    "reflectance_slope": _described("slope of the reflectance of the surface at 740 nm", "nm-1"),
-    "aot_550": _described("aerosol optical thickness of the whole column at 550 nm", "1"),
-    "surface_pressure": _described(
+    "reflectance_740": described("reflectance of the surface at 740 nm", "1"),
+    "reflectance_slope": described("slope of the reflectance of the surface at 740 nm", "nm-1"),
+    "aot_550": described("aerosol optical thickness of the whole column at 550 nm", "1"),
+    "surface_pressure": described(
         "air pressure at the surface",
         "hPa",
         standard_name="surface_air_pressure",
         comment="as the retrieval explains the depth of the oxygen band; not a barometer",
     ),
-    "wavelength_shift": _described("shift of band centres from nominal", "nm"),
-    "fwhm_shift": _described("change of band width (FWHM) from nominal", "nm"),
-    "ndvi_radiance": _described(
+    "wavelength_shift": described("shift of band centres from nominal", "nm"),
+    "fwhm_shift": described("change of band width (FWHM) from nominal", "nm"),
+    "ndvi_radiance": described(
         "normalised difference of mean radiances 770-810 and 650-680 nm",
         "1",
         comment="at the sensor, as far as bands cover both; no reflectance is involved",
     ),
-    "residual_rms": _described(
+    "residual_rms": described(
         "root mean square of measured minus simulated radiance",
         RADIANCE,
         comment=f"over the bands of {FIT_WINDOW[0]:g}-{FIT_WINDOW[1]:g} nm",
     ),
-    "chi2_reduced": _described("residual over noise, squared, a degree of freedom", "1"),
+    "chi2_reduced": described("residual over noise, squared, a degree of freedom", "1"),
 }
 PLACES = {
     "latitude": {"standard_name": "latitude", "units": "degrees_north"},
@@ -78,25 +79,35 @@ TIME_ON_FILE = {"units": "seconds since 1970-01-01", "dtype": "float64"}  # to 1
 
 def label(maps: xr.Dataset, scene: Scene) -> xr.Dataset:
     """Maps of a scene, or of a window of it, with all that belongs to every pixel."""
-    product = xr.Dataset(coords={n: v for n, v in _places(scene).items() if v.ndim == 2})
-    for name, described in VARIABLES.items():
-        product[name] = maps[name].astype(np.float32).assign_attrs(described)
+    product = xr.Dataset()
+    for name, attributes_ in VARIABLES.items():
+        product[name] = maps[name].astype(np.float32).assign_attrs(attributes_)
     moved = np.float32(scene.dataset.attrs.get("registered_shift", 0.0))
     product["wavelength_shift"] = (product["wavelength_shift"] + moved).assign_attrs(
         VARIABLES["wavelength_shift"]
     )
     product["quality_flag"] = maps["quality_flag"].astype(np.uint16)
-    product["quality_flag"].attrs = {
+    product["quality_flag"].attrs = flag_attributes()
+    return located(product, scene)
+
+
+def located(maps: xr.Dataset, scene: Scene) -> xr.Dataset:
+    """Maps with where every pixel of them is."""
+    if _on_map(scene) is not None:
+        for variable in maps.data_vars.values():
+            variable.attrs["grid_mapping"] = "spatial_ref"
+    return maps.assign_coords({n: v for n, v in _places(scene).items() if v.ndim == 2})
+
+
+def flag_attributes() -> dict[str, Any]:
+    """What ``quality_flag`` means, as CF says it."""
+    return {
         "long_name": "why a result is not to be trusted; 0 is good",
         "standard_name": "quality_flag",
         "flag_masks": np.array([int(flag) for flag in FLAGS], dtype=np.uint16),
         "flag_meanings": " ".join(str(flag.name).lower() for flag in FLAGS),
         "comment": "; ".join(f"{str(f.name).lower()}: {text}" for f, text in FLAGS.items()),
     }
-    if _on_map(scene) is not None:
-        for variable in product.data_vars.values():
-            variable.attrs["grid_mapping"] = "spatial_ref"
-    return product
 
 
 def frame(scene: Scene, provenance: Provenance = Provenance()) -> xr.Dataset:

@@ -13,20 +13,17 @@ import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from sifnet.files import whole
 from sifnet.product.netcdf import flag_shares, thinned, trusted
+from sifnet.product.series_picture import ACCENT, INK, UNITS, plain, roomy_figure, series_figure
 
 Array = NDArray[np.float64]
 
-UNITS = r"mW m$^{-2}$ nm$^{-1}$ sr$^{-1}$"
 GREY = "0.82"
-INK, ACCENT = "#1b2a34", "#0b7a4b"
 MOST = 1200  # pixels a side that a picture shows; larger scenes are thinned
 THUMBNAIL = 160  # pixels a side at most, in an index of many scenes
 LONG = 1.8  # lines a sample from which a scene is shown lying on its side
@@ -47,7 +44,7 @@ def quicklook(product: xr.Dataset, path: str | Path | None = None) -> Figure:
     shape = product["sif_760"].shape
     if shape[1] > 1:
         product = thinned(product[[*(panel[0] for panel in PANELS), "quality_flag"]], MOST)
-    figure = _series(product) if shape[1] == 1 else _maps(product, shape)
+    figure = series_figure(product) if shape[1] == 1 else _maps(product, shape)
     figure.suptitle(_title(product), fontsize=11, color=INK, fontweight="bold")
     figure.supxlabel(_flag_legend(product), fontsize=8, color="0.35")
     return _saved(figure, path)
@@ -163,43 +160,6 @@ def _span(
     return float(low - room), float((high if high > low else low + 1e-6) + room)
 
 
-def _series(product: xr.Dataset) -> Figure:
-    """Measurements against time: SIF with its uncertainty, reflectance, residual."""
-    figure = _figure(9.0, 7.0)
-    panels = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1, 1))
-    top, _, bottom = panels
-    when = product["time"].values if "time" in product.coords else np.arange(product.sizes["line"])
-    column = product.isel(sample=0)
-    good = trusted(product)[:, 0]
-    labels = {
-        "sif_760": f"SIF at 760 nm\n{UNITS}",
-        "reflectance_740": "reflectance\nat 740 nm",
-        "residual_rms": f"residual (rms)\n{UNITS}",
-    }
-    for axes, (name, label) in zip(panels, labels.items(), strict=True):
-        values, sigma = column[name].values, column["sif_760_uncertainty"].values
-        for chosen, colour, text in (
-            (good, ACCENT, "trusted, ± 1 σ"),
-            (~good, "0.7", "flagged"),
-        ):
-            axes.errorbar(when[chosen], values[chosen], sigma[chosen] if axes is top else None,
-                          color=colour, elinewidth=0.8, label=text if chosen.any() else None,
-                          linestyle="none", marker="o", markersize=3.5)  # fmt: skip
-        axes.set_ylabel(label, fontsize=9)
-        _plain(axes)
-    top.axhline(0, color="0.8", linewidth=0.8)
-    top.legend(frameon=False, fontsize=8)
-    bottom.set_ylim(bottom=0)
-    if np.issubdtype(when.dtype, np.datetime64):
-        locator = AutoDateLocator()
-        bottom.xaxis.set_major_locator(locator)
-        bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        bottom.set_xlabel("time, UTC", fontsize=9)
-    else:
-        bottom.set_xlabel("measurement", fontsize=9)
-    return figure
-
-
 def evaluation_figure(
     estimate: Array, truth: Array, used: NDArray[np.bool_], *, path: str | Path | None = None
 ) -> Figure:
@@ -211,7 +171,7 @@ def evaluation_figure(
     """
     estimate, truth = np.where(used, estimate, np.nan), np.where(used, truth, np.nan)
     if truth.shape[1] == 1:
-        figure = _figure(5.0, 5.0)
+        figure = roomy_figure(5.0, 5.0)
         _one_to_one(figure.subplots(), truth[used], estimate[used])
         return _saved(figure, path)
     figure, (a, b, c, d), lying = _four(truth.shape, square=True)
@@ -241,11 +201,11 @@ def _four(shape: tuple[int, ...], square: bool = False) -> tuple[Figure, list[Ax
     lying = aspect > LONG
     shown = 1 / aspect if lying else aspect  # height over width of a map in the picture
     if shown >= 1 / LONG:
-        figure = _figure(9.3, 8.4 if square else 6.6 * shown + 1.7)
+        figure = roomy_figure(9.3, 8.4 if square else 6.6 * shown + 1.7)
         return figure, list(figure.subplots(2, 2).flat), lying
     each = min(7.8 * max(shown, 0.12) + 0.35, 3.25)
     heights = (each, each, each, 4.5 if square else each)
-    figure = _figure(9.3, sum(heights) + 1.0)
+    figure = roomy_figure(9.3, sum(heights) + 1.0)
     return figure, list(figure.subplots(4, 1, height_ratios=heights)), lying
 
 
@@ -268,7 +228,7 @@ def _one_to_one(axes: Axes, truth: Array, estimate: Array) -> None:
     paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
     axes.text(0.04, 0.96, _statistics(x, y), transform=axes.transAxes, va="top", fontsize=9,
               color=INK, bbox=paper)  # fmt: skip
-    _plain(axes)
+    plain(axes)
 
 
 def _statistics(x: Array, y: Array) -> str:
@@ -282,16 +242,6 @@ def _statistics(x: Array, y: Array) -> str:
         f"mean difference {difference.mean():+.3f}\n"
         f"rms difference {np.sqrt((difference**2).mean()):.3f}"
     )
-
-
-def _plain(axes: Axes) -> None:
-    axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _figure(width: float, height: float) -> Figure:
-    roomy = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06)
-    return Figure(figsize=(width, height), layout=roomy)
 
 
 def _saved(figure: Figure, path: str | Path | None) -> Figure:

@@ -15,14 +15,21 @@ from rich.progress import Progress
 from sifnet.files import whole
 from sifnet.product import doubts
 from sifnet.product.aggregate import SPACE, aggregate
-from sifnet.product.labels import frame, label
+from sifnet.product.hourly import hourly
+from sifnet.product.labels import frame, label, located
+from sifnet.product.measured_light import (
+    SOURCE,
+    emission_maps,
+    solve_scene,
+    spectrum_layer,
+)
 from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_strips
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files
 from sifnet.retrieval.device import device_of
 from sifnet.retrieval.model import Retrieval, Setup
 from sifnet.retrieval.prior import describe, on_terrain
 from sifnet.retrieval.shared import find_shared
-from sifnet.retrieval.shipped import model_for, shipped_file
+from sifnet.retrieval.shipped import model_for, refuse_measured_light, shipped_file
 from sifnet.retrieval.strips import solve_strips
 from sifnet.scenes.consistency import examine
 from sifnet.scenes.registration import registered
@@ -60,6 +67,8 @@ def retrieve(
             its bands, or none ships; the file cannot be written, or holds the product of another
             scene of the same name; or what the scene says contradicts physics beyond reason.
     """
+    if scene.irradiance is not None:
+        return _under_measured_light(scene, model, into, provenance)
     file = shipped_file(scene) if model is None else model
     scene = registered(on_terrain(scene, atmosphere))
     findings = examine(scene)
@@ -90,6 +99,34 @@ def retrieve(
                 append(layer, partial_file)
             refuse_foreign(record(path), source_files(scene), path)
         return opened(path)
+
+
+def _under_measured_light(
+    scene: Scene,
+    model: str | Path | Retrieval | None,
+    into: str | Path | None,
+    provenance: Provenance,
+) -> xr.Dataset:
+    """The whole emission of every measurement (``retrieval.full_spectrum``): no model, no air."""
+    if model is not None:
+        refuse_measured_light(scene)
+    scene = registered(scene)
+    findings = examine(scene)
+    emission = solve_scene(scene)
+    maps = emission_maps(scene, emission, grave=any(finding.grave for finding in findings))
+    around = frame(scene, replace(provenance, model_file=shipped_file(scene)))
+    around.attrs["source"] = SOURCE.format(scene.sensor.name)
+    around.attrs |= doubts.attributes(scene, findings)
+    layers = spectrum_layer(scene, emission).merge(hourly(maps, around))
+    strips = [(slice(0, scene.shape[0]), located(maps, scene))]
+    if into is None:
+        return gathered(around, strips).merge(layers)
+    path = Path(into)
+    with whole(path) as partial_file:
+        write_strips(around, strips, partial_file, scene.shape[0])
+        append(layers, partial_file)
+        refuse_foreign(record(path), source_files(scene), path)
+    return opened(path)
 
 
 def _ready(scene: Scene, file: str | Path | Retrieval | None) -> Retrieval:

@@ -3,7 +3,7 @@
 Every batch is of another world: the simulation is wrong by what it may be wrong by.
 
 Fluorescence is drawn independently of reflectance, so that there is no greenness to read it from.
-Geometry, and measured irradiance where there is any, are those of the scene's own pixels.
+Geometry is that of the scene's own pixels.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
         """Simulate with the model's emulator and instrument.
 
         Args:
-            pixels: whose geometry, prior and irradiance are drawn from.
+            pixels: whose geometry and prior are drawn from.
             patches: in a batch.
         """
         self.model, self.pixels, self.patches = model, pixels, patches
@@ -60,9 +60,7 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
     def draw(self) -> tuple[Pixels, State]:
         """Pixels ``patches, LINES, SAMPLES`` with noise, and the state they were made from."""
         unseen, state, unexplained = self.unlit()
-        radiance = self._world().radiance(
-            state, unseen.geometry, unseen.irradiance, unseen.shape_prior
-        )
+        radiance = self._world().radiance(state, unseen.geometry, shape_prior=unseen.shape_prior)
         if self.model.discrepancy is not None:
             stray = STRAY_SD * torch.randn(())
             radiance = radiance + stray * radiance.mean(-1, keepdim=True)
@@ -108,18 +106,13 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
         return Surface(level, level * linear, level * quadratic, surface.sif_760)
 
     def _template(self) -> Pixels:
-        """Random patches, columns and, with irradiance, pixels of the scene, radiance aside."""
+        """Random patches and columns of the scene, radiance aside."""
         p, source = self.patches, self.pixels
         patch = torch.randint(source.patches, (p, 1))
         column = torch.randint(source.column.shape[1], (p, SAMPLES))
         geometry = source.geometry.map(lambda x: x[patch, 0, column][:, None])
         prior = source.prior.map(lambda x: x[patch[:, 0]])
-        irradiance = None
-        if source.irradiance is not None:
-            rows = torch.nonzero(source.usable)
-            chosen = rows[torch.randint(len(rows), (p, LINES, SAMPLES))]
-            irradiance = source.irradiance[tuple(chosen.unbind(-1))]
-        return Pixels.unseen((p, LINES, SAMPLES), geometry, prior, irradiance)
+        return Pixels.unseen((p, LINES, SAMPLES), geometry, prior)
 
     def _atmosphere(self, template: Pixels) -> Atmosphere:
         """``patch, 1, 1``: normal around the prior, wider than it, within the emulator's ranges."""

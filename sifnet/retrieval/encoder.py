@@ -162,16 +162,14 @@ class Features(nn.Module):
 
 
 def log_spectrum(pixels: Pixels) -> Float[Tensor, "patch line sample spectrum"]:
-    """Log radiance, and log irradiance beside it where it was measured, ``..., spectrum``.
+    """Log radiance, ``..., spectrum``.
 
     An expected shape of reflectance is divided out: what is left looks like level ground.
     """
     spectrum = torch.log(pixels.radiance.clamp(min=1e-2))
     if pixels.shape_prior is not None:
         spectrum = spectrum - torch.log(pixels.shape_prior.gain)
-    if pixels.irradiance is None:
-        return spectrum
-    return torch.cat([spectrum, torch.log(pixels.irradiance.clamp(min=1e-2))], dim=-1)
+    return spectrum
 
 
 class Encoder(nn.Module):
@@ -188,7 +186,6 @@ class Encoder(nn.Module):
         *,
         features: int | None = None,
         ranges: Ranges = RANGES,
-        irradiance: bool = False,
         architecture: Architecture = Architecture(),
     ) -> None:
         super().__init__()
@@ -196,8 +193,7 @@ class Encoder(nn.Module):
         self.ranges = {name: ranges[name] for name in sought}
         self.architecture = architecture
         a = architecture
-        spectrum = bands * (2 if irradiance else 1)
-        self.features = Features(spectrum, features or min(a.features, spectrum))
+        self.features = Features(bands, features or min(a.features, bands))
         width_in = self.features.projection.shape[1] + GEOMETRY_FEATURES
         self.backbone = _blocks(width_in, a.widths, a.repeats, a.dropout)
         seen = a.widths[-1] + GEOMETRY_FEATURES

@@ -47,7 +47,6 @@ class Setup:
 
     Attributes:
         wavelength, fwhm: of the bands in the fit window, nm.
-        irradiance: whether scenes bring measured irradiance.
         space: whether the sensor is in space.
         lines: names of the fitted flight lines, in the order of the encoder's columns.
         patch: lines and samples that share an atmosphere.
@@ -59,7 +58,6 @@ class Setup:
     sensor: Sensor
     wavelength: tuple[float, ...]
     fwhm: tuple[float, ...]
-    irradiance: bool
     space: bool
     window: tuple[float, float] = FIT_WINDOW
     patch: tuple[int, int] = (32, 32)
@@ -97,7 +95,6 @@ class Setup:
             sensor=scene.sensor,
             wavelength=tuple(scene.wavelength[bands].tolist()),
             fwhm=tuple(scene.fwhm[bands].tolist()),
-            irradiance=scene.irradiance is not None,
             space=scene.space,
             window=window,
             response=scene.response(bands),
@@ -105,12 +102,12 @@ class Setup:
         )
 
     def suits(self, other: Setup) -> bool:
-        """Whether both are for the same sensor, bands and kind of light."""
+        """Whether both are for the same sensor and bands."""
         same = len(other.wavelength) == len(self.wavelength) and all(
             np.allclose(getattr(other, name), getattr(self, name), rtol=0, atol=SAME_BAND)
             for name in ("wavelength", "fwhm")
         )
-        kinds = [(s.sensor.name, s.irradiance, s.response) for s in (self, other)]
+        kinds = [(s.sensor.name, s.response) for s in (self, other)]
         return same and kinds[0] == kinds[1]
 
     def other(self, setup: Setup, scene: Scene) -> SifnetError:
@@ -168,7 +165,6 @@ class Retrieval(nn.Module):
             len(setup.wavelength),
             features=setup.features,
             ranges={**RANGES, **emulator.ranges, **self.instrument.ranges},
-            irradiance=setup.irradiance,
             architecture=setup.architecture,
         )
         self.errors = nn.Parameter(torch.zeros(0, 0))
@@ -178,7 +174,7 @@ class Retrieval(nn.Module):
         state, errors = self.encoder(pixels), self.errors_of(pixels.line_id)
         with exact():
             simulator = replace(self.simulator, correction=self.correction(errors))
-            light = simulator.light(state, pixels.geometry, pixels.irradiance, pixels.shape_prior)
+            light = simulator.light(state, pixels.geometry, shape_prior=pixels.shape_prior)
         perturbed = self.perturb(pixels, state, light)
         with exact():
             seen = pixels.without_stray(STRAY_SD * errors[:, 0, None, None])
@@ -211,9 +207,7 @@ class Retrieval(nn.Module):
 
     @cached_property
     def discrepancy(self) -> Discrepancy | None:
-        """What the simulation may be wrong by; measured light brings the sun and the air along."""
-        if self.setup.irradiance:
-            return None
+        """What the simulation may be wrong by."""
         return Discrepancy.of_sensor(self.instrument, self.emulator)
 
     def perturb(self, pixels: Pixels, state: State, light: Radiance) -> Perturbed | None:
@@ -257,8 +251,7 @@ class Retrieval(nn.Module):
         """Refuse a scene that this model was not made for.
 
         Raises:
-            SifnetError: another sensor, other bands, or irradiance where none was or none where
-                some was.
+            SifnetError: another sensor, or other bands.
         """
         setup = Setup.of_scene(scene, self.emulator, self.setup.window)
         if not self.setup.suits(setup):
@@ -329,6 +322,5 @@ def _emulator(content: Mapping[str, Any]) -> Emulator:
 
 def _summary(setup: Setup) -> str:
     low, high = setup.wavelength[0], setup.wavelength[-1]
-    light = "with" if setup.irradiance else "without"
     bands = f"{len(setup.wavelength)} bands {low:.3f}-{high:.3f} nm"
-    return f"{setup.sensor.name}, {bands}, {light} measured irradiance"
+    return f"{setup.sensor.name}, {bands}"

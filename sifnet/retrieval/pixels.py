@@ -77,14 +77,13 @@ class Pixels(TensorFields):
         shape: tuple[int, int, int],
         geometry: Geometry,
         prior: AtmospherePrior,
-        irradiance: Tensor | None = None,
     ) -> Pixels:
         """Usable pixels ``patch, line, sample`` whose radiance is not there yet."""
         patches, _, samples = shape
         return cls(
             radiance=torch.empty(patches, 0),
             noise=torch.empty(patches, 0),
-            irradiance=irradiance,
+            irradiance=None,
             stray=torch.zeros(shape),
             geometry=geometry,
             prior=prior,

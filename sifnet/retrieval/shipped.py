@@ -18,6 +18,7 @@ from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import State
 from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.encoder import log_spectrum
+from sifnet.retrieval.full_spectrum import TABLE
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import Pixels
 from sifnet.scenes import sensors
@@ -27,8 +28,13 @@ UNEXPLAINED = 0.5  # of a component's variance, noise included, that other bands
 
 
 def shipped_file(scene: Scene) -> Path | None:
-    """The checkpoint that ships for a scene's sensor and kind of light, None where none does."""
-    if scene.sensor.start_model is None or scene.irradiance is not None:
+    """What ships for a scene's sensor and kind of light, None where nothing does.
+
+    A checkpoint; under measured irradiance, where no network is needed, the emission of canopies.
+    """
+    if scene.irradiance is not None:
+        return data_file(TABLE)
+    if scene.sensor.start_model is None:
         return None
     return data_file(scene.sensor.start_model)
 
@@ -41,18 +47,34 @@ def model_for(scene: Scene, model: str | Path | Retrieval | None = None) -> Retr
     """
     if isinstance(model, Retrieval):
         return on_bands_of(model, scene)
+    refuse_measured_light(scene)
     path = model or shipped_file(scene)
     if path is None:
-        light = " with measured irradiance" if scene.irradiance is not None else ""
         raise SifnetError(
             "no pre-trained model ships for this scene",
-            found=scene.sensor.name + light,
-            expected=f"one of {', '.join(n for n, s in sensors().items() if s.start_model)}, "
-            "without measured irradiance",
+            found=scene.sensor.name,
+            expected=f"one of {', '.join(n for n, s in sensors().items() if s.start_model)}",
             remedy="Fit a model to the scene with `sifnet fit`, and give it with --model.",
             file=scene.file,
         )
     return on_bands_of(load(path), scene)
+
+
+def refuse_measured_light(scene: Scene) -> None:
+    """Refuse a model for a scene that needs none.
+
+    Raises:
+        SifnetError: the scene brings the irradiance under which it was measured.
+    """
+    if scene.irradiance is None:
+        return
+    raise SifnetError(
+        "measured irradiance needs no model and no fit",
+        found=f"{scene.sensor.name} with measured irradiance",
+        expected="radiance without it, which needs the air to be simulated",
+        remedy="Call `sifnet retrieve` without --model: every spectrum is solved by itself.",
+        file=scene.file,
+    )
 
 
 def on_bands_of(
@@ -71,8 +93,7 @@ def on_bands_of(
     wanted = Setup.of_scene(scene, model.emulator, window or mine.window)
     if mine.suits(wanted):
         return model
-    measured_light = wanted.irradiance or mine.irradiance
-    if measured_light or wanted.sensor.name != mine.sensor.name:
+    if wanted.sensor.name != mine.sensor.name:
         raise mine.other(wanted, scene)
     unexplained = 1.0
     enough = len(wanted.wavelength) >= min(mine.architecture.features, len(mine.wavelength) - 1)

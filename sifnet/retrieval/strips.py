@@ -105,11 +105,10 @@ def _solve(
     level = fit.state.surface.reflectance_760
     over = torch.stack([torch.ones_like(level), level], -1)
     common = (over[..., None, :] @ carried @ over[..., None])[..., 0, 0]
-    filled = model.setup.sensor.common_error * pixels.radiance.amin(-1)
     share = shared.brightness.share(pixels)
     # What the noise model leaves unexplained is counted as noise too.
     excess = fit.chi2.clamp(min=1)
-    alike = common.clamp(min=0) + filled**2 + fit.shape_variance + sky_error(pixels, share) ** 2
+    alike = common.clamp(min=0) + fit.shape_variance + sky_error(pixels, share) ** 2
     own = (fit.own_variance - fit.shape_variance) * excess
     sd = torch.sqrt(own + alike)
     flags = _flags(model, pixels, fit, sd)

@@ -28,15 +28,12 @@ from sifnet.scenes.sun import sun_angles, sun_earth_distance
 
 # Noise: the ratio of reflected to incoming scatters by 0.14 % from band to band in 748-758 nm at
 # L = 88 in real spectra of 2025-06-15, near the 0.12 % of the continuum that the FLEX L2 prior
-# states; the 1 % it states inside the band is wavelength knowledge, which is fitted here. Common
-# error: half of the 1.35 % published at 760.5 nm (FLEX mission: FloX uncertainty table, version 2),
-# because that includes what the wavelengths are uncertain by.
+# states; the 1 % it states inside the band is wavelength knowledge, which is fitted here.
 SENSOR = Sensor(
     name="flox",
     sampling=0.153,
     fwhm=0.31,
     shot_noise=0.013,
-    common_error=0.007,
     shift_range=(-0.25, 0.25),
     fwhm_range=(-0.06, 0.06),
     since=2016,
@@ -44,7 +41,8 @@ SENSOR = Sensor(
     simulated_as="series",
 )
 DEFAULT_HEIGHT = 0.002  # km, the fibre on a tripod or mast above the canopy
-STEADY = {"pair": 0.01, "series": 0.05}  # largest relative change of irradiance
+# Largest relative change of irradiance; under a clear sky neighbours in a series differ by 0.5 %.
+STEADY = {"pair": 0.01, "series": 0.02}
 
 
 def matches(path: Path) -> bool:
@@ -70,8 +68,9 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
             "the place of the instrument is not known",
             found="FloX files do not say it",
             expected="latitude and longitude",
-            remedy='Write {"latitude": .., "longitude": .., "ground_elevation": km, '
-            '"sensor_height": km} into site.json in the folder, or give them by keyword.',
+            remedy="Give it with --site LAT,LON,METRES (keywords latitude, longitude and "
+            'ground_elevation in Python), or write {"latitude": .., "longitude": .., '
+            '"ground_elevation": km, "sensor_height": km} into site.json in the folder.',
             file=path,
         )
     elevation = _assumed(place.ground_elevation, 0.0, "ground elevation", notes)
@@ -135,7 +134,7 @@ def _unsteady(series: Series, zenith: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(measurement,) whether the light changed: before against after, or against neighbours.
 
     With ``E2`` the change is over 1 %; without it, irradiance over cos(SZA) differs by more than
-    5 % from the median of five measurements: a cloud.
+    2 % from the median of five measurements: a cloud.
     """
     import pandas as pd
 

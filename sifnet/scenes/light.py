@@ -57,8 +57,8 @@ class Light:
             lit &= light > 0
             measured = light[lit] / sun
         spectrum = radiance[lit].mean(0, dtype=float) if lit.any() else np.zeros(part.shape[2])
-        ndvi = _ndvi(radiance[lit], part.wavelength)
-        return cls(np.pi * level[lit] / light[lit], ndvi, noise, measured, part, spectrum)
+        green = ndvi(radiance[lit], part.wavelength)
+        return cls(np.pi * level[lit] / light[lit], green, noise, measured, part, spectrum)
 
     def ground(self) -> tuple[Array, bool]:
         """Reflectance of what is green, or of all where too little is, and whether it is green."""
@@ -67,7 +67,7 @@ class Light:
             self.reflectance, False)  # fmt: skip
 
 
-def _ndvi(radiance: NDArray[np.floating], wavelength: Array) -> Array:
+def ndvi(radiance: NDArray[np.floating], wavelength: Array) -> Array:
     """(pixel,) of radiances; not a number where bands do not cover it."""
     inside = [(wavelength >= low) & (wavelength <= high) for low, high in (INFRARED, RED)]
     if not all(some.any() for some in inside):

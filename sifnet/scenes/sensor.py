@@ -29,9 +29,6 @@ class Sensor:
         sampling: distance of band centres.
         fwhm: full width at half maximum of the response.
         shot_noise: k of sigma = k sqrt(L), L and sigma in mW m-2 nm-1 sr-1.
-        common_error: error of the radiance at the bottom of the O2-A band that all bands there
-            share, relative to it; stray light, dark signal and linearity, which no fit can tell
-            from fluorescence.
         window: that is fitted; wider where bands are, so that there are enough of them.
         shift_range: lowest and highest wavelength shift worth looking for; half a width by
             default.
@@ -54,7 +51,6 @@ class Sensor:
     sampling: float
     fwhm: float
     shot_noise: float
-    common_error: float = 0.0
     window: tuple[float, float] = FIT_WINDOW
     shift_range: tuple[float, float] = ()  # type: ignore[assignment]
     fwhm_range: tuple[float, float] = ()  # type: ignore[assignment]

@@ -98,6 +98,32 @@ class Site:
         return np.asarray(wavelength, dtype=float)
 
 
+def stated(text: str | None) -> dict[str, Any]:
+    """Keywords of a ``Site`` from ``LAT,LON,METRES`` as commands take it; none of None.
+
+    Raises:
+        SifnetError: it is something else, or no place on earth.
+    """
+    if text is None:
+        return {}
+    try:
+        latitude, longitude, *elevation = map(float, text.split(","))
+        if len(elevation) > 1:
+            raise ValueError(f"{2 + len(elevation)} numbers")
+    except ValueError as problem:
+        raise SifnetError(
+            "the site cannot be read",
+            found=f"{text!r} ({problem})",
+            expected="latitude, longitude and elevation in metres, such as 42.859,11.055,10",
+            remedy=f"Write --site LAT,LON,METRES, or a {SIDECAR} beside the files.",
+        ) from problem
+    keywords: dict[str, Any] = {"latitude": latitude, "longitude": longitude}
+    if elevation:
+        keywords["ground_elevation"] = elevation[0] / 1e3
+    Site(**keywords)
+    return keywords
+
+
 def _check(name: str, value: object, file: Path | None) -> None:
     """Refuse a value that a key cannot have; None is no value.
 

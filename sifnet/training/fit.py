@@ -30,7 +30,7 @@ from sifnet.retrieval.model import Retrieval, Setup, line_key, load
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.prior import on_terrain
 from sifnet.retrieval.shared import find_shared
-from sifnet.retrieval.shipped import on_bands_of, shipped_file
+from sifnet.retrieval.shipped import on_bands_of, refuse_measured_light, shipped_file
 from sifnet.retrieval.strips import solve_strips
 from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
@@ -125,7 +125,7 @@ def fit(
     What their red edges say of fluorescence is learned too, and is then a prior of their pixels
     (``retrieval.expected``): maps of these scenes are less noisy than those of ``retrieve`` alone.
 
-    Where no pre-trained model ships (another sensor, measured irradiance, another architecture)
+    Where no pre-trained model ships (another sensor, another architecture)
     the encoder learns on simulations of the scenes first.
 
     Args:
@@ -138,12 +138,15 @@ def fit(
             there, until the caller has used it and removes the note.
 
     Raises:
-        SifnetError: scenes of different sensors or bands, no usable pixel, a loss that does not
-            stay finite, or an output that cannot be written, or that another process is writing.
+        SifnetError: a scene that needs no model, scenes of different sensors or bands, no usable
+            pixel, a loss that does not stay finite, or an output that cannot be written, or that
+            another process is writing.
     """
     folder = None if output is None else writable(Path(output))
     with nullcontext() if folder is None else by_itself(folder):
         scenes = [scenes] if isinstance(scenes, Scene) else list(scenes)
+        for scene in scenes:
+            refuse_measured_light(scene)
         ready = [registered(on_terrain(scene, atmosphere)) for scene in scenes]
         lightning.seed_everything(config.seed, verbose=False)
         start = _start_of(ready[0], config, start_model, emulator)

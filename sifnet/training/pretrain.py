@@ -190,7 +190,6 @@ def untrained(
         sensor=sensor,
         wavelength=tuple(centres.tolist()),
         fwhm=(sensor.fwhm,) * len(centres),
-        irradiance=False,
         space=emulator.space,
         window=sensor.window,
         predictor=None if predictor is None else predictor.sizes,

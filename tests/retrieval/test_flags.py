@@ -19,8 +19,6 @@ from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.encoder import Architecture
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import read
-from sifnet.retrieval.shared import find_shared
-from sifnet.retrieval.strips import solve_strips
 from sifnet.scenes.scene import Flag, Scene
 
 SMALL = Architecture(features=8, widths=(16, 16, 8), repeats=(1, 1, 1), head_widths=(16, 8, 8, 8),
@@ -118,26 +116,3 @@ def test_ground_unlike_any_that_was_learned_is_said_to_be() -> None:
     found = flagged(product, Flag.UNUSUAL_SPECTRUM)
     assert found[corner].all()
     assert found.sum() == 9
-
-
-def test_what_all_bands_of_a_field_spectrometer_are_wrong_by_is_in_its_uncertainty() -> None:
-    """A share of the radiance at the bottom of the band, which no number of pixels reduces."""
-    scene = known_scene(fake_emulator(), lines=6, samples=1, sensor="flox", step=0.4,
-                        measured_irradiance=True).scene  # fmt: skip
-    scene.dataset.attrs["registered_shift"] = 0.0  # a fake sun, in bands 0.4 nm apart
-    model = model_of(scene)
-    shared = find_shared(scene, model)
-    with_it = _solved(scene, model, shared)
-    none = replace(model.setup.sensor, common_error=0.0)
-    model.setup = replace(model.setup, sensor=none)
-    without = _solved(scene, model, shared)
-    inside = (scene.wavelength >= 750) & (scene.wavelength <= 770)
-    darkest = scene.radiance.values[..., inside].min(-1)
-    for name in ("sif_760_uncertainty", "sif_760_uncertainty_shared"):
-        added = np.sqrt(with_it[name].values ** 2 - without[name].values ** 2)
-        np.testing.assert_allclose(added, 0.007 * darkest, rtol=0.02)
-
-
-def _solved(scene: Scene, model: Retrieval, shared: object) -> xr.Dataset:
-    [(_, maps)] = solve_strips(scene, model, shared)  # type: ignore[arg-type]
-    return maps

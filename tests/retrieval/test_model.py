@@ -107,24 +107,6 @@ def test_maps_have_all_variables_and_hide_unusable_pixels(
     assert bool((maps.sif_760_uncertainty.values[maps.sif_760.notnull().values] > 0).all())
 
 
-def test_field_spectrometer_with_measured_irradiance() -> None:
-    known = known_scene(fake_emulator(), lines=12, samples=1, sensor="flox", step=0.4,
-                        measured_irradiance=True)  # fmt: skip
-    known.scene.dataset.attrs["registered_shift"] = 0.0  # a fake sun, in bands 0.4 nm apart
-    setup = Setup.of_scene(known.scene, fake_emulator(), architecture=SMALL)
-    assert setup.irradiance
-    model = Retrieval(setup, fake_emulator())
-    model.encoder.features.freeze(read(known.scene, slice(0, 12), (1, 1)))
-    shift = known.truth[["wavelength_shift", "fwhm_shift"]].isel(line=0, sample=0)
-    model.setup = replace(setup, lines=(line_key(known.scene),))
-    raw = [torch.logit(torch.tensor((float(shift[n]) - low) / (high - low)))
-           for n, (low, high) in model.instrument.ranges.items()]  # fmt: skip
-    model.encoder.add_lines(torch.stack(raw).reshape(1, 1, 2))
-    maps = retrieve(known.scene, model)
-    error = (maps.sif_760 - known.truth.sif_760).values
-    assert abs(error).max() < 4 * float(maps.sif_760_uncertainty.max())
-
-
 def test_interpolation_is_exact_at_patch_centres_and_has_no_seams() -> None:
     field = torch.tensor([[0.0, 1.0], [2.0, 3.0]])[..., None]
     line, sample = torch.arange(16) + 0.5, torch.arange(16) + 0.5

@@ -225,7 +225,7 @@ def test_another_sensor_is_refused(quick: Retrieval) -> None:
 
 def test_where_no_model_ships_the_message_says_what_to_do() -> None:
     scene = known_scene(fake_emulator(), sensor="flox", measured_irradiance=True).scene
-    with pytest.raises(SifnetError, match=r"flox with measured irradiance.*sifnet fit"):
+    with pytest.raises(SifnetError, match=r"flox with measured irradiance.*without --model"):
         model_for(scene)
     with pytest.raises(SifnetError, match="camera"):
         untrained(record_of("camera"), fake_emulator())

@@ -1,0 +1,126 @@
+"""An emission spectrum with its covariance, and what is read from it: bands, peaks, integral."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+PEAKS = {"red": (680.0, 698.0), "far_red": (725.0, 760.0)}  # nm, within which a peak is looked for
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number of every spectrum: value, standard deviation, and the part that noise makes of it.
+
+    Noise is what no two measurements share; the rest (stray light, the shape of emission, fringes)
+    is alike in neighbours, and no mean reduces it.
+    """
+
+    value: Array
+    sd: Array
+    own: Array
+
+    @property
+    def shared(self) -> Array:
+        """The part of the standard deviation that is not noise."""
+        return np.sqrt(np.maximum(self.sd**2 - self.own**2, 0.0))
+
+
+@dataclass(frozen=True)
+class Emission:
+    """What every spectrum says; (measurement) or (measurement, wavelength).
+
+    Attributes:
+        wavelength: (wavelength) nm, 1 nm apart.
+        sif: mW m-2 nm-1 sr-1.
+        shapes: (measurement, wavelength, shape) of which ``sif`` is a sum.
+        covariance: (measurement, shape, shape) of how much of each is in it.
+        noise: the part of it that comes from noise, which no two measurements share.
+        reflectance: of the surface.
+        shift: nm, of the channel that looks down against the one that looks up.
+        stray: share of the mean light in every band.
+        residual_rms: mW m-2 nm-1 sr-1.
+        chi2: reduced; where it is above 1, ``noise`` is as much larger.
+    """
+
+    wavelength: Array
+    sif: Array
+    shapes: Array
+    covariance: Array
+    noise: Array
+    reflectance: Array
+    shift: Array
+    stray: Array
+    residual_rms: Array
+    chi2: Array
+
+    @classmethod
+    def unknown(cls, count: int, wavelength: Array, unknowns: int) -> Emission:
+        """Of spectra that tell nothing: NaN.
+
+        Args:
+            unknowns: shapes of emission.
+        """
+        size, square = len(wavelength), (count, unknowns, unknowns)
+        wide = (count, size)
+        shapes = [wide, (count, size, unknowns), square, square, wide, *[(count,)] * 4]
+        return cls(wavelength, *(np.full(shape, np.nan) for shape in shapes))
+
+    def covers(self, low: float, high: float) -> bool:
+        """Whether the spectra reach from ``low`` to ``high``, nm."""
+        return bool(self.wavelength[0] <= low and self.wavelength[-1] >= high)
+
+    def weighed(self, weight: Array) -> Measured:
+        """The sum of ``weight`` (wavelength) or (measurement, wavelength) times the emission."""
+        rows = np.broadcast_to(weight, self.sif.shape)
+        part = np.einsum("nw,nwu->nu", rows, self.shapes)
+        variances = (
+            np.einsum("nu,nuv,nv->n", part, c, part) for c in (self.covariance, self.noise)
+        )
+        sd, own = (np.sqrt(np.maximum(variance, 0.0)) for variance in variances)
+        return Measured(np.einsum("nw,nw->n", rows, self.sif), sd, own)
+
+    def sd(self) -> Array:
+        """(measurement, wavelength) standard deviation of ``sif``."""
+        return np.sqrt(np.einsum("nwu,nuv,nwv->nw", self.shapes, self.covariance, self.shapes,
+                                 optimize=True))  # fmt: skip
+
+    def at(self, wavelength: float) -> Measured:
+        """Emission at a whole nanometre."""
+        return self.weighed((self.wavelength == wavelength).astype(float))
+
+    def integral(self) -> Measured:
+        """Over all wavelengths, mW m-2 sr-1, by trapezoids."""
+        weight = np.ones(len(self.wavelength))
+        weight[[0, -1]] = 0.5
+        return self.weighed(weight)
+
+    def peak(self, name: str) -> tuple[Measured, Measured]:
+        """Value and place (nm) of a peak of ``PEAKS``; NaN where emission has no maximum there.
+
+        By the parabola through the largest value and its neighbours; to first order the place does
+        not change the value, and of errors only the slope moves the place.
+        """
+        low, high = PEAKS[name]
+        inside = (self.wavelength >= low) & (self.wavelength <= high)
+        row, first = np.arange(len(self.sif)), int(np.argmax(inside))
+        searched = np.nan_to_num(self.sif[:, inside], nan=-np.inf)
+        top = np.clip(searched.argmax(1) + first, 1, len(self.wavelength) - 2)
+        before, most, after = (self.sif[row, top + step] for step in (-1, 0, 1))
+        bend = before - 2 * most + after
+        none = ~((bend < 0) & (most >= before) & (most >= after))
+        bend = np.where(none, -1.0, bend)
+        away = 0.5 * (before - after) / bend
+        slope = np.zeros_like(self.sif)
+        slope[row, top - 1], slope[row, top + 1] = 0.5 / bend, -0.5 / bend
+        moved = self.weighed(slope)
+        level = self.weighed((np.arange(self.sif.shape[1]) == top[:, None]).astype(float))
+        value = np.where(none, np.nan, most - 0.25 * (before - after) * away)
+        place = np.where(none, np.nan, self.wavelength[top] + away)
+        hidden = (np.where(none, np.nan, x) for x in (level.sd, level.own, moved.sd, moved.own))
+        level_sd, level_own, moved_sd, moved_own = hidden
+        return Measured(value, level_sd, level_own), Measured(place, moved_sd, moved_own)
