@@ -141,7 +141,8 @@ def _there(job: Job, scenes: Sequence[Path]) -> dict[Path, Outcome]:
             continue
         attrs = records[file]
         current = outdated(attrs, job.model or _shipped(attrs), settings, sources(attrs)) is None
-        if current and all(path.exists() for path in beside(file, cog=job.cog).values()):
+        cog = job.cog and attrs.get("pixels_placed_by") != ""
+        if current and all(path.exists() for path in beside(file, cog=cog).values()):
             there[scene] = _is_there(scene, file)
     return there
 
@@ -215,8 +216,7 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
         refuse_foreign(attrs, files, file)
         why = outdated(attrs, model, settings, files)
         if why is None and not job.overwrite:
-            complete(file, cog=job.cog, anew=False)
-            return _is_there(path, file)
+            return _is_there(path, file, complete(file, cog=job.cog, anew=False))
     source = job.atmosphere or job.labels
     provenance = Provenance(
         command=job.command,
@@ -237,13 +237,14 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
         progress=progress,
     ) as product:
         statistics = summary(product)
-    complete(file, cog=job.cog, anew=True)
-    note = str(file) if why is None else f"{file}, made again: {why}"
+    told = complete(file, cog=job.cog, anew=True)
+    note = "; ".join(filter(None, (str(file), why and f"made again: {why}", told)))
     return Outcome(path, "mapped", note, file, statistics=statistics)
 
 
-def _is_there(scene: Path, product: Path) -> Outcome:
-    return Outcome(scene, "there already", f"{product} is there already", product)
+def _is_there(scene: Path, product: Path, told: str = "") -> Outcome:
+    note = "; ".join(filter(None, (f"{product} is there already", told)))
+    return Outcome(scene, "there already", note, product)
 
 
 def _failed(scene: Path, error: Exception) -> Outcome:

@@ -20,6 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from sifnet.files import whole
+from sifnet.product.axes import axes as dimensions
 from sifnet.product.netcdf import flag_shares, thinned, trusted
 
 Array = NDArray[np.float64]
@@ -168,8 +169,10 @@ def _series(product: xr.Dataset) -> Figure:
     figure = _figure(9.0, 7.0)
     panels = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1, 1))
     top, _, bottom = panels
-    when = product["time"].values if "time" in product.coords else np.arange(product.sizes["line"])
-    column = product.isel(sample=0)
+    down, across = dimensions(product)
+    timed = "time" in product.coords and product["time"].dims == (down,)
+    when = product["time"].values if timed else np.arange(product.sizes[down])
+    column = product.isel({across: 0})
     good = trusted(product)[:, 0]
     labels = {
         "sif_760": f"SIF at 760 nm\n{UNITS}",

@@ -212,7 +212,7 @@ class Scene:
 
     def window(self, lines: slice) -> Scene:
         """The same scene, fewer lines; nothing is read and nothing is checked again."""
-        return _unchecked(self.dataset.isel(line=lines))
+        return _unchecked(_cut(self.dataset, lines))
 
     def read(self, lines: slice, bands: NDArray[np.intp]) -> Scene:
         """Some lines and bands of the scene, in memory: one pass over its file.
@@ -220,7 +220,7 @@ class Scene:
         Args:
             bands: ascending.
         """
-        return _unchecked(self.dataset.isel(line=lines, band=bands).load())
+        return _unchecked(_cut(self.dataset, lines).isel(band=bands).load())
 
     def flags(self) -> xr.DataArray:
         """(line, sample) uint16: what the reader knew, and DEAD where nothing was seen."""
@@ -262,6 +262,17 @@ class Scene:
         rows.append(("flags, sampled lines", _flag_summary(self)))
         rows += [("file", str(file)) for file in self.dataset.attrs["source_files"]]
         return rows + [("note", str(note)) for note in self.dataset.attrs["notes"]]
+
+
+def _cut(dataset: xr.Dataset, lines: slice) -> xr.Dataset:
+    """Some lines; the transform of a map is then that of the first of them, and of the step."""
+    part = dataset.isel(line=lines)
+    if (transform := dataset.attrs.get("transform")) is not None:
+        a, b, c, d, e, f = list(transform)[:6]
+        first, _, step = lines.indices(dataset.sizes["line"])
+        moved = [a, b * step, c + b * first, d, e * step, f + e * first]
+        part.attrs = {**dataset.attrs, "transform": moved}
+    return part
 
 
 def _unchecked(dataset: xr.Dataset) -> Scene:
