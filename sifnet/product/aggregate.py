@@ -47,7 +47,8 @@ def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
             "blocks must have pixels",
             found=f"{block} pixels a side",
             expected="at least 1",
-            remedy="Correct --aggregate.",
+            remedy="Correct `block`.",
+            command="Correct --aggregate.",
         )
     parts = (name + part for name in NAMES for part in ("", SIGMA, f"{SIGMA}_shared"))
     names = ["quality_flag", *parts, "latitude", "longitude"]

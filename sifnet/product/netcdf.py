@@ -111,7 +111,8 @@ def read(path: str | Path) -> xr.Dataset:
             "no fluorescence in this file",
             found=", ".join(str(name) for name in product.data_vars) or "no variables",
             expected="sif_760",
-            remedy="Give the file `<scene>_sif.nc` that `sifnet fit` or `sifnet retrieve` wrote.",
+            remedy="Give a product, as `sifnet.retrieve(scene, into=file)` writes it.",
+            command="Give the file `<scene>_sif.nc` that `sifnet fit` or `sifnet retrieve` wrote.",
             file=path,
         )
     return product

@@ -184,6 +184,7 @@ def refuse_foreign(attrs: Mapping[str, Any], files: Sequence[Path], product: Pat
         "another scene of the same name has its product here",
         found=f"a product of {theirs[0]}",
         expected=f"none, or one of {files[0].absolute() if files else 'the same scene'}",
-        remedy="Map one of the two into another folder with -o, or remove the product.",
+        remedy="Map one of the two into another file, or remove the product.",
+        command="Map one of the two into another folder with -o, or remove the product.",
         file=product,
     )

@@ -70,8 +70,9 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
             "the place of the instrument is not known",
             found="FloX files do not say it",
             expected="latitude and longitude",
-            remedy='Write {"latitude": .., "longitude": .., "ground_elevation": km, '
-            '"sensor_height": km} into site.json in the folder, or give them by keyword.',
+            remedy="Give latitude=, longitude=, ground_elevation= and sensor_height= (km).",
+            command='Write {"latitude": .., "longitude": .., "ground_elevation": km, '
+            '"sensor_height": km} into site.json in the folder.',
             file=path,
         )
     elevation = _assumed(place.ground_elevation, 0.0, "ground elevation", notes)
