@@ -312,10 +312,10 @@ def series(
         table.add_column(name, overflow="fold")
     for name in ("pixels", "trusted", "SIF", "± 1 σ", "of it shared"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in found.itertuples():
-        table.add_row(escape(row.field), f"{row.time:%Y-%m-%d %H:%M}", escape(row.scene),
-                      f"{row.pixels:,}", f"{row.trusted:.0%}", f"{row.sif:.3f}",
-                      f"{row.sif_uncertainty:.3f}", f"{row.sif_uncertainty_shared:.3f}")  # fmt: skip
+    for row in found.to_dict("records"):
+        when, means = f"{row['time']:%Y-%m-%d %H:%M}", [str(name) for name in found][-3:]
+        table.add_row(escape(row["field"]), when, escape(row["scene"]), f"{row['pixels']:,}",
+                      f"{row['trusted']:.0%}", *(f"{row[name]:.3f}" for name in means))  # fmt: skip
     out.print(table, highlight=False)
     for note in found.attrs["notes"]:
         say(f"note: {note}")

@@ -43,12 +43,10 @@ class SifnetError(ValueError):
         ]
         if details:
             message += ": " + "; ".join(details)
-        ways = [
-            shown(f"{message}. {way}" if way else message) for way in (remedy, command or remedy)
-        ]
-        super().__init__(ways[0])
-        self.remedy = command or remedy
-        self.at_terminal = ways[1]
+        command = command or remedy
+        super().__init__(shown(f"{message}. {remedy}" if remedy else message))
+        self.remedy = command
+        self.at_terminal = shown(f"{message}. {command}" if command else message)
 
 
 MOST_SEED = 2**32 - 1  # that all generators of random numbers take

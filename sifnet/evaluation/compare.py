@@ -1,4 +1,4 @@
-"""Compare: two products of the same ground, pixel by pixel, within what both state of themselves."""
+"""Compare: two products of the same ground, pixel by pixel, within what both state of σ."""
 
 from __future__ import annotations
 

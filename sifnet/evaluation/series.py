@@ -132,7 +132,7 @@ def _polygons(fields: str | Path | GeoDataFrame) -> GeoDataFrame:
         ) from error
     file = None if isinstance(fields, geopandas.GeoDataFrame) else str(fields)
     try:
-        table = fields if file is None else geopandas.read_file(file)
+        table: Any = fields if file is None else geopandas.read_file(file)
     except Exception as error:  # of pyogrio and GDAL, which have many
         raise _no_polygons(str(error).split("\n")[0], file) from error
     kinds = set(table.geom_type.dropna()) if len(table) else set()
@@ -230,7 +230,7 @@ def _mean(part: xr.Dataset, inside: NDArray[np.bool_], quantity: str) -> dict[st
 
 
 def series_figure(table: pd.DataFrame, quantity: str = "sif_760") -> Figure:
-    """Fields against time: the whole error as a thin line, what a line's pixels share as a thick."""
+    """Fields against time; thin: the whole error, thick: what all pixels of a line share."""
     from matplotlib import colormaps
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure

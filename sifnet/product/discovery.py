@@ -34,7 +34,9 @@ def discovery(scene: Scene, place: Ring | None) -> dict[str, Any]:
     Args:
         place: ring of [longitude, latitude] around the scene, None where it is not known.
     """
-    sensor, height = scene.sensor.name, "from space" if scene.space else "from near the ground"
+    sensor = scene.sensor.name
+    above = bool(np.isposinf(scene.dataset["sensor_height"]).all())
+    height = "from space" if above else "from below most of the air"
     return {
         "Conventions": CONVENTIONS,
         "title": f"Sun-induced fluorescence, {scene.name}",

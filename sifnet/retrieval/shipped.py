@@ -136,8 +136,8 @@ def on_bands_of(
             + (f" that leave {unexplained:.0%} of a component unseen" if enough else ""),
             expected=f"about {len(mine.wavelength)} bands of {mine.fwhm[0]:.2f} nm over "
             f"{mine.wavelength[0]:.0f}-{mine.wavelength[-1]:.0f} nm",
-            remedy="Fit one with `sifnet.fit(scene)`: it learns on simulations of these bands first.",
-            command="Fit one with `sifnet fit`: it learns on simulations of these bands first.",
+            remedy="Fit one with `sifnet.fit(scene)`, which learns on simulations of these bands.",
+            command="Fit one with `sifnet fit`, which learns on simulations of these bands.",
             file=scene.file,
         )
     return other.eval()

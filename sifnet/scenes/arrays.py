@@ -77,9 +77,9 @@ def derived(
             "view_zenith_angle": view_zenith_angle,
         }.items()
     }
-    middle = [float(np.nanmean(_values(place))) for place in places.values()]
+    north, east = (float(np.nanmean(_values(place))) for place in places.values())
     elevation = float(np.nanmean(_values(geometry["ground_elevation"])))
-    zenith, azimuth = sun_angles(times, *middle, elevation)
+    zenith, azimuth = sun_angles(times, north, east, elevation)
     along = times.size > 1
     geometry["solar_zenith_angle"] = ("line", zenith) if along else float(zenith[0])
     geometry["sun_earth_distance"] = sun_earth_distance(times[times.size // 2])

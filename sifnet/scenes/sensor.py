@@ -69,7 +69,7 @@ class Sensor:
     inspect_only: str = ""
 
     def __post_init__(self) -> None:
-        if self.shot_noise is None and self.sampling > 0:
+        if vars(self)["shot_noise"] is None and self.sampling > 0:
             object.__setattr__(self, "shot_noise", usual_noise(self.sampling))
         for label, share in (("shift_range", 0.5), ("fwhm_range", 0.25)):
             if not getattr(self, label):
