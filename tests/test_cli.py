@@ -138,6 +138,32 @@ def test_a_refused_scene_does_not_stop_the_others(
     assert "1 scene, 1 failed" in (tmp_path / "index.html").read_text()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("retrieve", "lien.hdr", "-o", "out"),
+        ("retrieve", "downlods/*.zip", "-o", "out"),
+        ("retrieve", "{scene}", "-m", "modle.ckpt", "-o", "out"),
+        ("retrieve", "{scene}", "--atmosphere", "air.cn", "-o", "out"),
+        ("fit", "lien.hdr", "-o", "out"),
+        ("fit", "{scene}", "--model", "modle.ckpt", "-o", "out"),
+        ("fit", "{scene}", "--config", "set.yml", "-o", "out"),
+        ("evaluate", "p_sif.nc", "--truth", "truht.nc"),
+        ("compare", "a_sif.nc", "b_sif.nc"),
+        ("series", "mpas", "-o", "out"),
+        ("remake", "p_sif.nc", "-o", "out"),
+    ],
+)
+def test_a_typo_in_a_path_leaves_nothing_behind(
+    scene: Path, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = _run(*(argument.format(scene=scene) for argument in arguments))
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error:")
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_workers_map_two_scenes(scene: Path, fitted: Path, tmp_path: Path) -> None:
     other = write_known(tmp_path / "in", quick_fit()[0], name="other_FLUO_radiance")
     result = _run(

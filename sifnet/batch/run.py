@@ -106,11 +106,12 @@ def run(
         progress: is shown the scenes and, with one worker, the lines of each.
 
     Raises:
-        SifnetError: the model, the atmosphere or the scheduler cannot be used, or the output
-            cannot be written.
+        SifnetError: no scene is there at all; the model, the atmosphere or the scheduler cannot
+            be used, or the output cannot be written.
     """
     bar = progress or Progress(disable=True)
     paths, refused = find(scenes)
+    _refuse_nothing(paths, refused)
     there = {} if job.overwrite else _there(job, paths)
     todo = [path for path in paths if path not in there]
     if todo:
@@ -129,6 +130,18 @@ def run(
             yield outcome
     finally:
         sweep(job.output)
+
+
+def _refuse_nothing(paths: Sequence[Path], refused: dict[Path, SifnetError]) -> None:
+    """Refuse what names no scene before anything is written: a typo leaves no folder behind."""
+    if any(path.exists() for path in paths):
+        return
+    if refused:
+        raise next(iter(refused.values()))
+    if paths:
+        from sifnet.scenes import open_scene
+
+        open_scene(paths[0])
 
 
 def _there(job: Job, scenes: Sequence[Path]) -> dict[Path, Outcome]:

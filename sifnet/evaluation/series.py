@@ -241,9 +241,9 @@ def series_figure(table: pd.DataFrame, quantity: str = "sif_760") -> Figure:
     for number, (name, rows) in enumerate(table.groupby("field", sort=True)):
         colour = colours[number % len(colours)]
         when, sif = rows["time"].to_numpy(), rows["sif"].to_numpy()
-        for column, width in (("sif_uncertainty", 1.0), ("sif_uncertainty_shared", 3.5)):
+        for column, width, cap in (("sif_uncertainty", 1.0, 4), ("sif_uncertainty_shared", 4.0, 0)):
             axes.errorbar(when, sif, rows[column].to_numpy(), color=colour, elinewidth=width,
-                          linestyle="none", alpha=0.8)  # fmt: skip
+                          linestyle="none", alpha=1.0 if cap else 0.45, capsize=cap)  # fmt: skip
         axes.plot(when, sif, color=colour, marker="o", markersize=5, linewidth=1.0, label=str(name))
     axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
     nanometres = quantity.removeprefix("sif_")

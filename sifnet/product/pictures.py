@@ -17,6 +17,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from sifnet.files import whole
@@ -142,7 +143,8 @@ def _map(
 def _colour_bar(axes: Axes, image: Any, label: str, **where: Any) -> None:
     bar = axes.figure.colorbar(image, **where)
     bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=8)
+    bar.ax.tick_params(labelsize=8, which="both")
+    bar.ax.xaxis.set_minor_formatter(NullFormatter())
     bar.outline.set_visible(False)  # type: ignore[operator]
 
 
@@ -242,7 +244,7 @@ def evaluation_figure(
     if d.collections:  # a density, of many points
         inside = d.inset_axes((0.58, 0.14, 0.36, 0.03))
         _colour_bar(d, d.collections[0], "pixels", cax=inside, orientation="horizontal")
-    whole_title = f"{title} against {one}" if short else title
+    whole_title = f"{title} against {one}" if one == "truth" else f"{title}: two products"
     figure.suptitle(whole_title, fontsize=11, fontweight="bold", color=INK)
     return _saved(figure, path)
 
