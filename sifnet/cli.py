@@ -155,7 +155,7 @@ def retrieve(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Also what is there already.")] = False,
     cog: Annotated[
-        bool, typer.Option(help="Also cloud-optimised GeoTIFFs: maps, and flags.")
+        bool, typer.Option(help="Also GeoTIFFs, cloud-optimised.")
     ] = False,
 ) -> None:
     """Map scenes with a model, pre-trained or fitted; what is there already is skipped.

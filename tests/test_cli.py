@@ -23,6 +23,7 @@ from sifnet.physics.emulator import Emulator
 from sifnet.product import netcdf as outputs
 from sifnet.product import pictures
 from sifnet.product.provenance import told
+from sifnet.scenes import open_scene
 from sifnet.simulation import simulate as simulation
 from sifnet.training import fit as training
 
@@ -136,6 +137,16 @@ def test_a_refused_scene_does_not_stop_the_others(
     assert mapped[2] == "384"
     assert "none.hdr" in (tmp_path / "failures.json").read_text()
     assert "1 scene, 1 failed" in (tmp_path / "index.html").read_text()
+
+
+def test_a_remedy_is_one_that_its_door_offers(tmp_path: Path) -> None:
+    (tmp_path / "what.xyz").touch()
+    with pytest.raises(SifnetError, match="Name the sensor with sensor=") as caught:
+        open_scene(tmp_path / "what.xyz")
+    assert "--sensor" not in str(caught.value)
+    result = _run("inspect", tmp_path / "what.xyz")
+    assert "Name the sensor with --sensor" in result.stderr
+    assert "sensor=" not in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def discovery(scene: Scene, place: Ring | None) -> dict[str, Any]:
     """
     sensor = scene.sensor.name
     above = bool(np.isposinf(scene.dataset["sensor_height"]).all())
-    height = "from space" if above else "from below most of the air"
+    height = "from space" if above else "from the air or the ground"
     return {
         "Conventions": CONVENTIONS,
         "title": f"Sun-induced fluorescence, {scene.name}",
