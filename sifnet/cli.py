@@ -154,9 +154,7 @@ def retrieve(
         typer.Option(min=0, help="Pixels a side of block means; else 10 from space, 0: none."),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Also what is there already.")] = False,
-    cog: Annotated[
-        bool, typer.Option(help="Also GeoTIFFs, cloud-optimised.")
-    ] = False,
+    cog: Annotated[bool, typer.Option(help="Also GeoTIFFs, cloud-optimised.")] = False,
 ) -> None:
     """Map scenes with a model, pre-trained or fitted; what is there already is skipped.
 

@@ -172,6 +172,7 @@ def test_a_typo_in_a_path_leaves_nothing_behind(
     result = _run(*(argument.format(scene=scene) for argument in arguments))
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith("error:")
+    assert ("not a readable model" in result.stderr) == ("modle.ckpt" in arguments)
     assert not list(tmp_path.iterdir())
 
 
@@ -262,7 +263,7 @@ def test_a_database_is_not_mixed_by_accident(tmp_path: Path) -> None:
         (("fit", "nowhere.hdr", "-o", "out"), "nowhere.hdr: no such file or folder"),
         (("fit", "x.hdr", "-o", "out", "--config", "none.yaml"), "the settings cannot be read"),
         (("fit", "x.hdr", "-o", "o", "--atmosphere", "none.nc"), "not a readable NetCDF-4 file"),
-        (("retrieve", "x.hdr", "-m", "none.ckpt", "-o", "out"), "not a readable model"),
+        (("retrieve", "x.hdr", "-m", "none.ckpt", "-o", "out"), "x.hdr: no such file or folder"),
         (("evaluate", "none.nc", "--truth", "none.nc"), "not a readable NetCDF-4 file"),
     ],
 )
