@@ -19,7 +19,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from sifnet.errors import SifnetError as SifnetError
+    from sifnet.evaluation.compare import compare as compare
     from sifnet.evaluation.evaluate import evaluate as evaluate
+    from sifnet.evaluation.series import series as series
     from sifnet.physics.emulator import Emulator as Emulator
     from sifnet.physics.instrument import Instrument as Instrument
     from sifnet.product.pictures import quicklook as quicklook
@@ -44,6 +46,7 @@ _HOME = {
     "Sensor": "scenes.sensor",
     "SifnetError": "errors",
     "Training": "training.fit",
+    "compare": "evaluation.compare",
     "evaluate": "evaluation.evaluate",
     "fit": "training.fit",
     "load": "retrieval.model",
@@ -51,6 +54,7 @@ _HOME = {
     "quicklook": "product.pictures",
     "read_config": "training.config",
     "retrieve": "product.retrieve",
+    "series": "evaluation.series",
     "simulate": "simulation.simulate",
 }
 

@@ -201,7 +201,7 @@ def retrieve(
         typer.Option(min=0, help="Pixels a side of block means; else 10 from space, 0: none."),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Also what is there already.")] = False,
-    cog: Annotated[bool, typer.Option(help="Also a cloud-optimised GeoTIFF.")] = False,
+    cog: Annotated[bool, typer.Option(help="Also GeoTIFFs, cloud-optimised.")] = False,
     device: Device = "auto",
 ) -> None:
     """Map scenes with a model, pre-trained or fitted; what is there already is skipped.
@@ -297,11 +297,82 @@ def evaluate(
 
     Example: `sifnet evaluate out/line_sif.nc --truth sim/truth.nc --baselines`
     """
-    from sifnet.evaluation.evaluate import compare
+    from sifnet.evaluation.evaluate import COLUMNS, compare
 
     comparison = compare(product, truth, baselines=baselines, progress=err.is_terminal)
-    _print_evaluation(comparison.table())
+    _print_figures(comparison.table(), COLUMNS, "SIF at 760 nm against truth, mW m-2 nm-1 sr-1",
+                   "method", ("n", "spectra_per_second"))  # fmt: skip
     for path in comparison.save(product):
+        say(str(path))
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.nc", help="`<scene>_sif.nc`")],
+    second: Annotated[Path, typer.Argument(metavar="B.nc", help="Another of the same ground.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Picture, PNG; else beside B.")
+    ] = None,
+) -> None:
+    """Compare two products pixel by pixel: bias, RMSE, r, and within what both state of themselves.
+
+    Products on different grids of one map projection are compared by the nearest pixel. Writes a
+    picture: both maps, their difference, one against the other.
+
+    Example: `sifnet compare line_0930_sif.nc line_1130_sif.nc`
+    """
+    from sifnet.evaluation.compare import COLUMNS, compare
+
+    difference = compare(first, second)
+    table = difference.table()
+    title = "SIF, B minus A, mW m-2 nm-1 sr-1"
+    _print_figures(table, COLUMNS, title, "quantity", ("n",))
+    for letter, name in zip("AB", difference.names, strict=True):
+        say(f"{letter}: {name}")
+    for note in difference.notes:
+        say(f"note: {note}")
+    path = output or second.with_name(f"{second.stem}_compared.png")
+    say(str(difference.save(path, str(table.index[0]))))
+
+
+@app.command()
+def series(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of products.")],
+    fields: Annotated[
+        Path | None, typer.Option(help="Polygons: GeoJSON, GeoPackage or Shapefile.")
+    ] = None,
+    quantity: Annotated[str, typer.Option(help="sif_760 or sif_740.")] = "sif_760",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of table and picture; else DIR.")
+    ] = None,
+) -> None:
+    """Fluorescence of fields over repeated lines, each mean with its uncertainty.
+
+    The error of a mean counts what all pixels of a line share: no number of pixels reduces it.
+    Without polygons the whole of every product is one field. Needs the extra for polygons:
+    `pip install 'sifnet[fields]'`. Writes `series.csv` and `series.png`.
+
+    Example: `sifnet series maps --fields fields.geojson -o series`
+    """
+    from sifnet.evaluation.series import QUANTITIES, save_series, series
+
+    if quantity not in QUANTITIES:
+        raise typer.BadParameter(f"one of {', '.join(QUANTITIES)}", param_hint="--quantity")
+    found = series(folder, fields, quantity=quantity)
+    table = Table(title=f"{quantity}, mW m-2 nm-1 sr-1", title_justify="left", box=SIMPLE,
+                  padding=(0, 1, 0, 0))  # fmt: skip
+    for name in ("field", "time", "scene"):
+        table.add_column(name, overflow="fold")
+    for name in ("pixels", "trusted", "SIF", "± 1 σ", "of it shared"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found.to_dict("records"):
+        when, means = f"{row['time']:%Y-%m-%d %H:%M}", [str(name) for name in found][-3:]
+        table.add_row(escape(row["field"]), when, escape(row["scene"]), f"{row['pixels']:,}",
+                      f"{row['trusted']:.0%}", *(f"{row[name]:.3f}" for name in means))  # fmt: skip
+    out.print(table, highlight=False)
+    for note in found.attrs["notes"]:
+        say(f"note: {note}")
+    for path in save_series(found, output or folder, quantity):
         say(str(path))
 
 
@@ -401,19 +472,22 @@ def _map(job: Job, scenes: list[Path], workers: int = 1, address: str | None = N
     return [outcome.product for outcome in outcomes if outcome.product is not None]
 
 
-def _print_evaluation(table: pd.DataFrame) -> None:
-    """A row a method, whole even where a terminal is narrow, and what its columns mean."""
-    from sifnet.evaluation.evaluate import COLUMNS
+def _print_figures(
+    table: pd.DataFrame, columns: dict[str, str], title: str, rows: str, whole: tuple[str, ...]
+) -> None:
+    """Rows whole even where a terminal is narrow, and what their columns mean.
 
-    shown = Table(title="SIF at 760 nm against truth, mW m-2 nm-1 sr-1", title_justify="left",
-                  box=SIMPLE, padding=(0, 1, 0, 0))  # fmt: skip
-    table, whole = table.dropna(axis="columns", how="all"), ("n", "spectra_per_second")
+    Args:
+        columns: what each means. rows: what they are. whole: columns of whole numbers.
+    """
+    shown = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    table = table.dropna(axis="columns", how="all")
     meanings = Table(show_header=False, box=None, style="dim", padding=(0, 1, 0, 0))
-    shown.add_column("method", no_wrap=True)
+    shown.add_column(rows, no_wrap=True)
     for name in table.columns:
         header = str(name).replace("_", " ").replace(" over ", " / ")
         shown.add_column("\n".join(wrap(header, 12)), justify="right", vertical="bottom")
-        meanings.add_row(header, COLUMNS[str(name)])
+        meanings.add_row(header, columns[str(name)])
     for method, row in table.iterrows():
         cells = [f"{v:,.0f}" if name in whole else f"{v:.3f}" for name, v in row.items()]
         shown.add_row(str(method), *("" if cell == "nan" else cell for cell in cells))

@@ -18,7 +18,8 @@ class SifnetError(ValueError):
     """Bad input, told in one sentence shape: ``file: what: found ...; expected .... Remedy``.
 
     Every input that sifnet refuses is refused with this error, so that the command line can
-    print it without a traceback and a script can catch it by one name.
+    print it without a traceback and a script can catch it by one name. The remedy is one that
+    Python offers; where the command line has another, ``at_terminal`` tells that.
     """
 
     def __init__(
@@ -28,8 +29,14 @@ class SifnetError(ValueError):
         found: object = None,
         expected: object = None,
         remedy: str | None = None,
+        command: str | None = None,
         file: str | Path | None = None,
     ) -> None:
+        """State what is wrong.
+
+        Args:
+            remedy: what to do, in Python. command: the same at the command line, if it differs.
+        """
         message = f"{file}: {what}" if file is not None else what
         details = [
             f"{label} {value}"
@@ -38,10 +45,10 @@ class SifnetError(ValueError):
         ]
         if details:
             message += ": " + "; ".join(details)
-        if remedy:
-            message += f". {remedy}"
-        super().__init__(shown(message))
-        self.remedy = remedy
+        command = command or remedy
+        super().__init__(shown(f"{message}. {remedy}" if remedy else message))
+        self.remedy = command
+        self.at_terminal = shown(f"{message}. {command}" if command else message)
 
 
 MOST_SEED = 2**32 - 1  # that all generators of random numbers take
@@ -115,7 +122,8 @@ def out_of_memory(error: BaseException) -> SifnetError | None:
         "memory does not suffice",
         found=f"{type(error).__name__}: {error}".split("\n")[0].removesuffix(": "),
         expected="about 2 GiB for each process",
-        remedy="End other programs, allow more (`ulimit -v`), or use fewer --workers; the same "
+        remedy="End other programs, or allow more (`ulimit -v`).",
+        command="End other programs, allow more (`ulimit -v`), or use fewer --workers; the same "
         "command goes on.",
     )
     told.__cause__ = error

@@ -225,7 +225,8 @@ def unwritable(path: Path, error: Exception) -> SifnetError:
         "the output cannot be written",
         found=reason or str(error),
         expected="a folder with write permission and space",
-        remedy="Choose another output folder with -o.",
+        remedy="Choose another output folder.",
+        command="Choose another output folder with -o.",
         file=path,
     )
 

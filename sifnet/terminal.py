@@ -40,13 +40,13 @@ class Commands(TyperGroup):
         except (MemoryError, RuntimeError, OSError, ImportError) as error:
             if (told := told_by_system(error)) is None:
                 raise
-            sys.stderr.write(f"error: {told}\n")  # colours would take more memory
+            sys.stderr.write(f"error: {told.at_terminal}\n")  # colours would take more memory
             raise typer.Exit(2) from None
 
 
 def complain(error: SifnetError) -> None:
     """Say what is wrong."""
-    err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    err.print(f"[bold red]error:[/] {escape(error.at_terminal)}", highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:

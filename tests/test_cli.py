@@ -24,6 +24,8 @@ from sifnet.files import sha256
 from sifnet.physics.emulator import Emulator
 from sifnet.product import netcdf as outputs
 from sifnet.product import pictures
+from sifnet.product.provenance import told
+from sifnet.scenes import open_scene
 from sifnet.simulation import simulate as simulation
 from sifnet.training import fit as training
 
@@ -82,7 +84,7 @@ def test_fit_leaves_model_map_picture_and_report(fitted: Path) -> None:
     assert left == {"model.ckpt", PRODUCT, *beside, "index.html", "report.html"}
     product = outputs.read(fitted / PRODUCT)
     assert product.attrs["model_sha256"] == sha256(fitted / "model.ckpt")
-    assert '"epochs": 1' in product.attrs["configuration"]
+    assert told(product)["configuration"]["training"]["epochs"] == 1
     assert "data:image/png;base64" in (fitted / "report.html").read_text()
 
 
@@ -105,12 +107,13 @@ def test_retrieve_maps_the_same_and_skips_what_is_there(
     first = _run(*arguments, "--cog")
     assert first.exit_code == 0, first.output
     stem = PRODUCT.removesuffix(".nc")
-    sides = {f"{stem}{suffix}" for suffix in (".nc", ".png", ".tif", ".json")}
+    sides = {f"{stem}{suffix}" for suffix in (".nc", ".png", ".json")}
+    assert "no GeoTIFF: it lies on no map grid" in first.output
     assert {p.name for p in tmp_path.iterdir()} == {*sides, "thumbnails", "index.html"}
     made, before = (outputs.read(folder / PRODUCT) for folder in (tmp_path, fitted))
     np.testing.assert_allclose(made["sif_760"], before["sif_760"], atol=1e-4)
-    assert made.attrs["configuration"] == before.attrs["configuration"]
-    assert made.attrs["settings"] == before.attrs["settings"]
+    for name in ("configuration", "settings"):
+        assert told(made)[name] == told(before)[name]
     written = (tmp_path / PRODUCT).stat().st_mtime_ns
     assert "there already" in _run(*arguments).output
     assert (tmp_path / PRODUCT).stat().st_mtime_ns == written
@@ -162,6 +165,43 @@ def test_the_table_of_a_batch_breaks_no_word(
         assert whole in text
     rows = [line for line in text.splitlines() if line.strip()]
     assert len(rows) == 5
+
+
+def test_a_remedy_is_one_that_its_door_offers(tmp_path: Path) -> None:
+    (tmp_path / "what.xyz").touch()
+    with pytest.raises(SifnetError, match="Name the sensor with sensor=") as caught:
+        open_scene(tmp_path / "what.xyz")
+    assert "--sensor" not in str(caught.value)
+    result = _run("inspect", tmp_path / "what.xyz")
+    assert "Name the sensor with --sensor" in result.stderr
+    assert "sensor=" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("retrieve", "lien.hdr", "-o", "out"),
+        ("retrieve", "downlods/*.zip", "-o", "out"),
+        ("retrieve", "{scene}", "-m", "modle.ckpt", "-o", "out"),
+        ("retrieve", "{scene}", "--atmosphere", "air.cn", "-o", "out"),
+        ("fit", "lien.hdr", "-o", "out"),
+        ("fit", "{scene}", "--model", "modle.ckpt", "-o", "out"),
+        ("fit", "{scene}", "--config", "set.yml", "-o", "out"),
+        ("evaluate", "p_sif.nc", "--truth", "truht.nc"),
+        ("compare", "a_sif.nc", "b_sif.nc"),
+        ("series", "mpas", "-o", "out"),
+        ("remake", "p_sif.nc", "-o", "out"),
+    ],
+)
+def test_a_typo_in_a_path_leaves_nothing_behind(
+    scene: Path, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = _run(*(argument.format(scene=scene) for argument in arguments))
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error:")
+    assert ("not a readable model" in result.stderr) == ("modle.ckpt" in arguments)
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_workers_map_two_scenes(scene: Path, fitted: Path, tmp_path: Path) -> None:
@@ -251,7 +291,7 @@ def test_a_database_is_not_mixed_by_accident(tmp_path: Path) -> None:
         (("fit", "nowhere.hdr", "-o", "out"), "nowhere.hdr: no such file or folder"),
         (("fit", "x.hdr", "-o", "out", "--config", "none.yaml"), "the settings cannot be read"),
         (("fit", "x.hdr", "-o", "o", "--atmosphere", "none.nc"), "not a readable NetCDF-4 file"),
-        (("retrieve", "x.hdr", "-m", "none.ckpt", "-o", "out"), "not a readable model"),
+        (("retrieve", "x.hdr", "-m", "none.ckpt", "-o", "out"), "x.hdr: no such file or folder"),
         (("evaluate", "none.nc", "--truth", "none.nc"), "not a readable NetCDF-4 file"),
     ],
 )

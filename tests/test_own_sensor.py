@@ -1,13 +1,15 @@
-"""A sensor that nobody foresaw: one record, made here, is simulated, opened, fitted and mapped."""
+"""A sensor that nobody foresaw is simulated, opened, fitted and mapped; plain arrays are enough."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from conftest import PROJECT
 from fakes.light import quick_light
 from sifnet import Sensor
 from sifnet.product.retrieve import retrieve
@@ -56,3 +58,29 @@ def _is_of_the_sensor(scene: Scene, truth: xr.Dataset) -> None:
     bottom = radiance[..., np.abs(scene.wavelength - 760.8) < 0.15].mean(axis=-1)
     shoulder = radiance[..., np.abs(scene.wavelength - 757.8) < 0.3].mean(axis=-1)
     assert 0.05 < np.median(bottom / shoulder) < 0.35
+
+
+def test_the_how_to_maps_a_line_from_plain_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code of the page, on the demo line seen by another spectrometer: bands of 0.28 nm."""
+    demo = open_scene(next((PROJECT / "data" / "demo").glob("*.hdr")))
+    part = (slice(None, None, 2), slice(None, 48))
+    pairs = demo.radiance.values[part][..., :276].reshape(45, 48, 138, 2).mean(-1)
+    # A Gaussian of 0.25 nm at two places 0.11 nm apart, as wide as the root of both variances says.
+    width = np.hypot(0.25, 2 * np.sqrt(2 * np.log(2)) * 0.11 / 2)
+    centre = demo.wavelength[:276].reshape(138, 2).mean(-1)
+    np.savez(tmp_path / "line.npz", radiance=pairs, wavelength=centre, fwhm=width)
+    monkeypatch.chdir(tmp_path)
+    page = (PROJECT / "docs" / "howto_own_sensor.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert code is not None
+    assert len([text for text in code[1].splitlines() if text.strip()]) <= 17
+    exec(code[1], told := {})
+    assert told["scene"].sensor.shot_noise == pytest.approx(0.07 / np.sqrt(2), rel=0.05)
+    assert (tmp_path / "my_line_sif.png").stat().st_size > 10_000
+    with xr.open_dataset(PROJECT / "data" / "demo" / "truth.nc") as truth:
+        error = told["product"].sif_760.values - truth.sif_760.values[part]
+    assert abs(error.mean()) < 0.1
+    assert np.sqrt((error**2).mean()) < 0.24
+    assert 0.6 < (np.abs(error) < told["product"].sif_760_uncertainty.values).mean() < 0.85

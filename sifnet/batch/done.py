@@ -70,7 +70,12 @@ class Failures:
     def add(self, scene: Path, error: SifnetError, detail: str) -> None:
         """Note a failure at once, so that a batch that is killed has told of it."""
         path, now = shown(str(scene.absolute())), datetime.now(UTC).isoformat(timespec="seconds")
-        entry = {"scene": path, "reason": str(error), "remedy": error.remedy or "", "time": now}
+        entry = {
+            "scene": path,
+            "reason": error.at_terminal,
+            "remedy": error.remedy or "",
+            "time": now,
+        }
         with in_turn(self.path.parent):
             self._reread()
             self.entries[path] = entry | ({"detail": detail} if detail else {})

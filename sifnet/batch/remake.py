@@ -11,7 +11,7 @@ from sifnet import __version__
 from sifnet.batch.run import Job, run
 from sifnet.errors import SifnetError
 from sifnet.files import sha256
-from sifnet.product.provenance import made_with, record, sources
+from sifnet.product.provenance import RECORD, made_with, record, sources
 
 
 def remake(product: str | Path, output: str | Path, command: str = "sifnet from Python") -> Path:
@@ -58,11 +58,11 @@ def remake(product: str | Path, output: str | Path, command: str = "sifnet from 
 
 
 def differences(one: str | Path, other: str | Path) -> list[str]:
-    """The variables in which two products differ in any bit; none of attributes."""
+    """The variables in which two products differ in any bit; attributes and record may."""
     from sifnet.product.netcdf import opened
 
     with opened(one) as first, opened(other) as second:
-        names = [str(name) for name in first.variables.keys() | second.variables.keys()]
+        names = {str(name) for name in first.variables.keys() | second.variables.keys()} - {RECORD}
         return sorted(
             name
             for name in names

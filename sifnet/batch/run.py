@@ -112,11 +112,12 @@ def run(
         progress: is shown the scenes and, with one worker, the lines of each.
 
     Raises:
-        SifnetError: the model, the atmosphere or the scheduler cannot be used, or the output
-            cannot be written.
+        SifnetError: no scene is there at all; the model, the atmosphere or the scheduler cannot
+            be used, or the output cannot be written.
     """
     bar = progress or Progress(disable=True)
     paths, refused = find(scenes)
+    _refuse_nothing(paths, refused)
     there = {} if job.overwrite else _there(job, paths)
     todo = [path for path in paths if path not in there]
     if todo:
@@ -137,6 +138,18 @@ def run(
         sweep(job.output)
 
 
+def _refuse_nothing(paths: Sequence[Path], refused: dict[Path, SifnetError]) -> None:
+    """Refuse what names no scene before anything is written: a typo leaves no folder behind."""
+    if any(path.exists() for path in paths):
+        return
+    if refused:
+        raise next(iter(refused.values()))
+    if paths:
+        from sifnet.scenes import open_scene
+
+        open_scene(paths[0])
+
+
 def _there(job: Job, scenes: Sequence[Path]) -> dict[Path, Outcome]:
     """Scenes that are done, which is seen without opening one."""
     records = {file: record(file) for file in sorted(job.output.glob("*_sif.nc"))}
@@ -147,7 +160,8 @@ def _there(job: Job, scenes: Sequence[Path]) -> dict[Path, Outcome]:
             continue
         attrs = records[file]
         current = outdated(attrs, job.model or _shipped(attrs), settings, sources(attrs)) is None
-        if current and all(path.exists() for path in beside(file, cog=job.cog).values()):
+        cog = job.cog and attrs.get("pixels_placed_by") != ""
+        if current and all(path.exists() for path in beside(file, cog=cog).values()):
             there[scene] = _is_there(scene, file)
     return there
 
@@ -224,8 +238,7 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
         refuse_foreign(attrs, files, file)
         why = outdated(attrs, model, settings, files)
         if why is None and not job.overwrite:
-            complete(file, cog=job.cog, anew=False)
-            return _is_there(path, file)
+            return _is_there(path, file, complete(file, cog=job.cog, anew=False))
     needless = job.model is None and scene.irradiance is not None
     source = job.atmosphere or job.labels
     provenance = Provenance(
@@ -248,13 +261,14 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
         device=job.device,
     ) as product:
         statistics = summary(product)
-    complete(file, cog=job.cog, anew=True)
-    note = str(file) if why is None else f"{file}, made again: {why}"
+    told = complete(file, cog=job.cog, anew=True)
+    note = "; ".join(filter(None, (str(file), why and f"made again: {why}", told)))
     return Outcome(path, "mapped", note, file, statistics=statistics)
 
 
-def _is_there(scene: Path, product: Path) -> Outcome:
-    return Outcome(scene, "there already", f"{product} is there already", product)
+def _is_there(scene: Path, product: Path, told: str = "") -> Outcome:
+    note = "; ".join(filter(None, (f"{product} is there already", told)))
+    return Outcome(scene, "there already", note, product)
 
 
 def _failed(scene: Path, error: Exception) -> Outcome:

@@ -17,7 +17,7 @@ from sifnet.evaluation.methods.all import Estimate, all_estimates
 from sifnet.files import sha256, whole
 from sifnet.product.netcdf import read, read_netcdf, trusted
 from sifnet.product.pictures import evaluation_figure
-from sifnet.product.provenance import sources
+from sifnet.product.provenance import sources, told
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.shipped import model_for
 from sifnet.scenes import open_scene
@@ -220,7 +220,7 @@ def _scene_of(product: xr.Dataset) -> Scene:
 
 def _atmosphere_of(product: xr.Dataset) -> xr.Dataset | None:
     """The prior atmosphere that the product names, if it came from a file that still exists."""
-    source = Path(str(product.attrs.get("atmosphere_source", "")))
+    source = Path(str(told(product).get("atmosphere_source", "")))
     return read_netcdf(source) if source.is_file() else None
 
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
+from sifnet.product.axes import axes
 from sifnet.product.labels import grid, place
 from sifnet.product.netcdf import WINDOW, trusted, windows
 from sifnet.units import RADIANCE
@@ -21,7 +23,7 @@ from sifnet.units import RADIANCE
 NAMES = ("sif_760", "sif_740")
 SIGMA = "_uncertainty"
 SPACE = 10  # pixels a side of a block, by default, of a sensor in space
-MAPPING = "spatial_ref_aggregated"
+GROUP = "aggregated"  # of the file of a product
 SHARED = "errors that neighbouring pixels share are not averaged out"
 INDEPENDENT = "the part that pixels share is not known: all errors taken as independent, too small"
 
@@ -30,12 +32,12 @@ def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
     """Weighted mean of SIF over blocks of pixels, with its own uncertainty.
 
     Args:
-        product: in memory or open (``netcdf.opened``), with dimensions (line, sample).
+        product: in memory or open (``netcdf.opened``), on (y, x) or (line, sample).
         block: pixels a side; blocks at the lower and right edges may be smaller.
 
     Returns:
-        Of sif_760 and sif_740 ``*_aggregated`` and ``*_aggregated_uncertainty``, and
-        ``aggregated_pixels``, the number of trusted pixels, on (line_block, sample_block).
+        sif_760, sif_740, the uncertainty of each, and ``trusted_pixels``, their number, on the
+        product's dimensions, a block a step; in the file of a product it is the group GROUP.
 
     Raises:
         SifnetError: a block of less than one pixel.
@@ -45,7 +47,8 @@ def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
             "blocks must have pixels",
             found=f"{block} pixels a side",
             expected="at least 1",
-            remedy="Correct --aggregate.",
+            remedy="Correct `block`.",
+            command="Correct --aggregate.",
         )
     parts = (name + part for name in NAMES for part in ("", SIGMA, f"{SIGMA}_shared"))
     names = ["quality_flag", *parts, "latitude", "longitude"]
@@ -55,27 +58,33 @@ def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
     for strip in windows(maps, block * max(1, WINDOW // block)):
         means.append(_means(strip, block))
         shared |= bool(_shared(strip, "sif_760").any())
-    layer = xr.concat(means, "line_block")
+    layer = xr.concat(means, axes(product)[0])
     for name in NAMES:
-        attributes = {**product[name].attrs, "cell_methods": "area: mean"}
-        mean, sigma = layer[f"{name}_aggregated"], layer[f"{name}_aggregated{SIGMA}"]
-        mean.attrs = attributes | {
+        layer[name].attrs = product[name].attrs | {
+            "cell_methods": "area: mean",
             "long_name": f"{name}, weighted mean of {block} x {block} pixels",
-            "ancillary_variables": f"{sigma.name} aggregated_pixels",
+            "ancillary_variables": f"{name}{SIGMA} trusted_pixels",
         }
-        sigma.attrs = {
-            "long_name": f"uncertainty of {mean.name}, one standard deviation",
+        layer[name + SIGMA].attrs = {
+            "long_name": f"uncertainty of {name}, one standard deviation",
             "units": RADIANCE,
+            "coverage_content_type": "qualityInformation",
             "comment": SHARED if shared else INDEPENDENT,
         }
-    layer["aggregated_pixels"].attrs = {"long_name": "trusted pixels of a block", "units": "1"}
+    layer["trusted_pixels"].attrs = {
+        "long_name": "trusted pixels of a block",
+        "units": "1",
+        "coverage_content_type": "auxiliaryInformation",
+    }
     return _on_map(layer, product, block)
 
 
 def _means(strip: xr.Dataset, block: int) -> xr.Dataset:
+    both = axes(strip)
+
     def total(values: xr.DataArray) -> xr.DataArray:
-        blocks = values.astype(float).coarsen(line=block, sample=block, boundary="pad")
-        return blocks.sum().rename(line="line_block", sample="sample_block")  # type: ignore[attr-defined,no-any-return]
+        blocks = values.astype(float).coarsen(dict.fromkeys(both, block), boundary="pad")
+        return blocks.sum()  # type: ignore[attr-defined,no-any-return]
 
     good = strip["sif_760"].copy(data=trusted(strip))
     means = xr.Dataset()
@@ -91,20 +100,38 @@ def _means(strip: xr.Dataset, block: int) -> xr.Dataset:
         all_weight = total(weight).where(lambda x: x > 0)
         common = total(weight * sigma.fillna(0.0) * share) / all_weight
         own = total((weight * sigma.fillna(0.0)) ** 2 * (1 - share**2)) / all_weight**2
-        means[f"{name}_aggregated"] = total(weight * strip[name].fillna(0.0)) / all_weight
-        means[f"{name}_aggregated{SIGMA}"] = ((common**2 + own) ** 0.5).where(stated)
+        means[name] = total(weight * strip[name].fillna(0.0)) / all_weight
+        means[name + SIGMA] = ((common**2 + own) ** 0.5).where(stated)
     means = means.astype(np.float32)
-    means["aggregated_pixels"] = total(good).astype(np.int32)
+    means["trusted_pixels"] = total(good).astype(np.int32)
     for name in ("latitude", "longitude"):
         if name in strip:
             mean = total(strip[name]) / total(xr.ones_like(strip[name]))
-            means = means.assign_coords({f"{name}_block": mean})
+            means = means.assign_coords({name: mean})
     return means
 
 
+def pooled(
+    values: NDArray[np.floating], sigma: NDArray[np.floating], shared: NDArray[np.floating]
+) -> tuple[float, float, float]:
+    """The same mean of any pixels (pixel,): value, uncertainty, and the part of it they share.
+
+    Args:
+        sigma: of each pixel. shared: the part s of it, 0 where none is known.
+    """
+    if not values.size:
+        return np.nan, np.nan, np.nan
+    values, sigma, shared = (np.asarray(part, dtype=float) for part in (values, sigma, shared))
+    weight = np.maximum(sigma, np.median(sigma)) ** -2.0
+    weight /= weight.sum()
+    common = float(weight @ np.minimum(shared, sigma))
+    own = float(weight**2 @ np.maximum(sigma**2 - shared**2, 0.0))
+    return float(weight @ values), float(np.sqrt(common**2 + own)), common
+
+
 def _median(sigma: xr.DataArray, block: int) -> xr.DataArray:
-    """(line, sample) median over the block that a pixel lies in."""
-    blocks = sigma.coarsen(line=block, sample=block, boundary="pad").median()  # type: ignore[attr-defined]
+    """(down, across) median over the block that a pixel lies in."""
+    blocks = sigma.coarsen(dict.fromkeys(axes(sigma), block), boundary="pad").median()  # type: ignore[attr-defined]
     whole = blocks.values.repeat(block, axis=0).repeat(block, axis=1)
     return sigma.copy(data=whole[: sigma.shape[0], : sigma.shape[1]])
 
@@ -120,20 +147,15 @@ def _shared(strip: xr.Dataset, name: str) -> xr.DataArray:
 
 def _on_map(layer: xr.Dataset, product: xr.Dataset, block: int) -> xr.Dataset:
     """The layer with the coordinates of its blocks, where the product lies on a map."""
-    for name in ("latitude_block", "longitude_block"):
+    for name in ("latitude", "longitude"):
         if name in layer.coords:
-            layer[name].attrs = dict(product[name.removesuffix("_block")].attrs)
+            layer[name].attrs = dict(product[name].attrs)
     if (located := place(product)) is None:
         return layer
     for variable in layer.data_vars.values():
-        variable.attrs["grid_mapping"] = MAPPING
+        variable.attrs["grid_mapping"] = "spatial_ref"
     projection, affine = located
     a, b, c, d, e, f = affine[:6]
-    coordinates = grid(
-        projection,
-        type(affine)(a * block, b * block, c, d * block, e * block, f),
-        shape=(layer.sizes["line_block"], layer.sizes["sample_block"]),
-        names=(MAPPING, "y_block", "x_block"),
-        dimensions=("line_block", "sample_block"),
-    )
-    return layer.assign_coords(coordinates)
+    blocks = type(affine)(a * block, b * block, c, d * block, e * block, f)
+    shape = (layer.sizes["y"], layer.sizes["x"])
+    return layer.assign_coords(grid(projection, blocks, shape=shape))

@@ -11,17 +11,24 @@ if TYPE_CHECKING:
 
 
 def beside(product: Path, *, cog: bool) -> dict[str, Path]:
-    """The files that go with a product, by their names in ``stac.ASSETS``, and its STAC item."""
+    """The files that go with a product, by their names in ``stac.ASSETS``, and its STAC item.
+
+    Args:
+        cog: also the GeoTIFFs.
+    """
     files = {
         "quicklook": product.with_suffix(".png"),
         "thumbnail": product.parent / "thumbnails" / f"{product.stem}.png",
         "item": product.with_suffix(".json"),
     }
-    return files | ({"cog": product.with_suffix(".tif")} if cog else {})
+    if not cog:
+        return files
+    flags = product.with_name(f"{product.stem}_flags.tif")
+    return files | {"cog": product.with_suffix(".tif"), "flags": flags}
 
 
-def complete(path: Path, *, cog: bool, anew: bool) -> None:
-    """Make what goes with a product.
+def complete(path: Path, *, cog: bool, anew: bool) -> str:
+    """Make what goes with a product, and tell what nobody would expect of its GeoTIFFs.
 
     Args:
         anew: also what is there already.
@@ -38,20 +45,22 @@ def complete(path: Path, *, cog: bool, anew: bool) -> None:
         "quicklook": pictures.quicklook,
         "thumbnail": pictures.thumbnail,
     }
-    if cog:
-        from sifnet.product.cog import to_cog  # takes 0.3 s, for which a flight line need not wait
-
-        makers["cog"] = to_cog
-    files = beside(path, cog=True)
+    files, told = beside(path, cog=True), ""
     item = files.pop("item")
-    wanted = [n for n in beside(path, cog=cog) if n in makers and (anew or not files[n].exists())]
+    wanted = [n for n in beside(path, cog=cog) if n in files and (anew or not files[n].exists())]
     with opened(path) as product:
         for name in wanted:
-            makers[name](product, files[name])
+            if name in makers:
+                makers[name](product, files[name])
+        if "cog" in wanted or "flags" in wanted:
+            # Takes 0.3 s to load, for which a flight line need not wait.
+            from sifnet.product.cog import write_cogs
+
+            told = write_cogs(product, files["cog"], files["flags"])
         table = path.with_name(f"{path.stem}_hourly.csv")
         if HOURS in product.dims and (anew or not table.exists()):
             write_table(product, table)
         if wanted or not item.exists():
             there = {n: file for n, file in {"product": path, **files}.items() if file.exists()}
-            hrefs = {n: file.relative_to(path.parent).as_posix() for n, file in there.items()}
-            stac.write_item(product, item, hrefs)
+            stac.write_item(product, item, there)
+    return told

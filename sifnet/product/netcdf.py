@@ -16,6 +16,7 @@ from xarray.backends import H5NetCDFStore
 
 from sifnet.errors import SifnetError
 from sifnet.files import regular
+from sifnet.product.axes import axes
 from sifnet.scenes.scene import Flag
 
 CHUNK = (64, 256)  # lines and samples; a retrieval hands over 64 lines at a time
@@ -29,7 +30,7 @@ def write_strips(
     """Write NetCDF-4, chunked and compressed, as maps come: memory holds one strip.
 
     Args:
-        frame: all that is not a map (line, sample): coordinates and attributes.
+        frame: all that has no value for every pixel: coordinates, angles, provenance, attributes.
         strips: lines, and the maps on them; names, types and attributes are those of the first.
         lines: of the whole scene.
     """
@@ -45,25 +46,29 @@ def write_strips(
 
 def gathered(frame: xr.Dataset, strips: Iterable[tuple[slice, xr.Dataset]]) -> xr.Dataset:
     """What ``write_strips`` would write, in memory."""
-    product = xr.concat([strip for _, strip in strips], "line")
-    return product.assign_coords(frame.coords).assign_attrs(frame.attrs)
+    parts = [strip for _, strip in strips]
+    product = xr.concat(parts, axes(parts[0])[0])
+    return product.assign_coords(frame.coords).assign(frame.data_vars).assign_attrs(frame.attrs)
 
 
 def _create(
     file: h5netcdf.File, frame: xr.Dataset, strip: xr.Dataset, lines: int
 ) -> dict[str, h5netcdf.Variable]:
     """Empty variables, one a map; auxiliary coordinates are told as CF wants them."""
-    shape = (lines, strip.sizes["sample"])
-    for dimension, length in zip(("line", "sample"), shape, strict=True):
+    both = axes(strip)
+    shape = (lines, strip.sizes[both[1]])
+    for dimension, length in zip(both, shape, strict=True):
         if dimension not in file.dimensions:
             file.dimensions[dimension] = length
     around = {**frame.coords, **strip.coords}
-    places = [str(n) for n, c in around.items() if set(c.dims) <= {"line", "sample"}]
+    # Coordinates of a dimension are known by its name. The grid mapping is no place, but whoever
+    # opens the file with xarray's defaults finds it only here.
+    places = [str(n) for n, c in around.items() if set(c.dims) <= set(both) and n not in both]
     made = {}
     for name, values in strip.variables.items():
         floating = values.dtype.kind == "f"
         variable = file.create_variable(
-            str(name), ("line", "sample"), values.dtype,
+            str(name), both, values.dtype,
             fillvalue=values.dtype.type(np.nan) if floating else None,
             chunks=tuple(min(pair) for pair in zip(CHUNK, shape, strict=True)),
             compression="gzip", compression_opts=4, shuffle=True,
@@ -75,18 +80,22 @@ def _create(
     return made
 
 
-def append(layer: xr.Dataset, path: Path) -> None:
-    """Add variables to a NetCDF-4 file that has none of these names."""
+def append(layer: xr.Dataset, path: Path, group: str | None = None) -> None:
+    """Add variables to a NetCDF-4 file, or a group of them."""
     packed = {"zlib": True, "complevel": 4, "shuffle": True}
     encoding = {str(name): packed for name, v in layer.data_vars.items() if v.ndim}
-    _store(layer, path, "a", encoding)
+    _store(layer, path, "a", encoding, group)
 
 
 def _store(
-    data: xr.Dataset, path: Path, mode: str, encoding: Mapping[str, Mapping[str, Any]] | None = None
+    data: xr.Dataset,
+    path: Path,
+    mode: str,
+    encoding: Mapping[str, Mapping[str, Any]] | None = None,
+    group: str | None = None,
 ) -> None:
     """``data.to_netcdf`` less its look for a cluster of Dask, for which that is loaded: 0.5 s."""
-    with H5NetCDFStore.open(path, mode, lock=False) as store:
+    with H5NetCDFStore.open(path, mode, group=group, lock=False) as store:
         data.dump_to_store(store, encoding=encoding)
 
 
@@ -102,19 +111,20 @@ def read(path: str | Path) -> xr.Dataset:
             "no fluorescence in this file",
             found=", ".join(str(name) for name in product.data_vars) or "no variables",
             expected="sif_760",
-            remedy="Give the file `<scene>_sif.nc` that `sifnet fit` or `sifnet retrieve` wrote.",
+            remedy="Give a product, as `sifnet.retrieve(scene, into=file)` writes it.",
+            command="Give the file `<scene>_sif.nc` that `sifnet fit` or `sifnet retrieve` wrote.",
             file=path,
         )
     return product
 
 
-def read_netcdf(path: str | Path) -> xr.Dataset:
-    """A NetCDF-4 file in memory, the file closed.
+def read_netcdf(path: str | Path, group: str | None = None) -> xr.Dataset:
+    """A NetCDF-4 file in memory, or a group of it, the file closed.
 
     Raises:
         SifnetError: no such file, or not NetCDF-4.
     """
-    with opened(path) as file:
+    with opened(path, group) as file:
         if file.nbytes > IN_MEMORY:
             raise _unreadable(path, f"{file.nbytes / 2**30:.3g} GiB to hold in memory")
         try:
@@ -123,7 +133,7 @@ def read_netcdf(path: str | Path) -> xr.Dataset:
             raise _unreadable(path, error) from error
 
 
-def opened(path: str | Path) -> xr.Dataset:
+def opened(path: str | Path, group: str | None = None) -> xr.Dataset:
     """A NetCDF-4 file, open, of which only what is asked for is read.
 
     Raises:
@@ -133,7 +143,7 @@ def opened(path: str | Path) -> xr.Dataset:
     try:
         # h5netcdf complains aloud, and too late to be heeded, of what HDF5 cannot open.
         h5py.File(path, "r").close()
-        return xr.open_dataset(path, engine="h5netcdf", cache=False)
+        return xr.open_dataset(path, engine="h5netcdf", cache=False, group=group)
     except Exception as error:  # h5py and xarray have one for every way to be broken
         raise _unreadable(path, error if os.path.lexists(path) else "nothing") from error
 
@@ -150,20 +160,19 @@ def _unreadable(path: str | Path, problem: object) -> SifnetError:
 
 def windows(product: xr.Dataset, lines: int = WINDOW) -> Iterator[xr.Dataset]:
     """The product from top to bottom, some lines at a time, in memory."""
-    for start in range(0, product.sizes["line"], lines):
-        yield product.isel(line=slice(start, start + lines)).load()
+    down, _ = axes(product)
+    for start in range(0, product.sizes[down], lines):
+        yield product.isel({down: slice(start, start + lines)}).load()
 
 
 def thinned(product: xr.Dataset, most: int) -> xr.Dataset:
     """Every n-th line and sample in memory, so that at most ``most`` are left a side."""
-    every = {
-        name: slice(None, None, -(-product.sizes[name] // most)) for name in ("line", "sample")
-    }
+    every = {name: slice(None, None, -(-product.sizes[name] // most)) for name in axes(product)}
     return product.isel(every).load()
 
 
 def trusted(product: xr.Dataset) -> NDArray[np.bool_]:
-    """(line, sample): a result, and no flag that speaks against it.
+    """(down, across): a result, and no flag that speaks against it.
 
     That NDVI could not be computed does not.
     """

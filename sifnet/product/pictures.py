@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from sifnet.files import whole
@@ -138,7 +139,8 @@ def _map(
 def _colour_bar(axes: Axes, image: Any, label: str, **where: Any) -> None:
     bar = axes.figure.colorbar(image, **where)
     bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=8)
+    bar.ax.tick_params(labelsize=8, which="both")
+    bar.ax.xaxis.set_minor_formatter(NullFormatter())
     bar.outline.set_visible(False)  # type: ignore[operator]
 
 
@@ -161,34 +163,46 @@ def _span(
 
 
 def evaluation_figure(
-    estimate: Array, truth: Array, used: NDArray[np.bool_], *, path: str | Path | None = None
+    estimate: Array,
+    truth: Array,
+    used: NDArray[np.bool_],
+    *,
+    names: tuple[str, str] = ("truth", "sifnet"),
+    title: str = "SIF at 760 nm",
+    path: str | Path | None = None,
 ) -> Figure:
     """Truth, estimate, error and the two against each other, mW m-2 nm-1 sr-1.
 
     Args:
-        estimate, truth: (line, sample) SIF.
-        used: (line, sample), the pixels that count; others are grey.
+        estimate, truth: (down, across) SIF.
+        used: (down, across), the pixels that count; others are grey.
+        names: of truth and estimate, or of any two that are compared.
     """
+    one, other = names
     estimate, truth = np.where(used, estimate, np.nan), np.where(used, truth, np.nan)
     if truth.shape[1] == 1:
         figure = roomy_figure(5.0, 5.0)
-        _one_to_one(figure.subplots(), truth[used], estimate[used])
+        _one_to_one(figure.subplots(), truth[used], estimate[used], names)
         return _saved(figure, path)
     figure, (a, b, c, d), lying = _four(truth.shape, square=True)
     error = estimate - truth
     limits = _span(truth, estimate, zero=True)
     reach = float(np.nanquantile(abs(error), 0.99)) if used.any() else 1.0
     scored = f"bias {np.nanmean(error):+.3f}, RMSE {np.sqrt(np.nanmean(error**2)):.3f}"
-    _map(a, truth, "truth", UNITS, "viridis", limits=limits, lying=lying)
-    _map(b, estimate, "sifnet", UNITS, "viridis", limits=limits, lying=lying)
-    _map(c, error, f"sifnet minus truth: {scored}", UNITS, "RdBu_r",
+    short = len(one) + len(other) < 24
+    less = f"{other} minus {one}" if short else "difference"
+    _map(a, truth, _end(one), UNITS, "viridis", limits=limits, lying=lying)
+    _map(b, estimate, _end(other), UNITS, "viridis", limits=limits, lying=lying)
+    _map(c, error, f"{less}: {scored}", UNITS, "RdBu_r",
          limits=(-reach, reach), lying=lying)  # fmt: skip
-    _one_to_one(d, truth[used], estimate[used])
-    d.set_title("sifnet against truth, pixel by pixel", fontsize=10, loc="left", color=INK)
+    _one_to_one(d, truth[used], estimate[used], names)
+    against = f"{other} against {one}, pixel by pixel" if short else "pixel by pixel"
+    d.set_title(against, fontsize=10, loc="left", color=INK)
     if d.collections:  # a density, of many points
         inside = d.inset_axes((0.58, 0.14, 0.36, 0.03))
         _colour_bar(d, d.collections[0], "pixels", cax=inside, orientation="horizontal")
-    figure.suptitle("SIF at 760 nm against truth", fontsize=11, fontweight="bold", color=INK)
+    whole_title = f"{title} against {one}" if one == "truth" else f"{title}: two products"
+    figure.suptitle(whole_title, fontsize=11, fontweight="bold", color=INK)
     return _saved(figure, path)
 
 
@@ -209,7 +223,12 @@ def _four(shape: tuple[int, ...], square: bool = False) -> tuple[Figure, list[Ax
     return figure, list(figure.subplots(4, 1, height_ratios=heights)), lying
 
 
-def _one_to_one(axes: Axes, truth: Array, estimate: Array) -> None:
+def _end(name: str, most: int = 44) -> str:
+    """The end of a name that is too long for a title, for there names of files differ."""
+    return name if len(name) <= most else f"…{name[-most:]}"
+
+
+def _one_to_one(axes: Axes, truth: Array, estimate: Array, names: tuple[str, str]) -> None:
     """Points, or their density when there are many, with the line of equality and statistics."""
     both = np.isfinite(truth) & np.isfinite(estimate)
     x, y = truth[both], estimate[both]
@@ -223,8 +242,8 @@ def _one_to_one(axes: Axes, truth: Array, estimate: Array) -> None:
         axes.plot(x, y, linestyle="none", marker="o", markersize=3.5, color=ACCENT, alpha=0.75,
                   markeredgewidth=0, zorder=2)  # fmt: skip
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.set_xlabel(f"truth, {UNITS}", fontsize=9)
-    axes.set_ylabel(f"sifnet, {UNITS}", fontsize=9)
+    for label, name in ((axes.set_xlabel, names[0]), (axes.set_ylabel, names[1])):
+        label(f"{_end(name)}, {UNITS}", fontsize=9 if len(name) < 24 else 7)
     paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
     axes.text(0.04, 0.96, _statistics(x, y), transform=axes.transAxes, va="top", fontsize=9,
               color=INK, bbox=paper)  # fmt: skip

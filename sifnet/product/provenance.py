@@ -18,6 +18,8 @@ from sifnet.errors import SifnetError, shown
 from sifnet.files import sha256, size_and_time
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from sifnet.scenes.scene import Scene
 
 
@@ -47,54 +49,81 @@ class Provenance:
     scene_path: Path | None = None
 
 
-GEOMETRY = {
-    "solar_zenith_angle": "degree",
-    "view_zenith_angle": "degree",
-    "relative_azimuth_angle": "degree",
-    "sensor_height": "km",
-    "ground_elevation": "km",
-}
+RECORD = "provenance"  # the variable of a product that holds all of it, as JSON
 
 
-def attributes(scene: Scene, provenance: Provenance) -> dict[str, Any]:
-    """The attributes of a product of a scene."""
+def attributes(scene: Scene, provenance: Provenance) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a product says of its origin in its attributes, and the rest, which is for its record.
+
+    The record has the settings, wavelengths and checksums, hundreds of numbers that nobody wants
+    to see in a header.
+    """
     import torch  # takes seconds, for which reading attributes need not wait
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     data = scene.dataset
     files = source_files(scene)
-    written: dict[str, Any] = {
-        "Conventions": "CF-1.11",
-        "title": f"Sun-induced fluorescence, {scene.name}",
+    told: dict[str, Any] = {
         "source": f"sifnet {__version__}, self-supervised retrieval, {scene.sensor.name} radiance",
         "history": f"{now} sifnet {__version__}: {provenance.command}",
         "scene": scene.name,
         "sensor": scene.sensor.name,
         "acquisition_time": str(data.attrs["acquisition_time"]),
+        "sifnet_version": __version__,
         "source_files": "\n".join(str(file.absolute()) for file in files),
+        "model_file": provenance.model_file and str(provenance.model_file.absolute()),
+        "model_sha256": provenance.model_file and sha256(provenance.model_file),
+    }
+    record: dict[str, Any] = {
+        "command": provenance.command,
         "source_sha256": "\n".join(sha256(file) if file.is_file() else "?" for file in files),
         "source_size_and_time": "\n".join(map(size_and_time, files)),
         "reader_notes": "\n".join(str(note) for note in data.attrs["notes"]),
-        "sifnet_version": __version__,
-        "configuration": json.dumps(dict(provenance.configuration), default=str, sort_keys=True),
+        "configuration": dict(provenance.configuration),
         "atmosphere_source": provenance.atmosphere_source,
-        "command": provenance.command,
         "made_with": made_with(),
         "threads": torch.get_num_threads(),
-    }
-    for name, units in GEOMETRY.items():
-        written[name] = float(data[name].mean())
-        written[f"{name}_units"] = units
-    optional: dict[str, Any] = {
+        "pixels_placed_by": placed_by(scene),
         "settings": provenance.settings or None,
         "seed": provenance.seed,
-        "model_sha256": provenance.model_file and sha256(provenance.model_file),
     }
-    for name in ("scene_path", "model_file", "atmosphere_file", "labels_file"):
+    for name in ("scene_path", "atmosphere_file", "labels_file"):
         path = getattr(provenance, name)
-        optional[name] = path and str(path.absolute())
-    written |= {name: value for name, value in optional.items() if value is not None}
-    return {name: shown(v) if isinstance(v, str) else v for name, v in written.items()}
+        record[name] = path and str(path.absolute())
+    return _stated(told), _stated(record)
+
+
+def placed_by(scene: Scene) -> str:
+    """What says where every pixel lies; nothing where nothing does."""
+    if {"crs", "transform"} <= scene.dataset.attrs.keys():
+        return "map grid"
+    both = {"line", "sample"}
+    own = all(n in scene.dataset and set(scene.dataset[n].dims) == both for n in _DEGREES)
+    return "latitude and longitude" if own and min(scene.shape[:2]) > 1 else ""
+
+
+_DEGREES = ("latitude", "longitude")
+
+
+def _stated(items: Mapping[str, Any]) -> dict[str, Any]:
+    known = {name: value for name, value in items.items() if value is not None}
+    return {name: shown(v) if isinstance(v, str) else v for name, v in known.items()}
+
+
+def written(record: Mapping[str, Any]) -> xr.Variable:
+    """A record as the variable of a product."""
+    import numpy as np
+    import xarray as xr
+
+    text = json.dumps(record, default=str, sort_keys=True)
+    about = {"long_name": "settings, wavelengths, files and versions this was made with, JSON"}
+    return xr.Variable((), np.array(text, dtype=object), about)
+
+
+def told(product: xr.Dataset) -> dict[str, Any]:
+    """All that a product says of its origin: its attributes and its record."""
+    text = product[RECORD].item() if RECORD in product else "{}"
+    return json.loads(text) | dict(product.attrs)
 
 
 def made_with() -> str:
@@ -112,12 +141,13 @@ def source_files(scene: Scene) -> list[Path]:
 
 
 def record(product: Path) -> dict[str, Any]:
-    """Attributes of a product; empty where there is none that can be read."""
+    """As ``told``, of a file; empty where there is none that can be read."""
     try:
         h5py.File(product, "r").close()  # of what it cannot open, h5netcdf complains aloud
         with h5netcdf.File(product, "r") as file:
-            return dict(file.attrs)
-    except (OSError, ValueError, KeyError):
+            text = file.variables[RECORD][()] if RECORD in file.variables else b"{}"
+            return json.loads(text) | dict(file.attrs)
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
@@ -154,6 +184,7 @@ def refuse_foreign(attrs: Mapping[str, Any], files: Sequence[Path], product: Pat
         "another scene of the same name has its product here",
         found=f"a product of {theirs[0]}",
         expected=f"none, or one of {files[0].absolute() if files else 'the same scene'}",
-        remedy="Map one of the two into another folder with -o, or remove the product.",
+        remedy="Map one of the two into another file, or remove the product.",
+        command="Map one of the two into another folder with -o, or remove the product.",
         file=product,
     )

@@ -16,10 +16,12 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
+from sifnet.product.axes import maps
 from sifnet.product.doubts import ATTRIBUTE
 from sifnet.product.netcdf import flag_shares, opened, thinned, trusted
 from sifnet.product.page import Number, scenes, table, write_page
 from sifnet.product.pictures import MOST
+from sifnet.product.provenance import told
 
 _STATISTICS = ("variable", "unit", *map(Number, ("mean", "sd", "5 %", "median", "95 %")))
 
@@ -55,30 +57,29 @@ def _section(path: Path) -> str:
 
 def _warnings(product: xr.Dataset) -> str:
     """What in the scene does not fit physics, before its map."""
-    told = str(product.attrs.get(ATTRIBUTE, "")).splitlines()
-    items = "".join(f"<li>{escape(text)}</li>" for text in told)
-    return f'<p class="warning">This scene does not fit:</p>\n<ul>{items}</ul>\n' if told else ""
+    doubts = str(product.attrs.get(ATTRIBUTE, "")).splitlines()
+    items = "".join(f"<li>{escape(text)}</li>" for text in doubts)
+    return f'<p class="warning">This scene does not fit:</p>\n<ul>{items}</ul>\n' if items else ""
 
 
 def _statistics(product: xr.Dataset) -> str:
     """Table of the maps over trusted pixels; maps without any are left out."""
     good = trusted(product)
     rows = []
-    for name, variable in product.drop_vars("quality_flag").data_vars.items():
-        if variable.dims != ("line", "sample"):
-            continue
+    for name in maps(product.drop_vars("quality_flag")):
+        variable = product[name]
         values = variable.values[good].astype(float)
         values = values[np.isfinite(values)]
         if values.size:
             low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
             numbers = (values.mean(), values.std(), low, middle, high)
             unit = escape(str(variable.attrs.get("units", "")))
-            rows.append([escape(str(name)), unit, *(Number(f"{n:.4g}") for n in numbers)])
+            rows.append([escape(name), unit, *(Number(f"{n:.4g}") for n in numbers)])
     return table(rows, _STATISTICS)
 
 
 def _provenance(product: xr.Dataset) -> str:
-    stated = {name.replace("_", " "): str(value) for name, value in product.attrs.items()}
+    stated = {name.replace("_", " "): str(value) for name, value in told(product).items()}
     return table((name, f"<pre>{escape(text)}</pre>") for name, text in stated.items() if text)
 
 

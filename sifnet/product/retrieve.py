@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from sifnet.files import whole
 from sifnet.product import doubts
-from sifnet.product.aggregate import SPACE, aggregate
+from sifnet.product.aggregate import GROUP, SPACE, aggregate
 from sifnet.product.hourly import hourly
 from sifnet.product.labels import frame, label, located
 from sifnet.product.measured_light import (
@@ -48,7 +48,7 @@ def retrieve(
     progress: bool | Progress = False,
     device: str = "auto",
 ) -> xr.Dataset:
-    """Map a scene with a model: the product, on (line, sample).
+    """Map a scene with a model: the product, on (y, x) of a map grid or (line, sample) of none.
 
     Args:
         model: a fitted one, or its file; the pre-trained one that ships by default.
@@ -56,8 +56,9 @@ def retrieve(
         refine: finish the encoder's states by Gauss-Newton steps.
         into: file to write strip by strip, so that memory does not grow with lines. The product
             is then open (see ``netcdf.opened``).
-        block: pixels a side of the blocks of the aggregated layer, 0 for none; by default
-            ``aggregate.SPACE`` for a sensor in space, and none for others.
+        block: pixels a side of the blocks of the group ``aggregated`` of that file, 0 for none;
+            by default ``aggregate.SPACE`` for a sensor in space, and none for others. In memory,
+            see ``aggregate.aggregate``.
         provenance: recorded in the attributes, beside what model and atmosphere say.
         progress: show a progress bar, or the bar that shows it.
         device: on which all but the scene is: ``cpu``, ``cuda``, or ``auto`` for what is there.
@@ -88,15 +89,14 @@ def retrieve(
         maps = solve_strips(scene, model, shared, grave=grave, **how)
         strips = ((lines, label(part, scene.window(lines))) for lines, part in maps)
         if into is None:
-            product = gathered(around, strips)
-            return product.merge(aggregate(product, block)) if block else product
+            return gathered(around, strips)
         path = Path(into)
         with whole(path) as partial_file:
             write_strips(around, strips, partial_file, scene.shape[0])
             if block:
                 with opened(partial_file) as product:
                     layer = aggregate(product, block)
-                append(layer, partial_file)
+                append(layer, partial_file, GROUP)
             refuse_foreign(record(path), source_files(scene), path)
         return opened(path)
 

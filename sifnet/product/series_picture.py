@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from sifnet.product.axes import axes as dimensions
 from sifnet.product.netcdf import trusted
 
 UNITS = r"mW m$^{-2}$ nm$^{-1}$ sr$^{-1}$"
@@ -32,8 +33,10 @@ def series_figure(product: xr.Dataset) -> Figure:
     heights = (2.4, *[0.8] * len(below), *([0.25, 2.2] if spectral else []))
     panels = list(figure.subplots(len(heights), 1, height_ratios=heights))
     good = trusted(product)[:, 0]
-    when = product["time"].values if "time" in product.coords else np.arange(product.sizes["line"])
-    column = product.isel(sample=0)
+    down, across = dimensions(product)
+    timed = "time" in product.coords and product["time"].dims == (down,)
+    when = product["time"].values if timed else np.arange(product.sizes[down])
+    column = product.isel({across: 0})
     _course(panels[0], column, when, good)
     for axes, (name, label) in zip(panels[1:], below.items(), strict=False):
         for chosen, colour in ((good, ACCENT), (~good, FLAGGED)):

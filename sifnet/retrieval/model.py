@@ -86,7 +86,8 @@ class Setup:
                 f"{scene.sensor.name} can be inspected only",
                 found=scene.sensor.inspect_only,
                 expected="a sensor that resolves the O2 A band",
-                remedy="`sifnet inspect` shows what the scene holds.",
+                remedy="`scene.describe()` shows what the scene holds.",
+                command="`sifnet inspect` shows what the scene holds.",
                 file=scene.file,
             )
         window = fit_window(scene, emulator, window)
@@ -116,7 +117,8 @@ class Setup:
             "the model was not made for this scene",
             found=_summary(setup),
             expected=_summary(self),
-            remedy="Fit a model on a scene of this sensor with `sifnet fit`.",
+            remedy="Fit a model to the scene with `sifnet.fit(scene)`.",
+            command="Fit a model on a scene of this sensor with `sifnet fit`.",
             file=scene.file,
         )
 

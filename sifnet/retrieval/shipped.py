@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sifnet.errors import SifnetError
@@ -23,20 +24,43 @@ from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import Pixels
 from sifnet.scenes import sensors
 from sifnet.scenes.scene import Scene
+from sifnet.scenes.sensor import FIT_WINDOW
 
 UNEXPLAINED = 0.5  # of a component's variance, noise included, that other bands may leave
 
 
 def shipped_file(scene: Scene) -> Path | None:
-    """What ships for a scene's sensor and kind of light, None where nothing does.
+    """What ships for the bands and the kind of light of a scene, None where nothing does.
 
-    A checkpoint; under measured irradiance, where no network is needed, the emission of canopies.
+    Under measured irradiance, where no network is needed, the emission of canopies. Else a
+    checkpoint: that of its sensor, where the record names one, or the one of the same side of the
+    air whose window the bands cover and whose widths are nearest. Whether it can read these bands
+    is seen in ``on_bands_of``.
     """
     if scene.irradiance is not None:
         return data_file(TABLE)
-    if scene.sensor.start_model is None:
-        return None
-    return data_file(scene.sensor.start_model)
+    if scene.sensor.start_model is not None:
+        return data_file(scene.sensor.start_model)
+    width, low, high = _resolution(scene)
+    alike = {
+        float(abs(np.log(width / sensor.fwhm))): sensor.start_model
+        for sensor in sensors().values()
+        if sensor.start_model is not None
+        and sensor.space == scene.space
+        and low - width <= sensor.window[0]
+        and high + width >= sensor.window[1]
+    }
+    return data_file(alike[min(alike)]) if alike else None
+
+
+def _resolution(scene: Scene) -> tuple[float, float, float]:
+    """Width of bands in the usual window, and the first and last of all, nm."""
+    inside = (scene.wavelength >= FIT_WINDOW[0]) & (scene.wavelength <= FIT_WINDOW[1])
+    return (
+        float(np.median(scene.fwhm[inside])),
+        float(scene.wavelength[0]),
+        float(scene.wavelength[-1]),
+    )
 
 
 def model_for(scene: Scene, model: str | Path | Retrieval | None = None) -> Retrieval:
@@ -50,11 +74,20 @@ def model_for(scene: Scene, model: str | Path | Retrieval | None = None) -> Retr
     refuse_measured_light(scene)
     path = model or shipped_file(scene)
     if path is None:
+        width, low, high = _resolution(scene)
+        offered = ", ".join(
+            f"{s.fwhm:g} nm over {s.window[0]:g}-{s.window[1]:g} nm "
+            f"{'from space' if s.space else 'from below'} ({name})"
+            for name, s in sensors().items()
+            if s.start_model
+        )
         raise SifnetError(
             "no pre-trained model ships for this scene",
-            found=scene.sensor.name,
-            expected=f"one of {', '.join(n for n, s in sensors().items() if s.start_model)}",
-            remedy="Fit a model to the scene with `sifnet fit`, and give it with --model.",
+            found=f"{scene.sensor.name}, {width:.3g} nm over {low:.0f}-{high:.0f} nm "
+            f"{'from space' if scene.space else 'from below'}",
+            expected=f"bands like {offered}",
+            remedy="Fit a model with `sifnet.fit(scene)`, and retrieve with it.",
+            command="Fit a model to the scene with `sifnet fit`, and give it with --model.",
             file=scene.file,
         )
     return on_bands_of(load(path), scene)
@@ -86,20 +119,21 @@ def on_bands_of(
         window: nm, from which bands are taken; the model's by default.
 
     Raises:
-        SifnetError: another sensor, another kind of light, or bands in which the components that
-            the network reads cannot be seen.
+        SifnetError: another kind of light, the other side of the air, or bands in which the
+            components that the network reads cannot be seen.
     """
     mine = model.setup
     wanted = Setup.of_scene(scene, model.emulator, window or mine.window)
     if mine.suits(wanted):
         return model
-    if wanted.sensor.name != mine.sensor.name:
+    if wanted.space != mine.space:
         raise mine.other(wanted, scene)
     unexplained = 1.0
     enough = len(wanted.wavelength) >= min(mine.architecture.features, len(mine.wavelength) - 1)
     if enough:
         setup = replace(
             mine,
+            sensor=wanted.sensor,
             wavelength=wanted.wavelength,
             fwhm=wanted.fwhm,
             response=wanted.response,
@@ -120,7 +154,8 @@ def on_bands_of(
             + (f" that leave {unexplained:.0%} of a component unseen" if enough else ""),
             expected=f"about {len(mine.wavelength)} bands of {mine.fwhm[0]:.2f} nm over "
             f"{mine.wavelength[0]:.0f}-{mine.wavelength[-1]:.0f} nm",
-            remedy="Pre-train a model for this spectrometer with `sifnet pretrain`.",
+            remedy="Fit one with `sifnet.fit(scene)`, which learns on simulations of these bands.",
+            command="Fit one with `sifnet fit`, which learns on simulations of these bands.",
             file=scene.file,
         )
     return other.eval()

@@ -28,7 +28,8 @@ def fit_bands(
             "too few bands in the fit window",
             found=f"{bands.size} bands in {window[0]:g}-{window[1]:g} nm",
             expected="at least 5",
-            remedy="Widen `window`, or check the wavelengths with `sifnet inspect`.",
+            remedy="Widen `window`, or check the wavelengths with `scene.describe()`.",
+            command="Widen `window`, or check the wavelengths with `sifnet inspect`.",
             file=file,
         )
     return bands

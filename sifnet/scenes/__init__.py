@@ -1,4 +1,8 @@
-"""Sensors and their files: one module a sensor, one name in MODULES."""
+"""Sensors and their files: one module a sensor, one name in MODULES.
+
+A package adds to both by entry points: ``sifnet.sensors`` names a ``Sensor``, ``sifnet.readers`` a
+module (or any object) with what a module here has.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +23,32 @@ if TYPE_CHECKING:
 MODULES = ("hyplant", "flox", "desis", "enmap")
 """Each has SENSOR, matches(path) -> bool and open_scene(path, sensor=SENSOR, **site) -> Scene."""
 PLUGINS = "sifnet.sensors"  # group of entry points, each of which names a Sensor
+READERS = "sifnet.readers"  # each of which names what has the three
 
 
 @cache
 def readers() -> dict[str, ModuleType]:
-    """What opens the files of each sensor, by the sensor's name."""
+    """What opens the files of each sensor, by the sensor's name; a package's own comes last.
+
+    Raises:
+        SifnetError: an entry point names what cannot read.
+    """
+    from importlib.metadata import entry_points
+
     modules = [import_module(f"{__name__}.{module}") for module in MODULES]
+    for point in entry_points(group=READERS):
+        module = point.load()
+        lacking = [n for n in ("matches", "open_scene") if not callable(getattr(module, n, None))]
+        if not isinstance(getattr(module, "SENSOR", None), Sensor):
+            lacking.insert(0, "SENSOR")
+        if lacking:
+            raise SifnetError(
+                f"the entry point {point.name!r} of {READERS} names no reader",
+                found=f"no {', '.join(lacking)}",
+                expected="SENSOR, matches(path) and open_scene(path, sensor, **site)",
+                remedy="Correct or remove the package that has it.",
+            )
+        modules.append(module)
     return {module.SENSOR.name: module for module in modules}
 
 
@@ -67,6 +91,7 @@ def record_of(sensor: Sensor | str) -> Sensor:
             found=repr(sensor),
             expected=f"one of {', '.join(sensors())}",
             remedy="Correct the name, or make a sifnet.Sensor for any other spectrometer.",
+            command="Correct the name; any other spectrometer is for `sifnet.Sensor` in Python.",
         )
     return sensors()[sensor]
 
@@ -107,7 +132,8 @@ def open_scene(path: str | Path, sensor: Sensor | str | None = None, **site: Any
             "the sensor cannot be told from the files",
             found=" and ".join(matching) or "no known product",
             expected=f"a product of one of {offered}",
-            remedy="Name the sensor (--sensor), or the file itself instead of its folder.",
+            remedy="Name the sensor with sensor=, or the file itself instead of its folder.",
+            command="Name the sensor with --sensor, or the file itself instead of its folder.",
             file=path,
         )
     return open_scene(path, matching[0], **site)

@@ -68,9 +68,10 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
             "the place of the instrument is not known",
             found="FloX files do not say it",
             expected="latitude and longitude",
-            remedy="Give it with --site LAT,LON,METRES (keywords latitude, longitude and "
-            'ground_elevation in Python), or write {"latitude": .., "longitude": .., '
-            '"ground_elevation": km, "sensor_height": km} into site.json in the folder.',
+            remedy="Give latitude=, longitude=, ground_elevation= and sensor_height= (km).",
+            command="Give it with --site LAT,LON,METRES, or write "
+            '{"latitude": .., "longitude": .., "ground_elevation": km, "sensor_height": km} '
+            "into site.json in the folder.",
             file=path,
         )
     elevation = _assumed(place.ground_elevation, 0.0, "ground elevation", notes)

@@ -128,7 +128,8 @@ def header_position(header: Mapping[str, Any], file: Path) -> tuple[float, float
             "`GPS Starting point` is no place on earth, or not understood",
             found=text,
             expected="latitude and longitude, such as `50.62, 6.99` or `50 37 12 N, 6 59 24 E`",
-            remedy="Correct the header, or give latitude and longitude in site.json beside it.",
+            remedy="Correct the header, or give latitude= and longitude=.",
+            command="Correct the header, or give latitude and longitude in site.json beside it.",
             file=file,
         )
     return latitude, longitude

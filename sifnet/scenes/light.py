@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.scenes.checks import continuum_bands, sun_on_ground
+from sifnet.scenes.scatter import noise_over_root
 from sifnet.scenes.scene import Scene
 
 Array = NDArray[np.float64]
@@ -16,7 +17,6 @@ LINES = 48  # of a scene, that are looked at
 RED, INFRARED = (650.0, 680.0), (770.0, 810.0)  # nm, the bands of the NDVI of radiances
 GREEN = 0.5  # NDVI of radiances, above which ground is green
 FEWEST = 40  # pixels that say what is usual
-RESOLVED = 40  # bands of the continuum, of which noise can be told
 SEEN = ((640.0, 690.0), (739.0, 811.0))  # nm, of all that is looked at
 
 
@@ -51,7 +51,7 @@ class Light:
         lit = np.isfinite(level) & (level > 0) & (part.flags().values == 0)
         light, measured, noise = np.full(level.shape, sun), np.empty(0), np.nan
         if part.irradiance is None:
-            noise = _noise(radiance[..., clear], lit) / scene.sensor.shot_noise
+            noise = noise_over_root(radiance[..., clear], lit) / scene.sensor.shot_noise
         else:  # whose light changes from line to line
             light = _mean(part.irradiance.values[..., clear])
             lit &= light > 0
@@ -78,25 +78,3 @@ def ndvi(radiance: NDArray[np.floating], wavelength: Array) -> Array:
 
 def _mean(radiance: NDArray[np.floating]) -> Array:
     return np.asarray(radiance.mean(-1, dtype=float))
-
-
-def _noise(radiance: NDArray[np.floating], lit: NDArray[np.bool_]) -> float:
-    """Noise over sqrt(L): what is left of the continuum beside its column and a smooth curve.
-
-    Args:
-        radiance: ``line, sample, band`` of the continuum.
-    """
-    count, lines = radiance.shape[-1], lit.sum(0)
-    columns = lines >= 8
-    if count < RESOLVED or not columns.any():
-        return float("nan")
-    radiance, lit, lines = radiance[:, columns], lit[:, columns], lines[columns]
-    mean = np.where(lit, _mean(radiance), 1.0)[..., None]
-    share = np.where(lit[..., None], radiance / mean, 0.0)
-    left = share - share.sum(0) / lines[:, None]
-    smooth = np.linalg.qr(np.vander(np.linspace(-1, 1, count), 4))[0]
-    left = left - (left @ smooth) @ smooth.T
-    freedom = (count - 4) / count * (1 - 1 / lines)
-    squares = (left**2 * mean / freedom[:, None])[lit].mean(-1)
-    # The median, for an edge of a field or a line of the air is no noise.
-    return float(np.sqrt(np.median(squares)))

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sifnet.errors import SifnetError
 from sifnet.scenes import record_of
+from sifnet.scenes.arrays import derived
 from sifnet.scenes.checks import (
     CONTINUUM,
     GEOMETRY_BOUNDS,
@@ -28,6 +30,7 @@ from sifnet.scenes.checks import (
 )
 from sifnet.scenes.possible import refuse_impossible
 from sifnet.scenes.sensor import FIT_WINDOW, Sensor
+from sifnet.units import RADIANCE
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -115,34 +118,77 @@ class Scene:
         wavelength: ArrayLike,
         fwhm: ArrayLike,
         *,
-        geometry: Mapping[str, Any],
-        sensor: Sensor | str,
-        name: str,
-        acquisition_time: str,
+        time: Any = None,
+        latitude: Any = None,
+        longitude: Any = None,
+        sensor_height: Any = None,
+        ground_elevation: Any = 0.0,
+        view_zenith_angle: Any = 0.0,
+        view_azimuth_angle: Any = None,
+        units: str = RADIANCE,
+        medium: str = "vacuum",
+        sensor: Sensor | str | None = None,
+        name: str = "scene",
+        geometry: Mapping[str, Any] | None = None,
+        acquisition_time: str | None = None,
         source_files: Sequence[str | Path] = (),
         notes: Sequence[str] = (),
         extra: Mapping[str, Any] | None = None,
         **attributes: Any,
     ) -> Scene:
-        """Label plain arrays.
+        """Label plain arrays: when, where and how high is enough, the rest follows.
+
+        Sun and its distance are computed, and noise is read from the scene's own bands where no
+        sensor is given; ``notes`` says what was derived and what assumed.
 
         Args:
-            radiance: (line, sample, band), in memory or lazy, mW m-2 nm-1 sr-1.
-            wavelength: (band,) nm in vacuum. fwhm: (band,) or scalar, nm.
-            geometry: value, or (dimensions, values), of every name in GEOMETRY_BOUNDS.
+            radiance: (line, sample, band), in memory or lazy, mW m-2 nm-1 sr-1 or ``units``.
+            wavelength: (band,) nm (or micrometres) in vacuum or ``medium``. fwhm: (band,) or
+                scalar, the same.
+            time: UTC, of the scene or of every line. latitude, longitude: degrees, a number or
+                values of lines, or of every pixel.
+            sensor_height, ground_elevation: km above ground, infinite in space, and above sea.
+            view_zenith_angle, view_azimuth_angle: degrees, from the ground to the sensor; clockwise
+                from north.
+            units: of radiance, see ``arrays.UNITS``. medium: air or vacuum.
             sensor: its record, or the name of one that is known.
-            extra: further variables in the same notation (irradiance, latitude, ...).
+            geometry: in place of the facts above, what readers know: value, or (dimensions,
+                values), of every name in GEOMETRY_BOUNDS; with it ``acquisition_time`` and sensor.
+            extra: further variables in the same notation (irradiance, reader_flags, ...).
+            attributes: of the dataset, as ``crs`` and ``transform`` of a map grid.
+
+        Raises:
+            SifnetError: a fact is missing, or the scene is impossible.
         """
+        if geometry is None:
+            facts = {"time": time, "latitude": latitude, "longitude": longitude,
+                     "sensor_height": sensor_height}  # fmt: skip
+            if absent := [fact for fact, value in facts.items() if value is None]:
+                raise SifnetError(
+                    "too little is known of the scene",
+                    found=f"no {', '.join(absent)}",
+                    expected="when (UTC), where (degrees), and how high above ground (km)",
+                    remedy=f"Give {'=, '.join(absent)}=.",
+                )
+            record = None if sensor is None else record_of(sensor)
+            radiance, wavelength, fwhm, known = derived(
+                radiance, wavelength, fwhm, **facts, ground_elevation=ground_elevation,
+                view_zenith_angle=view_zenith_angle, view_azimuth_angle=view_azimuth_angle,
+                units=units, medium=medium, sensor=record,
+            )  # fmt: skip
+            geometry, sensor = known["geometry"], known["sensor"]
+            acquisition_time = known["acquisition_time"]
+            notes, extra = [*notes, *known["notes"]], {**known["extra"], **(extra or {})}
         import xarray as xr
 
         bands = np.asarray(wavelength, dtype=float)
         widths = np.broadcast_to(np.asarray(fwhm, dtype=float), bands.shape)
         variables = {"radiance": (("line", "sample", "band"), radiance), **(extra or {})}
         dataset = xr.Dataset(
-            {**variables, **geometry},
+            {**variables, **(geometry or {})},
             coords={"wavelength": ("band", bands), "fwhm": ("band", widths.copy())},
             attrs={
-                "sensor": record_of(sensor),
+                "sensor": sensor if sensor is None else record_of(sensor),
                 "name": name,
                 "acquisition_time": acquisition_time,
                 "source_files": [str(file) for file in source_files],
@@ -212,7 +258,7 @@ class Scene:
 
     def window(self, lines: slice) -> Scene:
         """The same scene, fewer lines; nothing is read and nothing is checked again."""
-        return _unchecked(self.dataset.isel(line=lines))
+        return _unchecked(_cut(self.dataset, lines))
 
     def read(self, lines: slice, bands: NDArray[np.intp]) -> Scene:
         """Some lines and bands of the scene, in memory: one pass over its file.
@@ -227,9 +273,9 @@ class Scene:
         ]
         if len(runs) <= 1:
             some = runs[0] if runs else slice(0)
-            return _unchecked(self.dataset.isel(line=lines, band=some).load())
+            return _unchecked(_cut(self.dataset, lines).isel(band=some).load())
         on_bands = {n: v for n, v in self.dataset.variables.items() if "band" in v.dims}
-        part = self.dataset.drop_vars(on_bands).isel(line=lines, missing_dims="ignore").load()
+        part = _cut(self.dataset.drop_vars(on_bands), lines).load()
         found = {}
         for name, variable in on_bands.items():
             # Slices are copied ten times as fast as bands are gathered one by one.
@@ -281,6 +327,17 @@ class Scene:
         rows.append(("flags, sampled lines", _flag_summary(self)))
         rows += [("file", str(file)) for file in self.dataset.attrs["source_files"]]
         return rows + [("note", str(note)) for note in self.dataset.attrs["notes"]]
+
+
+def _cut(dataset: xr.Dataset, lines: slice) -> xr.Dataset:
+    """Some lines; the transform of a map is then that of the first of them, and of the step."""
+    part = dataset.isel(line=lines)
+    if (transform := dataset.attrs.get("transform")) is not None:
+        a, b, c, d, e, f = list(transform)[:6]
+        first, _, step = lines.indices(dataset.sizes["line"])
+        moved = [a, b * step, c + b * first, d, e * step, f + e * first]
+        part.attrs = {**dataset.attrs, "transform": moved}
+    return part
 
 
 def _unchecked(dataset: xr.Dataset) -> Scene:

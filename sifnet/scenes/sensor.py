@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sifnet.errors import SifnetError
 
 FIT_WINDOW = (750.0, 770.0)  # nm, the O2 A band and its shoulders
+NOISE_AT = (0.07, 0.11)  # shot noise of HyPlant FLUO, and the sampling that it is of, nm
 Medium = Literal["air", "vacuum"]
 Form = Literal["line", "series", "orbit"]
 _MEDIA, _FORMS = get_args(Medium), get_args(Form)
@@ -28,7 +29,8 @@ class Sensor:
         name: by which files, products and the command line call it.
         sampling: distance of band centres.
         fwhm: full width at half maximum of the response.
-        shot_noise: k of sigma = k sqrt(L), L and sigma in mW m-2 nm-1 sr-1.
+        shot_noise: k of sigma = k sqrt(L), L and sigma in mW m-2 nm-1 sr-1; ``usual_noise`` by
+            default, an assumption.
         window: that is fitted; wider where bands are, so that there are enough of them.
         shift_range: lowest and highest wavelength shift worth looking for; half a width by
             default.
@@ -40,7 +42,7 @@ class Sensor:
             reflectance in it, and needs to.
         simulated_as: a flight ``line`` (written and read as HyPlant's), a ``series`` of a field
             spectrometer (as FloX's), a scene from ``orbit`` (as DESIS's); None for none.
-        start_model: file of the model that ships for it.
+        start_model: file of the model that ships for its bands, and serves like ones too.
         inspect_only: why a retrieval is refused; empty where it is not.
 
     Raises:
@@ -50,7 +52,7 @@ class Sensor:
     name: str
     sampling: float
     fwhm: float
-    shot_noise: float
+    shot_noise: float = None  # type: ignore[assignment]
     window: tuple[float, float] = FIT_WINDOW
     shift_range: tuple[float, float] = ()  # type: ignore[assignment]
     fwhm_range: tuple[float, float] = ()  # type: ignore[assignment]
@@ -63,6 +65,8 @@ class Sensor:
     inspect_only: str = ""
 
     def __post_init__(self) -> None:
+        if vars(self)["shot_noise"] is None and self.sampling > 0:
+            object.__setattr__(self, "shot_noise", usual_noise(self.sampling))
         for label, share in (("shift_range", 0.5), ("fwhm_range", 0.25)):
             if not getattr(self, label):
                 object.__setattr__(self, label, (-share * self.fwhm, share * self.fwhm))
@@ -92,3 +96,13 @@ class Sensor:
     def centres(self) -> NDArray[np.float64]:
         """Band centres within the window, nm."""
         return np.arange(self.window[0], self.window[1] + 1e-6, self.sampling)
+
+
+def usual_noise(sampling: float) -> float:
+    """Shot noise k of a spectrometer of which nothing is known: HyPlant's, for as much light.
+
+    Noise of photons over their number falls as the root of what a band collects: k goes as
+    1 / sqrt(sampling), sampling in nm.
+    """
+    k, at = NOISE_AT
+    return float(k * np.sqrt(at / sampling))

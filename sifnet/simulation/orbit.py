@@ -74,7 +74,8 @@ def simulate_orbit(order: scenery.Order, level: str, zipped: bool) -> Path:
         latitude=scenery.PLACE["latitude"],
         longitude=scenery.PLACE["longitude"],
     )
-    scenery.write_truth(order, ground, aot_550=aot, wavelength_shift=shift, fwhm_shift=fwhm_shift)
+    found = {"aot_550": aot, "wavelength_shift": shift, "fwhm_shift": fwhm_shift}
+    scenery.write_truth(order, ground, level == "L1C", **found)
     return scene
 
 

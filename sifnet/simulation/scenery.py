@@ -247,8 +247,14 @@ def products_of(settings: Settings, solar_zenith_angle: float, observers: list[O
     return computed
 
 
-def write_truth(order: Order, ground: Ground | Mosaic, **more: Array) -> None:
-    """Write ``truth.nc`` of a ground and of ``more``, whose dimensions and units TRUTH has."""
+def write_truth(
+    order: Order, ground: Ground | Mosaic, on_map: bool = False, /, **more: Array
+) -> None:
+    """Write ``truth.nc`` of a ground and of ``more``, whose dimensions and units TRUTH has.
+
+    Args:
+        on_map: whether the scene lies on a map grid; its truth is then on (y, x), as its product.
+    """
     at_740 = np.array([740.0])
     values = {
         "sif_760": ground.sif_760,
@@ -258,6 +264,8 @@ def write_truth(order: Order, ground: Ground | Mosaic, **more: Array) -> None:
         **more,
     }
     truth = xr.Dataset({n: (TRUTH[n][0], v, {"units": TRUTH[n][1]}) for n, v in values.items()})
+    if on_map:
+        truth = truth.rename(line="y", sample="x")
     light = "the emulator that retrievals use" if order.quick else "full radiative transfer"
     truth = truth.assign_attrs(
         title=f"truth of a scene simulated by {light}",

@@ -70,7 +70,8 @@ def simulate(
             "cannot simulate this sensor",
             found=f"{record.name!r}, whose record has no simulated_as",
             expected=f"one of {', '.join(able)}, or a sifnet.Sensor with simulated_as",
-            remedy="Choose one of these with --sensor, or state it in the record.",
+            remedy="Choose one of these, or state simulated_as in the record.",
+            command="Choose one of these with --sensor.",
         )
     rng = np.random.default_rng(seed)
     settings = settings or Settings.drawn(rng, record)

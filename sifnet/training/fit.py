@@ -142,6 +142,8 @@ def fit(
             pixel, a loss that does not stay finite, or an output that cannot be written, or that
             another process is writing.
     """
+    if isinstance(start_model, str | Path):
+        start_model = load(start_model)  # before a folder is made: a typo leaves none behind
     folder = None if output is None else writable(Path(output))
     with nullcontext() if folder is None else by_itself(folder):
         scenes = [scenes] if isinstance(scenes, Scene) else list(scenes)

@@ -75,7 +75,8 @@ def read_patches(
             "no pixel is usable",
             found="all dead, saturated, cloudy, dark, or outside the emulator's ranges",
             expected="some lit land",
-            remedy="See `sifnet inspect`; check radiance scale, sun and view angles, elevation.",
+            remedy="See `scene.describe()`; check radiance scale, sun and view angles, elevation.",
+            command="See `sifnet inspect`; check radiance scale, sun and view angles, elevation.",
             file=scenes[0].file,
         )
     return pixels

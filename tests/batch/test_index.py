@@ -16,7 +16,8 @@ def _folder(tmp_path: Path, scenes: int) -> Path:
         stem = f"scene{number}_sif"
         (tmp_path / f"{stem}.nc").touch()
         files = {"product": f"{stem}.nc", "thumbnail": f"thumbnails/{stem} #.png"}
-        write_item(made, tmp_path / f"{stem}.json", files)
+        there = {what: tmp_path / file for what, file in files.items()}
+        write_item(made, tmp_path / f"{stem}.json", there)
     return tmp_path
 
 

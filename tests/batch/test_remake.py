@@ -14,6 +14,8 @@ from sifnet import cli
 from sifnet.batch.run import Job, run
 from sifnet.physics.emulator import Emulator
 from sifnet.product import pictures
+from sifnet.product.netcdf import read
+from sifnet.product.provenance import RECORD, told
 
 
 @pytest.fixture(autouse=True)
@@ -68,10 +70,10 @@ def test_what_is_missing_or_changed_is_named(made: Path, tmp_path: Path, name: s
         gone = _remake(made, tmp_path)
     finally:
         file.write_bytes(before)
-    for result, told in ((changed, f"found {file}: "), (gone, f"found {file}: no such file")):
+    for result, missing in ((changed, f"found {file}: "), (gone, f"found {file}: no such file")):
         assert result.exit_code == 2
         assert "what this product was made of is not there as it was" in result.output
-        assert told in result.output
+        assert missing in result.output
     assert not list(tmp_path.iterdir())
 
 
@@ -81,12 +83,15 @@ def test_what_cannot_be_remade_is_refused(made: Path, tmp_path: Path) -> None:
     copy = tmp_path / made.name
     copy.write_bytes(made.read_bytes())
     with h5netcdf.File(copy, "a") as file:
-        assert json.loads(file.attrs["settings"])["aggregate"] == 4
         file.attrs["sifnet_version"] = "0.0.1"
     assert "found sifnet" in _remake(copy, tmp_path / "out").output
+    record = told(read(copy))
+    assert json.loads(record.pop("settings"))["aggregate"] == 4
     with h5netcdf.File(copy, "a") as file:
-        del file.attrs["scene_path"]
+        file.variables[RECORD][...] = json.dumps(
+            {n: record[n] for n in record if n != "scene_path"}
+        )
     assert (
-        "cannot be remade from its attributes: found no scene_path"
+        "cannot be remade from its attributes: found no settings, scene_path"
         in _remake(copy, tmp_path / "out").output
     )

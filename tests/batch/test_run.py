@@ -30,6 +30,7 @@ from sifnet.physics.emulator import Emulator
 from sifnet.product import netcdf as outputs
 from sifnet.product import pictures
 from sifnet.product import retrieve as mapping
+from sifnet.product.cog import NOWHERE
 from sifnet.scenes import record_of
 
 SIDES = {".nc", ".png", ".json"}
@@ -119,13 +120,14 @@ def test_what_a_map_has_beside_it(model: Path, tmp_path: Path) -> None:
     job = Job(tmp_path / "out", model, cog=True, aggregate=4)
     (outcome,) = _run(job, write_named(tmp_path))
     product = tmp_path / "out" / "a_FLUO_radiance_sif.nc"
-    assert {p.suffix for p in product.parent.glob("a_*")} == {*SIDES, ".tif"}
+    assert {p.suffix for p in product.parent.glob("a_*")} == set(SIDES)
+    assert outcome.note == f"{product}; {NOWHERE}"
     item = json.loads(product.with_suffix(".json").read_text())
     for asset in item["assets"].values():
         assert (product.parent / asset["href"]).is_file()
-    assert set(item["assets"]) == {"product", "quicklook", "thumbnail", "cog"}
+    assert set(item["assets"]) == {"product", "quicklook", "thumbnail"}
     made = outputs.read(product)
-    assert made["sif_760_aggregated"].shape == (6, 4)
+    assert outputs.read_netcdf(product, "aggregated")["sif_760"].shape == (6, 4)
     assert outcome.statistics is not None
     assert outcome.statistics["pixels"] == 24 * 16
     assert outcome.statistics["trusted"] == pytest.approx(outputs.trusted(made).mean())
@@ -365,7 +367,7 @@ def test_memory_does_not_grow_with_lines(monkeypatch: pytest.MonkeyPatch, tmp_pa
             with mapping.retrieve(fake, fitted, into=path, block=10) as product:
                 outputs.summary(product)
                 assert product["sif_760"].shape == (lines, 250)
-                assert product["sif_760_aggregated"].shape == (-(-lines // 10), 25)
+            assert outputs.read_netcdf(path, "aggregated")["sif_760"].shape == (-(-lines // 10), 25)
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

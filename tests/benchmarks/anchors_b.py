@@ -173,7 +173,7 @@ def line_offsets(model: DirectSunB, found: Found) -> pd.DataFrame:
         others = np.abs(strong - nu)
         if s < least or near.sum() < 50 or not found.keep[near].all():
             continue
-        if np.any((others < ALONE) & (others > 1e-6)) or not 0.02 < slope[near].max():
+        if np.any((others < ALONE) & (others > 1e-6)) or not slope[near].max() > 0.02:
             continue
         base = np.column_stack([slope[near], np.ones(near.sum())])
         (by, _), left = np.linalg.lstsq(base, found.residual[near], rcond=None)[:2]

@@ -84,8 +84,8 @@ class Mapped:
         truth = xr.DataArray(self.truth, dims=("line", "sample"))
         true = truth.coarsen(line=size, sample=size, boundary="pad").mean().values  # type: ignore[attr-defined]
         return (
-            layer.sif_740_aggregated.values,
-            layer.sif_740_aggregated_uncertainty.values,
+            layer.sif_740.values,
+            layer.sif_740_uncertainty.values,
             true,
         )
 

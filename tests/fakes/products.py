@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from sifnet.files import whole
+from sifnet.product.axes import axes
 from sifnet.product.labels import VARIABLES, frame, label
 from sifnet.product.netcdf import gathered, write_strips
 from sifnet.product.provenance import Provenance
@@ -63,11 +64,12 @@ def finish(maps: xr.Dataset, scene: Scene, provenance: Provenance = Provenance()
 
 def write(product: xr.Dataset, path: Path) -> Path:
     """A product in memory to a file."""
-    maps = [name for name, v in product.variables.items() if v.dims == ("line", "sample")]
+    down, across = axes(product)
+    maps = [name for name, v in product.variables.items() if v.dims == (down, across)]
     strip = product[[n for n in maps if n in product.data_vars]].drop_vars(
         [name for name in product.coords if name not in maps]
     )
     with whole(path) as partial:
         strips = [(slice(None), strip)]
-        write_strips(product.drop_vars(maps), strips, partial, product.sizes["line"])
+        write_strips(product.drop_vars(maps), strips, partial, product.sizes[down])
     return path

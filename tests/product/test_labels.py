@@ -1,15 +1,16 @@
 import hashlib
-import json
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 import xarray as xr
+from pyproj import Transformer
 
 from fakes.products import fake_maps, fake_scene, finish, write
 from sifnet.physics.state import Atmosphere, SensorState
 from sifnet.product.labels import VARIABLES
-from sifnet.product.provenance import Provenance
+from sifnet.product.provenance import Provenance, told
 from sifnet.scenes.scene import FLAGS, Flag
 
 UTM = "EPSG:32632"
@@ -50,9 +51,11 @@ def test_place_time_and_geometry_come_with_it() -> None:
     assert made["latitude"].dims == ("line",)
     assert float(made["longitude"]) == 6.5
     assert made.attrs["acquisition_time"] == "2020-06-25T09:32:00"
-    assert made.attrs["solar_zenith_angle"] == 40.0
-    assert made.attrs["Conventions"] == "CF-1.11"
-    assert made.attrs["reader_notes"] == "an assumption"
+    assert made["solar_zenith_angle"] == 40.0
+    assert made["view_zenith_angle"].dims == ("sample",)
+    assert made["time"].values == np.datetime64("2020-06-25T09:32")
+    assert made.attrs["Conventions"] == "CF-1.11, ACDD-1.3"
+    assert told(made)["reader_notes"] == "an assumption"
 
 
 def test_provenance_names_files_by_their_content(tmp_path: Path) -> None:
@@ -61,17 +64,17 @@ def test_provenance_names_files_by_their_content(tmp_path: Path) -> None:
     model.write_bytes(b"weights")
     scene = fake_scene()
     scene.dataset.attrs["source_files"] = [str(data)]
-    told = Provenance(
+    provenance = Provenance(
         command="sifnet fit line.hdr -o out",
         model_file=model,
         configuration={"training": {"epochs": 3}},
         seed=7,
         atmosphere_source="atmosphere.nc",
     )
-    attributes = finish(fake_maps(), scene, told).attrs
+    attributes = told(finish(fake_maps(), scene, provenance))
     assert attributes["source_sha256"] == hashlib.sha256(b"radiance").hexdigest()
     assert attributes["model_sha256"] == hashlib.sha256(b"weights").hexdigest()
-    assert json.loads(attributes["configuration"])["training"]["epochs"] == 3
+    assert attributes["configuration"]["training"]["epochs"] == 3
     assert attributes["seed"] == 7
     assert attributes["atmosphere_source"] == "atmosphere.nc"
     assert attributes["history"].endswith("sifnet fit line.hdr -o out")
@@ -92,8 +95,30 @@ def test_a_scene_on_a_map_gives_a_map(tmp_path: Path) -> None:
 def test_a_rotated_scene_keeps_its_transform() -> None:
     scene = fake_scene(crs=UTM, transform=[2.0, 1.0, 4e5, 1.0, -2.0, 5.6e6])
     made = finish(fake_maps(), scene)
+    assert made["sif_760"].dims == ("y", "x")
     assert "x" not in made.coords
     assert made["spatial_ref"].attrs["GeoTransform"] == "400000 2 1 5600000 1 -2"
+    # Middle of the pixel in line 2, sample 3, by hand.
+    x, y = 4e5 + 2 * 3.5 + 1 * 2.5, 5.6e6 + 1 * 3.5 - 2 * 2.5
+    east, north = Transformer.from_crs("EPSG:4326", UTM, always_xy=True).transform(
+        made["longitude"][2, 3], made["latitude"][2, 3]
+    )
+    assert (east, north) == (pytest.approx(x, abs=1e-3), pytest.approx(y, abs=1e-3))
+
+
+def test_a_window_of_a_map_lies_where_its_lines_do() -> None:
+    scene = fake_scene(crs=UTM, transform=[2.0, 1.0, 4e5, 1.0, -2.0, 5.6e6])
+    whole, part = (finish(fake_maps(n), s) for n, s in ((6, scene), (3, scene.window(slice(3, 6)))))
+    assert part["spatial_ref"].attrs["GeoTransform"] == "400003 2 1 5599994 1 -2"
+    np.testing.assert_array_equal(part["latitude"], whole["latitude"][3:])
+
+
+def test_angles_of_every_pixel_are_maps_too() -> None:
+    scene = fake_scene(crs=UTM, transform=[2.0, 0.0, 4e5, 0.0, -2.0, 5.6e6])
+    tilted = scene.dataset["view_zenith_angle"] + 0.1 * scene.dataset["line"]
+    made = finish(fake_maps(), type(scene)(scene.dataset.assign(view_zenith_angle=tilted)))
+    assert made["view_zenith_angle"].dims == ("y", "x")
+    np.testing.assert_allclose(made["view_zenith_angle"][4], np.linspace(0, 8, 5) + 0.4, rtol=1e-6)
 
 
 def test_the_file_tells_the_same_to_another_reader(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from fakes.emulator import fake_emulator
 from fakes.fitted import QUICK, quick_fit
 from fakes.scenes import known_scene
+from sifnet.product.provenance import told as origin
 from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.expected import COMPONENTS, EDGES, ExpectedSif, read, readable
 from sifnet.retrieval.model import load
@@ -85,8 +85,8 @@ def test_a_fit_expects_on_its_own_line_only_and_keeps_it(tmp_path: Path) -> None
     assert model.expected_on(other) is None
 
     told, alone = retrieve(scene, model), retrieve(other, model)
-    assert "expected_sif_spread" in json.loads(told.attrs["configuration"])
-    assert "expected_sif_spread" not in json.loads(alone.attrs["configuration"])
+    assert "expected_sif_spread" in origin(told)["configuration"]
+    assert "expected_sif_spread" not in origin(alone)["configuration"]
     expected = model.expected.on(scene).double()
     noise, less = (
         m["sif_760_uncertainty"].values ** 2 - m["sif_760_uncertainty_shared"].values ** 2

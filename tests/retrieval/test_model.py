@@ -126,7 +126,8 @@ def test_checkpoint_carries_everything(known: KnownScene, model: Retrieval, tmp_
     assert again.setup == model.setup
     maps, same = (retrieve(known.scene, each) for each in (model, again))
     for product in (maps, same):
-        del product.attrs["history"]  # says when
+        for name in ("history", "date_created"):  # say when
+            del product.attrs[name]
     xr.testing.assert_identical(same, maps)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["model.ckpt"]
 

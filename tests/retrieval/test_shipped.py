@@ -1,5 +1,6 @@
 """The model that ships, and models on bands that they were not trained on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
@@ -19,7 +20,7 @@ from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.encoder import Architecture
 from sifnet.retrieval.model import Retrieval, load
-from sifnet.retrieval.shipped import model_for, on_bands_of
+from sifnet.retrieval.shipped import model_for, on_bands_of, shipped_file
 from sifnet.scenes import open_scene, record_of
 from sifnet.scenes.scene import Scene
 from sifnet.scenes.sensor import Sensor
@@ -213,14 +214,39 @@ def test_the_measured_response_of_bands_is_used(quick: Retrieval) -> None:
 def test_bands_too_wide_to_tell_are_refused(quick: Retrieval) -> None:
     data = known_scene(fake_emulator()).scene.dataset.isel(band=slice(None, None, 12))
     wide = Scene(data.assign_coords(fwhm=data["fwhm"] + 2.0))
-    with pytest.raises(SifnetError, match=r"cannot read these bands.*sifnet pretrain"):
+    with pytest.raises(SifnetError, match=r"cannot read these bands.*sifnet.fit"):
         on_bands_of(quick, wide)
 
 
-def test_another_sensor_is_refused(quick: Retrieval) -> None:
+def test_another_sensor_with_like_bands_is_read(quick: Retrieval) -> None:
+    """By what it resolves, not by its name; its own noise and ranges count."""
     scene = known_scene(fake_emulator(), sensor="flox").scene
-    with pytest.raises(SifnetError, match="was not made for this scene"):
-        on_bands_of(quick, scene)
+    assert on_bands_of(quick, scene).setup.sensor is scene.sensor
+
+
+def test_measured_light_and_the_other_side_of_the_air_are_refused(quick: Retrieval) -> None:
+    lit = known_scene(fake_emulator(), sensor="flox", measured_irradiance=True).scene
+    above = known_scene(fake_emulator()).scene.dataset.assign(sensor_height=np.inf)
+    for scene in (lit, Scene(above)):
+        with pytest.raises(SifnetError, match="was not made for this scene"):
+            on_bands_of(quick, scene)
+
+
+def test_the_start_model_follows_from_bands_and_place() -> None:
+    known = known_scene(fake_emulator()).scene.dataset
+
+    def chosen(sensor: Sensor, **changed: float) -> str | None:
+        file = shipped_file(Scene(known.assign(**changed).assign_attrs(sensor=sensor)))
+        return None if file is None else file.name
+
+    assert chosen(TOY) == "model_hyplant.ckpt"
+    assert chosen(replace(TOY, start_model="model_desis.ckpt")) == "model_desis.ckpt"
+    assert chosen(TOY, sensor_height=np.inf) is None  # whose bands end before DESIS's window
+    short = Scene(known.isel(band=known.wavelength < 765).assign_attrs(sensor=TOY))
+    assert shipped_file(short) is None
+    expected = r"toy, 0.26 nm over 660-765 nm from below; expected bands like 0.25 nm over 750-770"
+    with pytest.raises(SifnetError, match=rf"{expected} nm from below \(hyplant\)"):
+        model_for(short)
 
 
 def test_where_no_model_ships_the_message_says_what_to_do() -> None:

@@ -135,7 +135,9 @@ def test_given_angle_medium_and_width_win(tmp_path: Path) -> None:
 
 
 def test_the_place_must_be_given(tmp_path: Path) -> None:
-    with pytest.raises(SifnetError, match=r"the place of the instrument is not known.*site\.json"):
+    with pytest.raises(
+        SifnetError, match=r"the place of the instrument is not known.*Give latitude=, longitude="
+    ):
         open_scene(fake_flox(tmp_path))
 
 

@@ -6,6 +6,7 @@ import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,8 @@ class Point:
 
     name = "toy"
 
-    def __init__(self, target: object) -> None:
-        self.target = target
+    def __init__(self, target: object, group: str = "sifnet.sensors") -> None:
+        self.target, self.group = target, group
 
     def load(self) -> object:
         return self.target
@@ -114,12 +115,14 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Point]]:
     points: list[Point] = []
 
     def entry_points(*, group: str) -> list[Point]:
-        return points if group == "sifnet.sensors" else []
+        return [point for point in points if point.group == group]
 
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
-    sensors.cache_clear()
+    for known in (sensors, readers):
+        known.cache_clear()
     yield points
-    sensors.cache_clear()
+    for known in (sensors, readers):
+        known.cache_clear()
 
 
 def test_a_package_s_sensor_is_known_by_name(tmp_path: Path, plugged: list[Point]) -> None:
@@ -133,6 +136,29 @@ def test_an_entry_point_that_is_no_sensor_is_refused(plugged: list[Point]) -> No
     plugged.append(Point("toy"))
     with pytest.raises(SifnetError, match="entry point 'toy' of sifnet.sensors names no sensor"):
         record_of("toy")
+
+
+def test_a_package_s_reader_opens_its_files(tmp_path: Path, plugged: list[Point]) -> None:
+    def open_toy(path: Path, sensor: Sensor = TOY, **site: Any) -> Scene:
+        return Scene.from_arrays(
+            np.full((2, 3, 101), 80.0, np.float32), TOY.centres(), TOY.fwhm, geometry=GEOMETRY,
+            sensor=sensor, name=path.stem, acquisition_time="2020-06-25T09:32:00",
+        )  # fmt: skip
+
+    reader = SimpleNamespace(
+        SENSOR=TOY, matches=lambda path: path.suffix == ".toy", open_scene=open_toy
+    )
+    plugged.append(Point(reader, "sifnet.readers"))
+    (tmp_path / "line.toy").touch()
+    scene = open_scene(tmp_path / "line.toy")
+    assert (scene.name, scene.sensor) == ("line", TOY)
+    assert record_of("toy") is TOY
+
+
+def test_an_entry_point_that_cannot_read_is_refused(plugged: list[Point]) -> None:
+    plugged.append(Point(SimpleNamespace(SENSOR=TOY), "sifnet.readers"))
+    with pytest.raises(SifnetError, match="names no reader: found no matches, open_scene"):
+        readers()
 
 
 def test_the_record_has_one_public_name() -> None:

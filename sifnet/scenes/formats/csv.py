@@ -222,7 +222,8 @@ def _npz_times(
             "the time of the measurements is not known",
             found="no `time_hhmmss`, or no date",
             expected="time_hhmmss in the npz, and a date YYYYMMDD in its name or in site.json",
-            remedy='Write {"date": "YYYY-MM-DD"} into site.json beside it.',
+            remedy='Give date="YYYY-MM-DD".',
+            command='Write {"date": "YYYY-MM-DD"} into site.json beside it.',
             file=file,
         )
     if site.utc_offset_hours is None:
