@@ -211,7 +211,7 @@ def _planes(
     filled = torch.where((flags & int(Flag.DEAD) > 0)[..., None], 1.0, filled)
     return Pixels(
         radiance=filled,
-        noise=noise_sd(filled.clamp(min=0.1), scene.sensor.shot_noise),
+        noise=noise_sd(filled.clamp(min=0.1), _shot_noise(scene, bands)),
         irradiance=None if irradiance is None else torch.nan_to_num(irradiance, nan=1.0),
         stray=_mean_radiance(scene) if irradiance is None else torch.zeros(flags.shape),
         geometry=geometry,
@@ -276,6 +276,13 @@ def _plane(scene: Scene, name: str) -> Tensor:
     template = xr.DataArray(np.zeros(scene.shape[:2], np.float32), dims=("line", "sample"))
     values = scene.dataset[name].astype(np.float32).reset_coords(drop=True)
     return torch.from_numpy((template + values).transpose("line", "sample").values)
+
+
+def _shot_noise(scene: Scene, bands: NDArray[np.intp]) -> float | Tensor:
+    """k of the sensor, or of each of the bands where they differ."""
+    if "shot_noise" not in scene.dataset:
+        return scene.sensor.shot_noise
+    return torch.as_tensor(scene.shot_noise[bands], dtype=torch.float32)
 
 
 def _mean_radiance(scene: Scene) -> Tensor:

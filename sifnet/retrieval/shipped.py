@@ -20,6 +20,7 @@ from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.encoder import log_spectrum
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import Pixels
+from sifnet.retrieval.without_network import from_prior, needs_no_network
 from sifnet.scenes import sensors
 from sifnet.scenes.scene import Scene
 
@@ -36,12 +37,16 @@ def shipped_file(scene: Scene) -> Path | None:
 def model_for(scene: Scene, model: str | Path | Retrieval | None = None) -> Retrieval:
     """The given model, or else the one that ships, on the bands of the scene.
 
+    None ships for a sensor in space that resolves the lines: its search starts from the prior.
+
     Raises:
         SifnetError: no model ships for this sensor, or the model cannot read these bands.
     """
     if isinstance(model, Retrieval):
         return on_bands_of(model, scene)
     path = model or shipped_file(scene)
+    if path is None and needs_no_network(scene):
+        return from_prior(scene)
     if path is None:
         light = " with measured irradiance" if scene.irradiance is not None else ""
         raise SifnetError(

@@ -16,7 +16,7 @@ from sifnet.errors import SifnetError
 
 FIT_WINDOW = (750.0, 770.0)  # nm, the O2 A band and its shoulders
 Medium = Literal["air", "vacuum"]
-Form = Literal["line", "series", "orbit"]
+Form = Literal["line", "series", "orbit", "swath"]
 _MEDIA, _FORMS = get_args(Medium), get_args(Form)
 
 
@@ -42,7 +42,8 @@ class Sensor:
         predicts_shape: whether the sensor sees enough beside the window to predict the shape of
             reflectance in it, and needs to.
         simulated_as: a flight ``line`` (written and read as HyPlant's), a ``series`` of a field
-            spectrometer (as FloX's), a scene from ``orbit`` (as DESIS's); None for none.
+            spectrometer (as FloX's), a scene from ``orbit`` (as DESIS's), a ``swath`` of it (as
+            FLEX's); None for none.
         start_model: file of the model that ships for it.
         inspect_only: why a retrieval is refused; empty where it is not.
 
