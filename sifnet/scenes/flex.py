@@ -6,7 +6,7 @@ of which ``HRE2`` (740-780 nm) is read, on its own grid, without the red bands o
 units follow the product descriptions of 2023 to 2026, of simulated products; what is assumed where
 they are silent is in the notes of the scene.
 
-SIF is retrieved in 750-770 nm, from the O2 A band. FLORIS also sees the O2 B band and the whole
+SIF is retrieved in 755-770 nm, from the O2 A band. FLORIS also sees the O2 B band and the whole
 emission from 670 nm: no emulator of that range ships, so nothing is said of them.
 """
 
@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 # Sampling and width inside the O2 A band, as simulated products state them; the flanks beside it
 # have channels of five such pixels, 0.466 nm apart and 0.47 nm wide. Noise is used where a product
 # states none: shot noise with a signal to noise of 115 at L = 10, 360 at L = 100, an assumption
-# near the requirement for the bottom of the band. Ranges: a third of the width, an assumption.
+# near the requirement for the bottom of the band. The window begins where reflectance of PROSAIL
+# canopies and soils is a parabola to 0.007 of SIF (from 750 nm: 0.05), which costs a tenth of the
+# noise. Ranges: a third of the width, an assumption.
 # Simulated products are of 2020 and later; launch is planned for 2026.
 SENSOR = Sensor(
     name="flex",
     sampling=0.0932,
     fwhm=0.287,
     shot_noise=0.0275,
+    window=(755.0, 770.0),
     shift_range=(-0.1, 0.1),
     fwhm_range=(-0.03, 0.03),
     since=2020,
