@@ -1,4 +1,5 @@
-"""What goes with a product: picture, thumbnail, GeoTIFF, and the STAC item that lists them."""
+"""What goes with a product: picture, thumbnail, GeoTIFF, a mission's names, and the STAC item that
+lists them."""
 
 from __future__ import annotations
 
@@ -18,6 +19,12 @@ def beside(product: Path, *, cog: bool) -> dict[str, Path]:
         "item": product.with_suffix(".json"),
     }
     return files | ({"cog": product.with_suffix(".tif")} if cog else {})
+
+
+def of_mission(product: xr.Dataset, path: Path) -> dict[str, Path]:
+    """The file under the names of the sensor's own mission, where it has such."""
+    flex = product.attrs.get("sensor") == "flex"
+    return {"flex_l2": path.with_name(f"{path.stem}_flex_l2.nc")} if flex else {}
 
 
 def complete(path: Path, *, cog: bool, anew: bool) -> None:
@@ -44,6 +51,12 @@ def complete(path: Path, *, cog: bool, anew: bool) -> None:
     item = files.pop("item")
     wanted = [n for n in beside(path, cog=cog) if n in makers and (anew or not files[n].exists())]
     with opened(path) as product:
+        mission = of_mission(product, path)
+        if mission:
+            from sifnet.product.flex_l2 import write_l2
+
+            makers["flex_l2"], files = write_l2, files | mission
+            wanted += [n for n in mission if anew or not files[n].exists()]
         for name in wanted:
             makers[name](product, files[name])
         if wanted or not item.exists():

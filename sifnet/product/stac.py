@@ -29,6 +29,7 @@ EXTENSIONS = (
 ASSETS: dict[str, tuple[str, str, str]] = {  # what: media type, role, title
     "product": ("application/x-netcdf", "data", "maps of fluorescence, NetCDF-4, CF-1.11"),
     "cog": ("image/tiff; application=geotiff; profile=cloud-optimized", "data", "maps, GeoTIFF"),
+    "flex_l2": ("application/x-netcdf", "data", "maps by names of FLEX L2, NetCDF-4"),
     "quicklook": ("image/png", "overview", "fluorescence, uncertainty, reflectance, residual"),
     "thumbnail": ("image/png", "thumbnail", "fluorescence"),
 }
