@@ -24,6 +24,9 @@ Array = NDArray[np.float64]
 
 AEROSOL_ERROR, WARMTH_ERROR = (0.03, 0.1), 0.7  # of what the product states; K
 WATER_ERROR = 0.1  # share
+# No canopy is so sparse that its radiance looks like bare ground, on which the retrieval takes it as
+# known that nothing glows: fluorescence is drawn without regard to how many leaves there are.
+LEAST_NDVI = 0.6
 COARSEST = 2.0  # nm, of channels seen on a grid of 1 nm
 CLASS = {"soil": 1, "vegetation": 2}
 
@@ -31,7 +34,7 @@ CLASS = {"soil": 1, "vegetation": 2}
 def simulate_swath(order: scenery.Order) -> Path:
     """Write an L1C product and its truth; see ``simulation.simulate``."""
     settings, sensor, (lines, samples) = order.settings, order.sensor, order.shape
-    ground = Mosaic.drawn(order.shape, settings.bare_soil, order.rng)
+    ground = Mosaic.drawn(order.shape, settings.bare_soil, order.rng, LEAST_NDVI)
     aot, nodes = settings.aot(order.shape, order.rng)
     light = light_from_space(settings, nodes)
     shift, fwhm_shift = settings.across(samples)
