@@ -41,3 +41,11 @@ def _refractive_index(vacuum_nm: NDArray[np.float64]) -> NDArray[np.float64]:
 def standard_pressure(elevation_km: ArrayLike) -> NDArray[np.float64]:
     """Pressure, hPa, of the US Standard Atmosphere 1976 at a height below 11 km."""
     return 1013.25 * (1 - np.asarray(elevation_km, dtype=float) * 6.5 / 288.15) ** 5.25588
+
+
+def standard_temperature(pressure_hpa: ArrayLike) -> NDArray[np.float64]:
+    """Temperature, K, of the US Standard Atmosphere 1976 at a pressure, hPa, below 32 km."""
+    pressure = np.asarray(pressure_hpa, dtype=float)
+    troposphere = 288.15 * (pressure / 1013.25) ** (1 / 5.25588)
+    stratosphere = 216.65 * (pressure / 54.749) ** (-1 / 34.163)  # from 20 km
+    return np.maximum(np.maximum(troposphere, 216.65), stratosphere)

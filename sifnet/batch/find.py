@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sifnet.errors import SifnetError
-from sifnet.scenes import flox, readers
+from sifnet.scenes import flex, flox, readers
 
 # What names of one product have beside its own, in products of DLR.
 LAYERS = re.compile(r"-(SPECTRAL_IMAGE|METADATA|QL_|HISTORY|ABSTRACT)", re.IGNORECASE)
@@ -58,7 +58,8 @@ def name_of(scene: Path) -> str:
 
 
 def _scenes(path: Path) -> list[Path]:
-    if not path.is_dir() or flox.matches(path):  # a folder of FloX is one series
+    # A folder of FloX is one series, one of FLEX one product.
+    if not path.is_dir() or flox.matches(path) or flex.is_product(path):
         return [path]
     products: dict[str, list[Path]] = {}
     deeper: list[Path] = []

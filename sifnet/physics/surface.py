@@ -197,6 +197,12 @@ def sif_740_ratio() -> tuple[float, float]:
     return float(row[1]), float(row[2])
 
 
+def emission_spread(wavelength: np.ndarray) -> np.ndarray:
+    """Standard deviation over the canopies of emission relative to 760 nm, at wavelengths, nm."""
+    table = _emission()
+    return np.abs(np.interp(wavelength, table[:, 0], table[:, 2]))
+
+
 @cache
 def _shape_table(dtype: torch.dtype, device: torch.device) -> tuple[float, Tensor]:
     """First wavelength (nm) and values, at 1 nm steps, of emission relative to 760 nm."""

@@ -1,4 +1,5 @@
-"""What goes with a product: picture, thumbnail, GeoTIFF, and the STAC item that lists them."""
+"""What goes with a product: picture, thumbnail, GeoTIFF, a mission's names, and the STAC item that
+lists them."""
 
 from __future__ import annotations
 
@@ -27,6 +28,12 @@ def beside(product: Path, *, cog: bool) -> dict[str, Path]:
     return files | {"cog": product.with_suffix(".tif"), "flags": flags}
 
 
+def of_mission(product: xr.Dataset, path: Path) -> dict[str, Path]:
+    """The file under the names of the sensor's own mission, where it has such."""
+    flex = product.attrs.get("sensor") == "flex"
+    return {"flex_l2": path.with_name(f"{path.stem}_flex_l2.nc")} if flex else {}
+
+
 def complete(path: Path, *, cog: bool, anew: bool) -> str:
     """Make what goes with a product, and tell what nobody would expect of its GeoTIFFs.
 
@@ -49,6 +56,12 @@ def complete(path: Path, *, cog: bool, anew: bool) -> str:
     item = files.pop("item")
     wanted = [n for n in beside(path, cog=cog) if n in files and (anew or not files[n].exists())]
     with opened(path) as product:
+        mission = of_mission(product, path)
+        if mission:
+            from sifnet.product.flex_l2 import write_l2
+
+            makers["flex_l2"], files = write_l2, files | mission
+            wanted += [n for n in mission if anew or not files[n].exists()]
         for name in wanted:
             if name in makers:
                 makers[name](product, files[name])

@@ -27,7 +27,7 @@ from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_s
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files
 from sifnet.retrieval.device import device_of
 from sifnet.retrieval.model import Retrieval, Setup
-from sifnet.retrieval.prior import describe, on_terrain
+from sifnet.retrieval.prior import describe, on_terrain, own_air
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import model_for, refuse_measured_light, shipped_file
 from sifnet.retrieval.strips import solve_strips
@@ -75,8 +75,9 @@ def retrieve(
     findings = examine(scene)
     model = _ready(scene, file).to(device_of(device))
     around = frame(scene, _completed(provenance, scene, model, file))
-    if atmosphere is not None:
-        around.attrs["atmosphere_prior"] = describe(atmosphere)
+    known = [air for air in (atmosphere, own_air(scene)) if air is not None and air.data_vars]
+    if known:
+        around.attrs["atmosphere_prior"] = " | ".join(map(describe, known))
     if block is None:
         block = SPACE if model.setup.space else 0
     with _shown(progress, scene) as done:

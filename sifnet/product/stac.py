@@ -35,6 +35,7 @@ ASSETS: dict[str, tuple[str, str, str]] = {  # what: media type, role, title
     "product": ("application/x-netcdf", "data", "maps of fluorescence, NetCDF-4, CF-1.11"),
     "cog": (COG, "data", "fluorescence, its uncertainty, and what else was found, GeoTIFF"),
     "flags": (COG, "data-mask", "quality flags, GeoTIFF"),
+    "flex_l2": ("application/x-netcdf", "data", "maps by names of FLEX L2, NetCDF-4"),
     "quicklook": ("image/png", "overview", "fluorescence, uncertainty, reflectance, residual"),
     "thumbnail": ("image/png", "thumbnail", "fluorescence"),
 }

@@ -210,7 +210,7 @@ def _planes(
     filled = radiance.masked_fill((flags & int(Flag.DEAD) > 0)[..., None], 1.0)
     return Pixels(
         radiance=filled,
-        noise=noise_sd(filled.clamp(min=0.1), scene.sensor.shot_noise),
+        noise=noise_sd(filled.clamp(min=0.1), _shot_noise(scene, bands)),
         irradiance=None if irradiance is None else torch.nan_to_num(irradiance, nan=1.0),
         stray=_mean_radiance(scene) if irradiance is None else torch.zeros(flags.shape),
         geometry=geometry,
@@ -278,6 +278,13 @@ def _plane(scene: Scene, name: str) -> Tensor:
     values = scene.dataset[name].variable
     whole = values.set_dims({"line": scene.shape[0], "sample": scene.shape[1]})
     return torch.from_numpy(np.array(whole.transpose("line", "sample").values, np.float32))
+
+
+def _shot_noise(scene: Scene, bands: NDArray[np.intp]) -> float | Tensor:
+    """k of the sensor, or of each of the bands where they differ."""
+    if "shot_noise" not in scene.dataset:
+        return scene.sensor.shot_noise
+    return torch.as_tensor(scene.shot_noise[bands], dtype=torch.float32)
 
 
 def _mean_radiance(scene: Scene) -> Tensor:

@@ -15,12 +15,15 @@ from sifnet.physics.state import Atmosphere, AtmospherePrior
 from sifnet.scenes.scene import Scene
 from sifnet.units import standard_pressure
 
+Values = NDArray[np.float64] | float  # of every pixel, or one for all
 USUAL = {name: entry.prior for name, entry in Atmosphere.parameters().items() if entry.prior}
 # What is on earth, though perhaps beyond the emulator, which is flagged and not refused.
 CREDIBLE = {"surface_pressure": (300.0, 1100.0), "temperature_offset": (-80.0, 80.0),
             "aot_550": (0.0, 10.0), "aerosol_height": (0.0, 30.0), "aerosol_type": (0.0, 1.0),
             "o2_scale": (0.5, 2.0)}  # fmt: skip
-STATED_AOT_SD, STATED_AOT_ERROR = 0.05, 0.15  # of AOT that a product states, by dark pixels
+# Of what a product states of its own air, standard deviation and share: AOT by dark pixels,
+# temperature and pressure of a weather model, with what its grid and a profile's shape add.
+STATED = {"aot_550": (0.05, 0.15), "temperature_offset": (1.0, 0.0), "surface_pressure": (2.0, 0.0)}
 # Latitude, and how much warmer than the US standard atmosphere air is in summer and winter, K:
 # Anderson et al. (1986), means over the column weighted with pressure, as absorption is.
 SEASONS = np.array([(15.0, 11.4, 11.4), (45.0, 8.8, -8.1), (60.0, 2.2, -16.8)])
@@ -35,7 +38,7 @@ def atmosphere_prior(
     """Prior of every pixel, fields ``line, sample``; pressure follows the ground's elevation,
     temperature the season and latitude.
 
-    AOT that the scene itself states is taken, unless some is given.
+    What the scene itself states is taken (``own_air``), unless the atmosphere says better.
 
     Args:
         elevation: ``line, sample``, km.
@@ -52,21 +55,33 @@ def atmosphere_prior(
     sd = {name: spread for name, (_, spread) in USUAL.items()}
     mean["surface_pressure"] = standard_pressure(elevation)
     mean["temperature_offset"] = usual_warmth(scene)
-    if "aot_550" in scene.dataset:
-        mean["aot_550"] = stated = float(scene.dataset["aot_550"])
-        sd["aot_550"] = STATED_AOT_SD + STATED_AOT_ERROR * stated
-    for name in sd:
-        if atmosphere is None or name not in atmosphere:
-            continue
-        mean[name], sd[name] = _stated(atmosphere, name)
-        if name == "surface_pressure":
-            mean[name] = _pressure(scene, elevation, atmosphere)
+    for source in (own_air(scene), atmosphere):
+        for name in sd:
+            if source is None or name not in source:
+                continue
+            mean[name], sd[name] = _stated(source, name)
+            if name == "surface_pressure" and source[name].ndim == 0:
+                mean[name] = _pressure(scene, elevation, source)
 
     def full(values: Mapping[str, Any]) -> Atmosphere:
         plane = np.ones_like(elevation)
         return Atmosphere.of(**{name: plane * value for name, value in values.items()})
 
     return AtmospherePrior(full(mean), full(sd))
+
+
+def own_air(scene: Scene) -> xr.Dataset:
+    """What the product itself says of its air, as an atmosphere file does; may be empty.
+
+    Each a scalar, or ``line, sample``, with its ``*_uncertainty``.
+    """
+    data, told = scene.dataset, xr.Dataset(attrs={"source": "the product itself"})
+    for name, (least, share) in STATED.items():
+        if name in data:
+            told[name] = data[name].reset_coords(drop=True)
+            told[f"{name}_uncertainty"] = least + share * told[name]
+    told.encoding["source"] = scene.file
+    return told
 
 
 def usual_warmth(scene: Scene) -> float:
@@ -135,7 +150,7 @@ def describe(atmosphere: xr.Dataset) -> str:
         f"{name} {mean:.4g} ± {sd:.2g} {Atmosphere.parameters()[name].unit}".removesuffix(" 1")
         for name in Atmosphere.names()
         if name in atmosphere
-        for mean, sd in [_stated(atmosphere, name)]
+        for mean, sd in [map(np.mean, _stated(atmosphere, name))]
     ]
     return "; ".join([str(atmosphere.attrs.get("source", "source not stated")), *values])
 
@@ -169,23 +184,31 @@ def _pressure(
     return np.exp(np.interp(elevation, altitude, np.log(pressure)))
 
 
-def _stated(atmosphere: xr.Dataset, name: str) -> tuple[float, float]:
+def _stated(atmosphere: xr.Dataset, name: str) -> tuple[Values, Values]:
     uncertainty = atmosphere.get(f"{name}_uncertainty")
     try:
-        mean = float(atmosphere[name])
-        spread = USUAL[name][1] if uncertainty is None else float(uncertainty)
+        mean = _values(atmosphere[name])
+        spread = USUAL[name][1] if uncertainty is None else _values(uncertainty)
     except (TypeError, ValueError):
         mean = spread = math.nan
     low, high = CREDIBLE[name]
-    if not (low <= mean <= high and 0 < spread < math.inf):
+    credible = low <= np.min(mean) and np.max(mean) <= high
+    if not (credible and np.min(spread) > 0 and np.max(spread) < math.inf):
         raise SifnetError(
             f"the atmosphere file's {name} cannot be used",
-            found=f"{mean:g} with uncertainty {spread:g}",
+            found=f"{np.mean(mean):g} with uncertainty {np.mean(spread):g}",
             expected=f"{low:g} to {high:g}, with an uncertainty above 0",
             remedy="Make the file again, or leave the variable out.",
             file=_file(atmosphere),
         )
     return mean, spread
+
+
+def _values(variable: xr.DataArray) -> Values:
+    """A number, or one for every pixel, which only a product itself may say."""
+    if variable.dims == ("line", "sample"):
+        return variable.values.astype(float)
+    return float(variable)
 
 
 def _file(atmosphere: xr.Dataset) -> str | None:

@@ -22,6 +22,7 @@ from sifnet.retrieval.encoder import log_spectrum
 from sifnet.retrieval.full_spectrum import TABLE
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import Pixels
+from sifnet.retrieval.without_network import from_prior, needs_no_network
 from sifnet.scenes import sensors
 from sifnet.scenes.scene import Scene
 from sifnet.scenes.sensor import FIT_WINDOW
@@ -66,6 +67,8 @@ def _resolution(scene: Scene) -> tuple[float, float, float]:
 def model_for(scene: Scene, model: str | Path | Retrieval | None = None) -> Retrieval:
     """The given model, or else the one that ships, on the bands of the scene.
 
+    None ships for a sensor in space that resolves the lines: its search starts from the prior.
+
     Raises:
         SifnetError: no model ships for this sensor, or the model cannot read these bands.
     """
@@ -73,6 +76,8 @@ def model_for(scene: Scene, model: str | Path | Retrieval | None = None) -> Retr
         return on_bands_of(model, scene)
     refuse_measured_light(scene)
     path = model or shipped_file(scene)
+    if path is None and needs_no_network(scene):
+        return from_prior(scene)
     if path is None:
         width, low, high = _resolution(scene)
         offered = ", ".join(

@@ -51,7 +51,8 @@ class Light:
         lit = np.isfinite(level) & (level > 0) & (part.flags().values == 0)
         light, measured, noise = np.full(level.shape, sun), np.empty(0), np.nan
         if part.irradiance is None:
-            noise = noise_over_root(radiance[..., clear], lit) / scene.sensor.shot_noise
+            usual = np.sqrt((part.shot_noise[clear] ** 2).mean())
+            noise = noise_over_root(radiance[..., clear], lit) / usual
         else:  # whose light changes from line to line
             light = _mean(part.irradiance.values[..., clear])
             lit &= light > 0

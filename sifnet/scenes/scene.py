@@ -85,6 +85,11 @@ FLAGS: dict[Flag, str] = {
 }
 
 
+STATED = {"aot_550": "", "water_vapour": " g cm-2", "temperature_offset": " K",
+          "surface_pressure": " hPa"}  # fmt: skip
+"""What a product may say of its own air, and units."""
+
+
 @dataclass(frozen=True)
 class Scene:
     """One acquisition. ``dataset`` has dimensions (line, sample, band) and
@@ -94,7 +99,9 @@ class Scene:
     - coordinates ``wavelength`` (ascending, vacuum) and ``fwhm`` on band;
     - the names of GEOMETRY_BOUNDS, each a scalar or on line, sample or both;
     - optional ``latitude``, ``longitude``, ``time`` and ``reader_flags`` (line, sample);
-    - optional ``aot_550`` and ``water_vapour`` (g cm-2): scalars that the product itself states;
+    - optional ``aot_550``, ``water_vapour`` (g cm-2), ``temperature_offset`` (K) and
+      ``surface_pressure`` (hPa) that the product itself states, scalars or (line, sample);
+    - optional ``shot_noise`` (band): k of sigma = k sqrt(L) where bands differ, else the sensor's;
     - optional ``response`` and ``response_wavelength`` (band, point): measured spectral response
       of every band at vacuum wavelengths, nm, in any unit, NaN beyond a band's own points;
     - optional attributes ``other_heights`` and ``other_places``, by what states them: km above
@@ -228,6 +235,13 @@ class Scene:
         return self.dataset.get("irradiance")
 
     @property
+    def shot_noise(self) -> NDArray[np.float64]:
+        """(band,) k of sigma = k sqrt(L)."""
+        if "shot_noise" in self.dataset:
+            return np.asarray(self.dataset["shot_noise"].values, dtype=float)
+        return np.full(self.shape[2], self.sensor.shot_noise)
+
+    @property
     def space(self) -> bool:
         """Whether the sensor is in space."""
         return bool(np.isposinf(self.dataset["sensor_height"]).all())
@@ -317,8 +331,8 @@ class Scene:
             value = span(self.dataset[label].values)
             rows.append((label.replace("_", " "), f"{value} {units.get(label, 'deg')}"))
         rows += [
-            (f"{name.replace('_', ' ')} of the product", f"{float(self.dataset[name]):.3g}{unit}")
-            for name, unit in (("aot_550", ""), ("water_vapour", " g cm-2"))
+            (f"{name.replace('_', ' ')} of the product", f"{span(self.dataset[name])}{unit}")
+            for name, unit in STATED.items()
             if name in self.dataset
         ]
         if "response" in self.dataset:

@@ -17,7 +17,7 @@ from sifnet.errors import SifnetError
 FIT_WINDOW = (750.0, 770.0)  # nm, the O2 A band and its shoulders
 NOISE_AT = (0.07, 0.11)  # shot noise of HyPlant FLUO, and the sampling that it is of, nm
 Medium = Literal["air", "vacuum"]
-Form = Literal["line", "series", "orbit"]
+Form = Literal["line", "series", "orbit", "swath"]
 _MEDIA, _FORMS = get_args(Medium), get_args(Form)
 
 
@@ -41,7 +41,8 @@ class Sensor:
         predicts_shape: whether the sensor sees enough beside the window to predict the shape of
             reflectance in it, and needs to.
         simulated_as: a flight ``line`` (written and read as HyPlant's), a ``series`` of a field
-            spectrometer (as FloX's), a scene from ``orbit`` (as DESIS's); None for none.
+            spectrometer (as FloX's), a scene from ``orbit`` (as DESIS's), a ``swath`` of it (as
+            FLEX's); None for none.
         start_model: file of the model that ships for its bands, and serves like ones too.
         inspect_only: why a retrieval is refused; empty where it is not.
 

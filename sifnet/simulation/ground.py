@@ -112,13 +112,23 @@ class Mosaic:
     bare_soil: NDArray[np.bool_]
 
     @classmethod
-    def drawn(cls, shape: tuple[int, int], bare_soil: float, rng: np.random.Generator) -> Mosaic:
+    def drawn(
+        cls,
+        shape: tuple[int, int],
+        bare_soil: float,
+        rng: np.random.Generator,
+        least_ndvi: float = -1.0,
+    ) -> Mosaic:
         """Draw fields, some bare; within a field the cover varies smoothly and from pixel to
-        pixel."""
+        pixel.
+
+        Args:
+            least_ndvi: of a canopy, at 670 and 800 nm; a sparser one is drawn again.
+        """
         field, soil = draw_fields(shape, bare_soil, rng)
         count = soil.size
         soils = draw_soils(2 * count, rng)
-        green = draw_canopies(2 * count, rng).reshape(count, 2, -1)
+        green = _greener(draw_canopies(2 * count, rng), least_ndvi, rng).reshape(count, 2, -1)
         bare = soils[:count, None] * np.array([1.0, 0.85])[:, None]
         spectra = np.where(soil[:, None, None], bare, green)
         spectra = np.concatenate([spectra, soils[count:, None]], axis=1)
@@ -154,6 +164,17 @@ class Mosaic:
         met, field = np.unique(self.field[cut], return_inverse=True)
         return Mosaic(field.reshape(-1, 1), self.spectra[met], self.shares[cut],
                       self.emission[met], self.sif_740[cut], self.bare_soil[cut])  # fmt: skip
+
+
+def _greener(canopies: Array, least: float, rng: np.random.Generator) -> Array:
+    """The canopies, sparse ones replaced."""
+    red, infrared = (np.searchsorted(WAVELENGTH, at) for at in (670.0, 800.0))
+    while True:
+        total = canopies[:, infrared] + canopies[:, red]
+        sparse = canopies[:, infrared] - canopies[:, red] < least * total
+        if not sparse.any():
+            return canopies
+        canopies[sparse] = draw_canopies(int(sparse.sum()), rng)
 
 
 def draw_fields(

@@ -38,8 +38,7 @@ def simulate_orbit(order: scenery.Order, level: str, zipped: bool) -> Path:
     settings, sensor, (lines, samples) = order.settings, order.sensor, order.shape
     ground = Mosaic.drawn(order.shape, settings.bare_soil, order.rng)
     aot, nodes = settings.aot(order.shape, order.rng)
-    light = {a: _light(replace(settings, aot_550=float(a))) for a in track(nodes, "air")}
-    inner, outer = ({a: parts[i] for a, parts in light.items()} for i in (0, 1))
+    inner, outer = light_from_space(settings, nodes)
     shift, fwhm_shift = settings.across(samples)
     wavelength = scenery.band_centres(*BANDS, sensor.sampling)
     fitted = (FINE[0] + WINGS < wavelength) & (FINE[-1] - WINGS > wavelength)
@@ -77,6 +76,15 @@ def simulate_orbit(order: scenery.Order, level: str, zipped: bool) -> Path:
     found = {"aot_550": aot, "wavelength_shift": shift, "fwhm_shift": fwhm_shift}
     scenery.write_truth(order, ground, level == "L1C", **found)
     return scene
+
+
+def light_from_space(
+    settings: scenery.Settings, nodes: Array
+) -> tuple[dict[float, Array], dict[float, Array]]:
+    """The five products at each aerosol load of ``nodes``: on FINE, and on COARSE_WAVELENGTH."""
+    light = {a: _light(replace(settings, aot_550=float(a))) for a in track(nodes, "air")}
+    inner, outer = ({a: parts[i] for a, parts in light.items()} for i in (0, 1))
+    return inner, outer
 
 
 def _light(settings: scenery.Settings) -> tuple[Array, Array]:

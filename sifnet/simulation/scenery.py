@@ -46,8 +46,10 @@ SIGHT = {  # the same of scenes seen from space
     "relative_azimuth_angle": (20.0, 160.0),
     "water_vapour": (0.8, 3.5),
 }
+NADIR = {"view_zenith_angle": (0.0, 6.0)}  # of a swath of 150 km
 # How much of its own ranges of shift and width a sensor drifts in a scene: shift, smile, width.
-DRIFT = {"line": (0.25, 1 / 3, 1 / 3), "series": (0.12, 0.16, 1 / 3), "orbit": (0.2, 0.24, 1 / 3)}
+DRIFT = {"line": (0.25, 1 / 3, 1 / 3), "series": (0.12, 0.16, 1 / 3), "orbit": (0.2, 0.24, 1 / 3),
+         "swath": (0.2, 0.3, 1 / 3)}  # fmt: skip
 _PIXEL = ("line", "sample")
 TRUTH = {  # dimensions and unit
     "sif_760": (_PIXEL, "mW m-2 nm-1 sr-1"),
@@ -120,7 +122,9 @@ class Settings:
             return {name: float(rng.uniform(low, high)) for name, (low, high) in ranges.items()}
 
         # The drift is drawn again with the air, so that the scene of a seed stays what it was.
-        sight = draw(SIGHT | drift) | {"sensor_height": np.inf} if form == "orbit" else {}
+        sight = SIGHT | (NADIR if form == "swath" else {})
+        seen = form in ("orbit", "swath")
+        sight = draw(sight | drift) | {"sensor_height": np.inf} if seen else {}
         return cls(**({"noise": sensor.shot_noise} | draw(SUMMER | drift) | sight | fixed))
 
     @property
@@ -190,10 +194,10 @@ def band_centres(first: float, last: float, sampling: float) -> Array:
     return first + sampling * np.arange(np.ceil((last - first) / sampling), dtype=float)
 
 
-def responses(centre: Array, fwhm: float, grid: Array = database.GRID) -> Array:
+def responses(centre: Array, fwhm: float | Array, grid: Array = database.GRID) -> Array:
     """(band, grid) Gaussian responses, less the products' own smoothing."""
-    narrowed = np.sqrt(fwhm**2 - database.PRESMOOTHING_FWHM**2)
-    return gaussian_response(grid, centre, np.full_like(centre, narrowed)).astype(float)
+    narrowed = np.sqrt(np.full_like(centre, fwhm) ** 2 - database.PRESMOOTHING_FWHM**2)
+    return gaussian_response(grid, centre, narrowed).astype(float)
 
 
 def column_radiance(

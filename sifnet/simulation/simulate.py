@@ -20,6 +20,7 @@ from sifnet.simulation.line import Relief, simulate_line
 from sifnet.simulation.orbit import simulate_orbit
 from sifnet.simulation.scenery import Order, Settings
 from sifnet.simulation.series import simulate_series
+from sifnet.simulation.swath import simulate_swath
 
 __all__ = ["Relief", "simulate"]
 
@@ -41,8 +42,8 @@ def simulate(
     """Write a simulated scene in its sensor's format, and ``truth.nc`` beside it.
 
     Args:
-        sensor: its record or name. What is simulated follows from ``simulated_as``: a flight line
-            or a scene from orbit (lines x samples pixels), a series of ``lines`` measurements.
+        sensor: its record or name. What is simulated follows from ``simulated_as``: a flight line,
+            a scene or a swath from orbit (lines x samples pixels), a series of ``lines`` measurements.
         output: folder, made if need be.
         lines: lines along track, or measurements in time.
         samples: columns across track; a series has one.
@@ -88,4 +89,6 @@ def simulate(
             return simulate_line(order, ground, relief)
         if record.simulated_as == "series":
             return simulate_series(order)
+        if record.simulated_as == "swath":
+            return simulate_swath(order)
         return simulate_orbit(order, level, zipped)

@@ -10,6 +10,7 @@ import pytest
 
 from fakes.desis import fake_desis
 from fakes.enmap import fake_enmap
+from fakes.flex import fake_flex
 from fakes.flox import PLACE, fake_flox
 from fakes.hyplant import fake_hyplant
 from sifnet.errors import SifnetError
@@ -22,6 +23,7 @@ FAKES: dict[str, tuple[Any, dict[str, float]]] = {
     "flox": (fake_flox, PLACE),
     "desis": (fake_desis, {}),
     "enmap": (fake_enmap, {}),
+    "flex": (fake_flex, {}),
 }
 
 

@@ -1,0 +1,63 @@
+"""A retrieval whose search starts from what is known beforehand, for bands that tell all.
+
+A network shortens the search for what pixels share and for their surfaces; where bands resolve the
+lines of sun and oxygen, the search finds the same from the prior's air, the nominal sensor and
+level ground. So a spectrometer in space for which no model ships can be mapped: its encoder says
+these, whatever it is shown.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from sifnet.physics.emulator import Emulator
+from sifnet.physics.state import SensorState
+from sifnet.physics.surface import Surface
+from sifnet.retrieval.encoder import Architecture, unbounded
+from sifnet.retrieval.losses import LossWeights
+from sifnet.retrieval.model import Retrieval, Setup
+from sifnet.scenes.registration import WIDEST
+from sifnet.scenes.scene import Scene
+
+LEVEL = 0.3  # reflectance from which the search begins
+# Independent pixels of a scene, as of DESIS: what the emulator is wrong by, 0.1 % in the band, and
+# shapes of reflectance are common to all, and many pixels would move the air to explain them.
+ALIKE = 10.0
+SMALLEST = Architecture(
+    features=1, widths=(1,), repeats=(1,), dropout=(0.0,), head_widths=(1,), head_repeats=(1,)
+)
+
+
+def needs_no_network(scene: Scene) -> bool:
+    """Whether its bands resolve the lines, from space, in sunlight alone."""
+    low, high = scene.sensor.window
+    inside = (scene.wavelength >= low) & (scene.wavelength <= high)
+    resolved = bool(inside.any()) and float(scene.fwhm[inside].mean()) < WIDEST
+    silent = scene.irradiance is None and not scene.sensor.inspect_only
+    return scene.space and resolved and silent
+
+
+@torch.no_grad()
+def from_prior(scene: Scene) -> Retrieval:
+    """A retrieval of the scene's bands that knows nothing but the prior.
+
+    Raises:
+        SifnetError: the scene has too few bands.
+    """
+    emulator = Emulator.load(space=scene.space)
+    setup = Setup.of_scene(
+        scene, emulator, architecture=SMALLEST, weights=LossWeights(independent_pixels=ALIKE)
+    )
+    model = Retrieval(setup, emulator)
+    encoder = model.encoder
+    for head in (encoder.patch_head, encoder.column_head, encoder.pixel_head):
+        head.leave.weight.zero_()
+        head.leave.bias.zero_()
+    like = torch.zeros(())
+    ground = Surface.flat(LEVEL, like).stack()
+    low, high = encoder.span(Surface, like)
+    encoder.pixel_head.leave.bias[: len(ground)] = unbounded(ground, low, high)
+    low, high = encoder.span(SensorState, like)
+    encoder.column_head.leave.bias.copy_(unbounded(torch.zeros_like(low), low, high))
+    model.made_by = {"network": "none: the search starts from the prior"}
+    return model.eval()

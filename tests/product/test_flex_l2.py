@@ -1,0 +1,73 @@
+"""A FLEX product to a map, by the command that users give, and its names of L2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+from fakes.floris import emulated_flex
+from sifnet.cli import app
+from sifnet.physics.surface import emission_spread, sif_740_ratio
+from sifnet.product.flex_l2 import SPECTRUM
+
+SHAPE = (16, 12)
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.Dataset]:
+    folder = tmp_path_factory.mktemp("flex")
+    product, truth = emulated_flex(folder / "in", shape=SHAPE)
+    run = CliRunner().invoke(app, ["retrieve", str(product), "-o", str(folder / "out")])
+    assert run.exit_code == 0, run.output
+    return folder / "out" / f"{product.name}_sif.nc", truth
+
+
+def test_flex_is_mapped_without_a_network(mapped: tuple[Path, xr.Dataset]) -> None:
+    file, truth = mapped
+    with xr.open_dataset(file) as product:
+        error = (product.sif_760 - truth.sif_760).values
+        z = error / product.sif_760_uncertainty.values
+        shift = (product.wavelength_shift - truth.wavelength_shift).values
+        assert "the search starts from the prior" in product.attrs["configuration"]
+        assert product.attrs["atmosphere_prior"].startswith("the product itself; temperature")
+        assert (product.quality_flag == 0).all()
+    assert np.sqrt((error**2).mean()) < 0.2
+    assert 0.55 < (abs(z) < 1).mean() < 0.95
+    assert np.abs(shift).max() < 2e-3
+
+
+def test_names_of_the_mission(mapped: tuple[Path, xr.Dataset]) -> None:
+    file, _ = mapped
+    with (
+        h5py.File(file.with_name(f"{file.stem}_flex_l2.nc")) as written,
+        xr.open_dataset(file) as product,
+    ):
+        group = written["L2_Fluorescence"]
+        assert set(group) == {
+            "sif_O2_bands_value", "sif_O2_bands_value_uncertainty", "sif_O2_bands_wavelength",
+            "sif_emission_spectrum", "sif_emission_spectrum_uncertainty", "sif_wavelength_grid",
+        }  # fmt: skip
+        band = group["sif_O2_bands_value"][..., 0]
+        np.testing.assert_array_equal(band, product.sif_760.values)
+        np.testing.assert_array_equal(
+            group["sif_O2_bands_value_uncertainty"][..., 0], product.sif_760_uncertainty
+        )
+        assert list(group["sif_O2_bands_wavelength"]) == [760.0]
+        spectrum, sd = (group[f"sif_emission_spectrum{n}"][:] for n in ("", "_uncertainty"))
+        assert spectrum.shape == (*SHAPE, SPECTRUM.size)
+        np.testing.assert_allclose(spectrum[..., 0], product.sif_740, rtol=1e-5)
+        np.testing.assert_allclose(sd[..., 0], product.sif_740_uncertainty, rtol=1e-4)
+        np.testing.assert_allclose(spectrum[..., 20], band, rtol=1e-6)
+        np.testing.assert_array_equal(written["Quality/quality_flags"], product.quality_flag)
+        assert "red fluorescence" in written.attrs["comment"]
+        assert not any("peak" in name or "integrated" in name for name in group)
+
+
+def test_the_spread_of_emission_is_that_of_its_table() -> None:
+    assert emission_spread(np.array([760.0]))[0] == pytest.approx(0.0, abs=1e-9)
+    assert emission_spread(np.array([740.0]))[0] == pytest.approx(abs(sif_740_ratio()[1]))
