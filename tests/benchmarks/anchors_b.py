@@ -313,8 +313,8 @@ is rather the axis, or HITRAN2012's levels of b(1), than shifts. Nothing was tun
 **Transmittance is met to 0.6 % rms in the dry spectrum, to 1.4 % in the humid one, which is its
 noise.** What is left beyond noise, 0.4 to 0.5 %, is the gap between the branches, 14,523 cm-1, as
 in the A band (collision-induced absorption, of which there is none here, and mixing), and the R
-branch near 14,531. Widths 4 to 6 % narrower with 4 to 5 % more strength fit a little better. The A band's
-widths are not so (1.017 ± 0.014 above): B's may be narrower, or Voigt's shape is what is wrong.
+branch near 14,531. Widths 4 to 6 % narrower with 4 to 5 % more strength fit a little better. The
+A band's widths are not so (1.017 ± 0.014 above): B's may be narrower, or Voigt's shape is wrong.
 
 A third of the samples is left out: 0.4 cm-1 about every line of the humid spectrum that is neither
 O2's nor the sun's, as there is no list of water lines. Below 14,442 cm-1 (above 692.4 nm) water
