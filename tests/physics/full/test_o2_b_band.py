@@ -89,16 +89,18 @@ def test_the_head_is_where_the_constants_put_it(branches: pd.DataFrame) -> None:
 
 def test_intensities_add_up_to_the_band_and_follow_the_levels(branches: pd.DataFrame) -> None:
     lines = shipped_b_lines()
-    assert lines.intensity[lines.isotopologue == 1].sum() == pytest.approx(1.52e-23, rel=1e-3)
+    main = lines.intensity[lines.isotopologue == 1].sum()
+    assert main / 1.52e-23 == pytest.approx(1.0, rel=1e-3)  # of so small numbers, approx sees none
     # 16O18O: its abundance, 3.99e-3, over twice as many levels.
     share = lines.intensity[lines.isotopologue == 2].sum() / 1.52e-23
     assert share == pytest.approx(3.99e-3, rel=0.03)
     # Population and line strength alone: S / (nu exp(-E / kT)) of the branch P_N P_N is N + 1/2
     # or so (Watson 1968), a smooth function of N.
     p = branches[branches.index.str.match(r"P\d+P")].sort_values("n")
-    p = p[(p.n > 2) & (p.n < 30)]
+    p = p[(p.n > 4) & (p.n < 30)]  # below, spin is not yet bound to the molecule as it is above
     strength = p.s / (p.nu * np.exp(-1.4387769 * p.lower / REFERENCE_TEMPERATURE))
-    assert np.polyval(np.polyfit(p.n, strength, 1), p.n) == pytest.approx(strength, rel=0.02)
+    smooth = np.polyval(np.polyfit(p.n, strength, 1), p.n)
+    assert np.abs(smooth / strength - 1).max() < 0.01
 
 
 @pytest.mark.parametrize("pressure", [100.0, 1013.25])
@@ -108,8 +110,8 @@ def test_mixing_keeps_the_band(pressure: float) -> None:
     assert mixed.min() >= 0
     voigt = absorption_cross_section(wide, pressure, 250.0, line_mixing=0.0)
     total = line_intensity(shipped_b_lines(), 250.0).sum()
-    assert np.trapezoid(voigt, wide) == pytest.approx(total, rel=2e-3)
-    assert np.trapezoid(mixed, wide) == pytest.approx(total, rel=5e-3)
+    assert np.trapezoid(voigt, wide) / total == pytest.approx(1.0, rel=2e-3)
+    assert np.trapezoid(mixed, wide) / total == pytest.approx(1.0, rel=5e-3)
     above = (wide > 14_560) & (wide < 14_575)  # mixing takes from beyond the head
     assert mixed[above].sum() < 0.7 * voigt[above].sum()
 
