@@ -94,13 +94,11 @@ def test_intensities_add_up_to_the_band_and_follow_the_levels(branches: pd.DataF
     # 16O18O: its abundance, 3.99e-3, over twice as many levels.
     share = lines.intensity[lines.isotopologue == 2].sum() / 1.52e-23
     assert share == pytest.approx(3.99e-3, rel=0.03)
-    # Population and line strength alone: S / (nu exp(-E / kT)) of the branch P_N P_N is N + 1/2
-    # or so (Watson 1968), a smooth function of N.
-    p = branches[branches.index.str.match(r"P\d+P")].sort_values("n")
-    p = p[(p.n > 4) & (p.n < 30)]  # below, spin is not yet bound to the molecule as it is above
-    strength = p.s / (p.nu * np.exp(-1.4387769 * p.lower / REFERENCE_TEMPERATURE))
-    smooth = np.polyval(np.polyfit(p.n, strength, 1), p.n)
-    assert np.abs(smooth / strength - 1).max() < 0.01
+    # Population and line strength alone: S / (nu exp(-E / kT)) of the branch P_N P_N goes as N + 1
+    # (Watson 1968); HITRAN's A band has another 2 % from N = 3 to 29, vibration and rotation mixed.
+    p = branches[branches.index.str.match(r"P\d+P") & (branches.n > 2) & (branches.n < 30)]
+    strength = p.s / (p.nu * np.exp(-1.4387769 * p.lower / REFERENCE_TEMPERATURE)) / (p.n + 1)
+    assert np.abs(strength / strength.mean() - 1).max() < 0.015
 
 
 @pytest.mark.parametrize("pressure", [100.0, 1013.25])
