@@ -3,13 +3,14 @@
     python data/make_o2_b_lines.py REFERENCE [--output FOLDER]
 
 REFERENCE is the folder of ``make_tables.py``, of which HITRAN2012 (Rothman et al. 2013, doi
-10.1016/j.jqsrt.2013.07.002) and the relaxation matrix of Tran & Hartmann (2008) are read. The A band has every lower level that the B band starts from, and its
-hot band b(1)-X(1) every upper level that it ends in, so that the positions of 16O2 follow by the
-combination principle. No line of the B band itself is read.
+10.1016/j.jqsrt.2013.07.002) and the relaxation matrix of Tran & Hartmann (2008) are read. The A
+band has every lower level that the B band starts from, and its hot band b(1)-X(1) the upper levels
+that it ends in, to J = 30, so that the positions of 16O2 follow by the combination principle. No
+line of the B band itself is read.
 
 Upper levels of 16O18O and 16O17O are those of 16O2 scaled by reduced mass. Intensities are those
-of the A band from the same lower level in the same branch, times frequency and the ratio of band
-strengths; widths and shifts are those of the A band too.
+of the A band from the same lower level in the same branch, times frequency, and scaled to the
+strength of the B band; widths and shifts are those of the A band too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 BAND_STRENGTH = 1.52e-23  # cm molecule-1 at 296 K, of 16O2 with its abundance
+"""40.8 cm-1 km-1 atm-1 at 273 K: Giver, Boese & Miller (1974, J. Quant. Spectrosc. Radiat. Transfer
+14, 793-802), as others quote it; three direct suns find 0.99 to 1.03 of it (docs/anchors.md)."""
 ANHARMONICITY = 14.00  # cm-1, omega_e x_e of b (Huber & Herzberg 1979)
 MASS = {1: (15.9949146, 15.9949146), 2: (15.9949146, 17.9991596), 3: (15.9949146, 16.9991318)}
 """u, of the atoms of HITRAN's isotopologues (AME 2020)."""
@@ -37,10 +40,11 @@ MIXING_HEADER = """\
 # 10.1029/2008JD010011) at the positions of o2_b_lines.csv, by make_o2_b_lines.py
 """
 HEADER = """\
-# O2 B band lines, b(1)-X(0): positions are differences of levels of HITRAN2012 (Rothman et al. 2013,
-# doi 10.1016/j.jqsrt.2013.07.002), intensities and widths those of its A band by rotational state;
-# made by make_o2_b_lines.py, which says how.
-# HITRAN isotopologue number; cm-1; cm molecule-1 at 296 K, abundance included; cm-1 atm-1 (HWHM, 296 K); 1; cm-1 atm-1; cm-1;
+# O2 B band lines, b(1)-X(0): positions are differences of levels of HITRAN2012 (Rothman et al.
+# 2013, doi 10.1016/j.jqsrt.2013.07.002), intensities and widths those of its A band by rotational
+# state, scaled to 1.52e-23 cm molecule-1 (Giver et al. 1974); by make_o2_b_lines.py
+# HITRAN isotopologue number; cm-1; cm molecule-1 at 296 K, abundance included;
+# cm-1 atm-1 (HWHM, 296 K); 1; cm-1 atm-1; cm-1;
 # branch of lines of 16O2 that may mix (o2_b_line_mixing.csv), empty for all others
 """
 

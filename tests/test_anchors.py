@@ -87,3 +87,34 @@ def test_opus_file(anchors, tmp_path: Path) -> None:
     assert header["TIM"] == "12:00 "
     np.testing.assert_allclose(wavenumber, [100, 101, 102])
     np.testing.assert_allclose(spectrum, [1, 0.5, 0.25])
+
+
+def test_b_band_is_that_of_two_direct_suns(anchors) -> None:
+    """TCCON, dry and humid: every line within 0.005 cm-1, transmittance within 1.5 % rms."""
+    module = anchors("b")
+    if not module.REAL.exists():
+        pytest.skip(f"no real spectra: {module.REAL} does not exist")
+    dry, humid = map(module.DirectSunB, module.direct_suns(module.WINDOW)[:2])
+    robust = humid.fit()
+    for model, rms in ((dry, 0.0075), (humid, 0.015)):
+        keep = module.without_water(model, humid, robust)
+        assert keep.mean() > 0.6
+        found = model.fit(keep)
+        # Reached: 0.0061 of which 0.0043 are noise, and 0.0144 of which 0.0143 are.
+        assert found.rms < rms
+        # Air mass is known to 1.5 %, and the band's strength is one published number.
+        assert found.value["o2"] == pytest.approx(1.0, abs=0.05)
+        lines = module.line_offsets(model, found)
+        lines = lines[lines.error < module.SURE]
+        assert len(lines) >= 15
+        assert lines.offset.abs().max() < 0.005  # reached: 0.0038 and 0.0023
+
+
+def test_b_band_is_that_of_libradtran(anchors) -> None:
+    module = anchors("b")
+    if not module.LIBRADTRAN.exists():
+        pytest.skip(f"libRadtran's spectrum is absent: {module.LIBRADTRAN}")
+    rms, o2, shift = module.beside_libradtran()
+    assert rms < 0.006  # reached: 0.0040
+    assert o2 == pytest.approx(1.0, abs=0.05)
+    assert abs(shift) < 0.002  # nm, of a grid of 0.01 nm

@@ -47,7 +47,8 @@ class Lines:
         temperature_exponent: of ``air_width``.
         air_shift: cm-1 atm-1.
         lower_energy: cm-1.
-        branch: such as ``P29Q28`` (``B:P29Q28`` of the B band) for lines that may mix, empty for all others.
+        branch: such as ``P29Q28``, of the B band ``B:P29Q28``, for lines that may mix, empty for
+            all others.
     """
 
     isotopologue: NDArray[np.int64]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sifnet.physics.full import spectroscopy
 from sifnet.physics.full.o2_lines import (
     REFERENCE_TEMPERATURE,
     line_intensity,
@@ -25,7 +26,7 @@ DATA = Path(__file__).resolve().parents[3] / "data"
 BAND = np.arange(14_300.0, 14_600.0, 0.02)
 A_PART = np.arange(13_000.0, 13_060.0, 0.02)
 GHZ = 29.9792458  # per cm-1
-BELOW = {1: 118.7503, 3: 62.4863, 5: 60.3061, 7: 59.1642, 9: 58.3239, 11: 57.6125, 13: 56.9682,
+BELOW = {3: 62.4863, 5: 60.3061, 7: 59.1642, 9: 58.3239, 11: 57.6125, 13: 56.9682,
          15: 56.3634, 17: 55.7838, 19: 55.2214, 21: 54.6712}  # fmt: skip
 ABOVE = {1: 56.2648, 3: 58.4466, 5: 59.5910, 7: 60.4348, 9: 61.1506, 11: 61.8002, 13: 62.4112,
          15: 62.9980, 17: 63.5685, 19: 64.1278, 21: 64.6789}  # fmt: skip
@@ -49,9 +50,7 @@ def branches() -> pd.DataFrame:
 def test_doublets_are_as_wide_as_microwave_lines(branches: pd.DataFrame) -> None:
     nu = branches.nu
     for n, ghz in BELOW.items():
-        assert nu[f"P{n}P{n}"] if n == 1 else True
-        if n > 1:
-            assert nu[f"P{n}Q{n - 1}"] - nu[f"P{n}P{n}"] == pytest.approx(ghz / GHZ, abs=3e-4)
+        assert nu[f"P{n}Q{n - 1}"] - nu[f"P{n}P{n}"] == pytest.approx(ghz / GHZ, abs=3e-4)
     for n, ghz in ABOVE.items():
         assert nu[f"R{n}Q{n + 1}"] - nu[f"R{n}R{n}"] == pytest.approx(ghz / GHZ, abs=3e-4)
 
@@ -59,7 +58,7 @@ def test_doublets_are_as_wide_as_microwave_lines(branches: pd.DataFrame) -> None
 def test_upper_levels_have_the_published_constants(branches: pd.DataFrame) -> None:
     """Huber & Herzberg (1979): B1 = B_e - 1.5 alpha_e, origin nu00 + omega_e - 2 omega_e x_e."""
     nu = branches.nu
-    n = np.array([m for m in range(3, 30, 2)])
+    n = np.arange(3, 30, 2)
     twice = np.array([nu[f"R{m}R{m}"] - nu[f"P{m}P{m}"] for m in n])  # E'(N + 1) - E'(N - 1)
     design = np.column_stack([4 * n + 2, (n + 1) ** 2 * (n + 2) ** 2 - (n - 1) ** 2 * n**2])
     rotation, distortion = np.linalg.lstsq(design, twice, rcond=None)[0]
@@ -76,7 +75,7 @@ def test_spin_zero_nuclei_leave_odd_n_and_two_lines_a_branch(branches: pd.DataFr
     assert np.all(branches.n % 2 == 1)
     assert set(branches.index.str[0]) == {"P", "R"}
     for n in range(3, 25, 2):
-        found = {name for name in branches.index[branches.n == n]}
+        found = set(branches.index[branches.n == n])
         assert found == {f"P{n}P{n}", f"P{n}Q{n - 1}", f"R{n}R{n}", f"R{n}Q{n + 1}"}
     rare = shipped_b_lines().isotopologue == 2
     assert {round(n) % 2 for n in shipped_b_lines().rotation[rare] if n < 20} == {0, 1}
@@ -90,16 +89,16 @@ def test_the_head_is_where_the_constants_put_it(branches: pd.DataFrame) -> None:
 
 def test_intensities_add_up_to_the_band_and_follow_the_levels(branches: pd.DataFrame) -> None:
     lines = shipped_b_lines()
-    assert lines.intensity[lines.isotopologue == 1].sum() == pytest.approx(1.52e-23, rel=1e-3)
+    main = lines.intensity[lines.isotopologue == 1].sum()
+    assert main / 1.52e-23 == pytest.approx(1.0, rel=1e-3)  # of so small numbers, approx sees none
     # 16O18O: its abundance, 3.99e-3, over twice as many levels.
     share = lines.intensity[lines.isotopologue == 2].sum() / 1.52e-23
     assert share == pytest.approx(3.99e-3, rel=0.03)
-    # Population and line strength alone: S / (nu exp(-E / kT)) of the branch P_N P_N is N + 1/2
-    # or so (Watson 1968), a smooth function of N.
-    p = branches[branches.index.str.match(r"P\d+P")].sort_values("n")
-    p = p[(p.n > 2) & (p.n < 30)]
-    strength = p.s / (p.nu * np.exp(-1.4387769 * p.lower / REFERENCE_TEMPERATURE))
-    assert np.polyval(np.polyfit(p.n, strength, 1), p.n) == pytest.approx(strength, rel=0.02)
+    # Population and line strength alone: S / (nu exp(-E / kT)) of the branch P_N P_N goes as N + 1
+    # (Watson 1968); HITRAN's A band has another 2 % from N = 3 to 29, vibration and rotation mixed.
+    p = branches[branches.index.str.match(r"P\d+P") & (branches.n > 2) & (branches.n < 30)]
+    strength = p.s / (p.nu * np.exp(-1.4387769 * p.lower / REFERENCE_TEMPERATURE)) / (p.n + 1)
+    assert np.abs(strength / strength.mean() - 1).max() < 0.015
 
 
 @pytest.mark.parametrize("pressure", [100.0, 1013.25])
@@ -109,8 +108,8 @@ def test_mixing_keeps_the_band(pressure: float) -> None:
     assert mixed.min() >= 0
     voigt = absorption_cross_section(wide, pressure, 250.0, line_mixing=0.0)
     total = line_intensity(shipped_b_lines(), 250.0).sum()
-    assert np.trapezoid(voigt, wide) == pytest.approx(total, rel=2e-3)
-    assert np.trapezoid(mixed, wide) == pytest.approx(total, rel=5e-3)
+    assert np.trapezoid(voigt, wide) / total == pytest.approx(1.0, rel=2e-3)
+    assert np.trapezoid(mixed, wide) / total == pytest.approx(1.0, rel=5e-3)
     above = (wide > 14_560) & (wide < 14_575)  # mixing takes from beyond the head
     assert mixed[above].sum() < 0.7 * voigt[above].sum()
 
@@ -133,7 +132,10 @@ def test_the_a_band_is_that_of_its_lines_alone() -> None:
     np.testing.assert_allclose(both[len(A_PART) :], there, rtol=1e-4, atol=1e-29)
 
 
-def test_tabulated_cross_sections_reach_the_b_band() -> None:
+def test_tabulated_cross_sections_reach_the_b_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A few nodes of the table, as near to each other as its own: the whole of it takes 5 s.
+    monkeypatch.setattr(spectroscopy, "PRESSURE_NODES", spectroscopy.PRESSURE_NODES[35:39])
+    monkeypatch.setattr(spectroscopy, "TEMPERATURE_NODES", spectroscopy.TEMPERATURE_NODES[4:8])
     grid = np.arange(14_540.0, 14_546.0, 0.05)
     seen = CrossSections(grid).o2([700.0], [265.0])[0]
     exact = absorption_cross_section(grid, 700.0, 265.0)
