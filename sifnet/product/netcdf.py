@@ -75,18 +75,29 @@ def _create(
     return made
 
 
-def append(layer: xr.Dataset, path: Path) -> None:
-    """Add variables to a NetCDF-4 file that has none of these names."""
+def append(
+    layer: xr.Dataset,
+    path: Path,
+    *,
+    group: str | None = None,
+    encoding: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Add variables to a NetCDF-4 file, or to a group of it, that has none of these names."""
     packed = {"zlib": True, "complevel": 4, "shuffle": True}
-    encoding = {str(name): packed for name, v in layer.data_vars.items() if v.ndim}
-    _store(layer, path, "a", encoding)
+    if encoding is None:
+        encoding = {str(name): packed for name, v in layer.data_vars.items() if v.ndim}
+    _store(layer, path, "a", encoding, group)
 
 
 def _store(
-    data: xr.Dataset, path: Path, mode: str, encoding: Mapping[str, Mapping[str, Any]] | None = None
+    data: xr.Dataset,
+    path: Path,
+    mode: str,
+    encoding: Mapping[str, Mapping[str, Any]] | None = None,
+    group: str | None = None,
 ) -> None:
     """``data.to_netcdf`` less its look for a cluster of Dask, for which that is loaded: 0.5 s."""
-    with H5NetCDFStore.open(path, mode, lock=False) as store:
+    with H5NetCDFStore.open(path, mode, lock=False, group=group) as store:
         data.dump_to_store(store, encoding=encoding)
 
 

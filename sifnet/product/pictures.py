@@ -165,7 +165,7 @@ def _span(
 
 def _series(product: xr.Dataset) -> Figure:
     """Measurements against time: SIF with its uncertainty, reflectance, residual."""
-    figure = _figure(9.0, 7.0)
+    figure = figure_of(9.0, 7.0)
     panels = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1, 1))
     top, _, bottom = panels
     when = product["time"].values if "time" in product.coords else np.arange(product.sizes["line"])
@@ -186,7 +186,7 @@ def _series(product: xr.Dataset) -> Figure:
                           color=colour, elinewidth=0.8, label=text if chosen.any() else None,
                           linestyle="none", marker="o", markersize=3.5)  # fmt: skip
         axes.set_ylabel(label, fontsize=9)
-        _plain(axes)
+        plain(axes)
     top.axhline(0, color="0.8", linewidth=0.8)
     top.legend(frameon=False, fontsize=8)
     bottom.set_ylim(bottom=0)
@@ -211,7 +211,7 @@ def evaluation_figure(
     """
     estimate, truth = np.where(used, estimate, np.nan), np.where(used, truth, np.nan)
     if truth.shape[1] == 1:
-        figure = _figure(5.0, 5.0)
+        figure = figure_of(5.0, 5.0)
         _one_to_one(figure.subplots(), truth[used], estimate[used])
         return _saved(figure, path)
     figure, (a, b, c, d), lying = _four(truth.shape, square=True)
@@ -241,11 +241,11 @@ def _four(shape: tuple[int, ...], square: bool = False) -> tuple[Figure, list[Ax
     lying = aspect > LONG
     shown = 1 / aspect if lying else aspect  # height over width of a map in the picture
     if shown >= 1 / LONG:
-        figure = _figure(9.3, 8.4 if square else 6.6 * shown + 1.7)
+        figure = figure_of(9.3, 8.4 if square else 6.6 * shown + 1.7)
         return figure, list(figure.subplots(2, 2).flat), lying
     each = min(7.8 * max(shown, 0.12) + 0.35, 3.25)
     heights = (each, each, each, 4.5 if square else each)
-    figure = _figure(9.3, sum(heights) + 1.0)
+    figure = figure_of(9.3, sum(heights) + 1.0)
     return figure, list(figure.subplots(4, 1, height_ratios=heights)), lying
 
 
@@ -268,7 +268,7 @@ def _one_to_one(axes: Axes, truth: Array, estimate: Array) -> None:
     paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
     axes.text(0.04, 0.96, _statistics(x, y), transform=axes.transAxes, va="top", fontsize=9,
               color=INK, bbox=paper)  # fmt: skip
-    _plain(axes)
+    plain(axes)
 
 
 def _statistics(x: Array, y: Array) -> str:
@@ -284,12 +284,12 @@ def _statistics(x: Array, y: Array) -> str:
     )
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> Figure:
     roomy = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06)
     return Figure(figsize=(width, height), layout=roomy)
 

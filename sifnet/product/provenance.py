@@ -93,6 +93,8 @@ def attributes(scene: Scene, provenance: Provenance) -> dict[str, Any]:
     for name in ("scene_path", "model_file", "atmosphere_file", "labels_file"):
         path = getattr(provenance, name)
         optional[name] = path and str(path.absolute())
+    optional["scene_path"] = optional["scene_path"] or data.attrs.get("opened")
+    optional["scene_site"] = json.dumps(data.attrs["site"]) if data.attrs.get("site") else None
     written |= {name: value for name, value in optional.items() if value is not None}
     return {name: shown(v) if isinstance(v, str) else v for name, v in written.items()}
 

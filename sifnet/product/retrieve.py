@@ -13,11 +13,12 @@ import xarray as xr
 from rich.progress import Progress
 
 from sifnet.files import whole
-from sifnet.product import doubts
+from sifnet.product import behind, doubts
 from sifnet.product.aggregate import SPACE, aggregate
 from sifnet.product.labels import frame, label
 from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_strips
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files
+from sifnet.retrieval.explained import Sample
 from sifnet.retrieval.model import Retrieval, Setup
 from sifnet.retrieval.prior import describe, on_terrain
 from sifnet.retrieval.shared import find_shared
@@ -73,20 +74,32 @@ def retrieve(
             findings += doubts.of_line(shared)
         around.attrs |= doubts.attributes(scene, findings)
         grave = any(finding.grave for finding in findings)
-        maps = solve_strips(scene, model, shared, grave=grave, **how)
-        strips = ((lines, label(part, scene.window(lines))) for lines, part in maps)
         if into is None:
-            product = gathered(around, strips)
-            return product.merge(aggregate(product, block)) if block else product
+            maps = solve_strips(scene, model, shared, grave=grave, **how)
+            product = gathered(around, _labelled(maps, scene))
+            product = product.merge(aggregate(product, block)) if block else product
+            stands_on = behind.Behind(scene, model, shared, atmosphere, refine)
+            product.encoding[behind.IN_MEMORY] = stands_on
+            return product
+        sample = Sample(scene, model, shared, refine=refine)
+        maps = solve_strips(scene, model, shared, grave=grave, see=sample.see, **how)
         path = Path(into)
         with whole(path) as partial_file:
-            write_strips(around, strips, partial_file, scene.shape[0])
+            write_strips(around, _labelled(maps, scene), partial_file, scene.shape[0])
+            kept = behind.within_packing(behind.of_line(shared, sample, refine=refine))
+            append(kept, partial_file, group=behind.GROUP, encoding=behind.packing(kept))
             if block:
                 with opened(partial_file) as product:
                     layer = aggregate(product, block)
                 append(layer, partial_file)
             refuse_foreign(record(path), source_files(scene), path)
         return opened(path)
+
+
+def _labelled(
+    maps: Iterator[tuple[slice, xr.Dataset]], scene: Scene
+) -> Iterator[tuple[slice, xr.Dataset]]:
+    return ((lines, label(part, scene.window(lines))) for lines, part in maps)
 
 
 def _ready(scene: Scene, file: str | Path | Retrieval | None) -> Retrieval:

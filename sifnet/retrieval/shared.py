@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import xarray as xr
@@ -50,6 +51,8 @@ class Shared:
         correction: of what the simulation is wrong by on the whole line, None for none.
         stray: share of the mean radiance that is stray light in every band.
         strangeness: mean square of its coefficients, 1 where they are as expected.
+        components: its coefficients, about 0 with a spread of 1.
+        said: what the encoder alone said of the same, None where that is all there is.
     """
 
     deviation: Tensor
@@ -60,6 +63,8 @@ class Shared:
     correction: Correction | None = None
     stray: float = 0.0
     strangeness: float = 0.0
+    components: Tensor | None = None
+    said: Shared | None = None
 
     def air_deviation(self) -> dict[str, Tensor]:
         """``row, column`` of every parameter of the air, in standard deviations of its prior."""
@@ -160,15 +165,22 @@ class Line:
             guess = guess.moved(self.unknowns, after, self.start)
             if float((after - before)[: self.unknowns.patches.stop].abs().max()) < CONVERGED:
                 break
+        carried = self._carried(gains, system)
+        said = Shared(
+            self.encoder_says, carried, SensorState.unstack(self.start.sensor), self.brightness,
+            patch,
+        )  # fmt: skip
         return Shared(
             guess.deviation,
-            self._carried(gains, system),
+            carried,
             SensorState.unstack(guess.sensor),
             self.brightness,
             patch,
             self._correction(guess),
             STRAY_SD * float(guess.stray),
             float((guess.components**2).sum()) / max(1, len(guess.components)),
+            guess.components,
+            said,
         )
 
     def _simulator(self, guess: Guess) -> Simulator:
@@ -337,18 +349,24 @@ def pixel_strips(
     Args:
         shape: lines and samples of a patch, of whose lines every ``every``-th is read.
     """
-    elevation = scene.dataset["ground_elevation"]
-    relief = float(elevation.max() - elevation.min())
     return strips(
         scene,
         (math.ceil(shape[0] / every), shape[1]),
         strip=strip,
         every=every,
-        ranges=model.emulator.ranges,
-        window=model.setup.window,
-        atmosphere=atmosphere,
-        line_id=model.line_id(scene),
-        terrain=relief > LEVEL,
-        predictor=model.predictor,
-        expected=model.expected_on(scene),
+        **reading(scene, model, atmosphere),
     )
+
+
+def reading(scene: Scene, model: Retrieval, atmosphere: xr.Dataset | None) -> dict[str, Any]:
+    """How a model reads the pixels of a scene: the options of ``pixels.read``."""
+    elevation = scene.dataset["ground_elevation"]
+    return {
+        "ranges": model.emulator.ranges,
+        "window": model.setup.window,
+        "atmosphere": atmosphere,
+        "line_id": model.line_id(scene),
+        "terrain": float(elevation.max() - elevation.min()) > LEVEL,
+        "predictor": model.predictor,
+        "expected": model.expected_on(scene),
+    }

@@ -1,0 +1,279 @@
+"""What stands behind a product: its scene, its model, and what its pixels share.
+
+A file keeps what the line shares, and some spectra all over the scene, in a group of its own: the
+fit of any pixel can be shown again from the scene, and that of a near one without.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from sifnet.errors import SifnetError
+from sifnet.files import data_file, sha256
+from sifnet.product.provenance import same_sources, sources
+
+if TYPE_CHECKING:
+    from sifnet.retrieval.explained import Sample
+    from sifnet.retrieval.model import Retrieval
+    from sifnet.retrieval.shared import Shared
+    from sifnet.scenes.scene import Scene
+
+GROUP = "fit"  # of a product's file
+IN_MEMORY = "sifnet_behind"  # of a product's encoding
+# How spectra are packed: type and step. All steps are small beside noise.
+PACKED: dict[str, tuple[str, float]] = {
+    "residual": ("int16", 0.01),
+    "encoder_residual": ("int16", 0.01),
+    "fluorescence": ("int16", 0.0005),
+    "fitted": ("int32", 0.005),
+    "noise": ("int32", 0.0005),
+    "wavelength": ("int32", 0.0001),
+}
+LEFT_OUT = ("measured", "encoder")  # which fit, residual and noise give
+
+
+@dataclass(frozen=True)
+class Behind:
+    """All that is needed to solve the pixels of a product again."""
+
+    scene: Scene
+    model: Retrieval
+    shared: Shared
+    atmosphere: xr.Dataset | None = None
+    refine: bool = True
+
+    def __deepcopy__(self, memo: object) -> Behind:
+        """A copy of a product stands on the same ground."""
+        return self
+
+    def spectra(self, mask: np.ndarray) -> xr.Dataset:
+        """The fits of the pixels of a mask (line, sample), see ``explained.Explainer``."""
+        from sifnet.retrieval.explained import explain
+
+        how: dict[str, Any] = {"atmosphere": self.atmosphere, "refine": self.refine}
+        told = list(explain(self.scene, self.model, self.shared, mask, **how))
+        return xr.concat(told, "pixel", data_vars="minimal", coords="minimal")
+
+
+def of_line(shared: Shared, sample: Sample, *, refine: bool) -> xr.Dataset:
+    """What a file keeps: what the line shares, and the spectra of some pixels."""
+    told = sample.kept()
+    said = shared.said or shared
+    for name, part in (("", shared), ("encoder_", said)):
+        told[f"{name}air_deviation"] = ("patch_row", "patch_column", "air"), part.deviation.numpy()
+        told[f"{name}sensor"] = ("column", "of_sensor"), part.sensor.stack().numpy()
+    if shared.components is not None:
+        told["components"] = "component", shared.components.numpy()
+    told["air_deviation"].attrs["long_name"] = "air of every patch from its prior, in its sd"
+    told.attrs = {
+        "title": "what the pixels of the line share, and some spectra with their fit",
+        "patch": np.array(shared.patch, np.int32),
+        "stray": float(shared.stray),
+        "strangeness": float(shared.strangeness),
+        "refined": int(refine),
+    }
+    return told.drop_vars([*LEFT_OUT, "parameter"]).assign_coords(
+        parameter=("parameter", told["parameter"].values.astype(object))
+    )
+
+
+def packing(kept: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Encodings, by variable, in which spectra take little room."""
+    encoding: dict[str, dict[str, Any]] = {}
+    for name, values in kept.variables.items():
+        if values.dtype.kind not in "fi" or not values.ndim:
+            continue
+        encoding[str(name)] = {"zlib": True, "complevel": 4, "shuffle": True}
+        if name in PACKED:
+            kind, step = PACKED[str(name)]
+            lowest = np.iinfo(kind).min
+            encoding[str(name)] |= {"dtype": kind, "scale_factor": step, "_FillValue": lowest}
+    return encoding
+
+
+def within_packing(kept: xr.Dataset) -> xr.Dataset:
+    """The same, with what cannot be packed brought to the end of the range."""
+    limits = {n: step * np.iinfo(kind).max for n, (kind, step) in PACKED.items()}
+    return kept.assign({n: kept[n].clip(-limits[n], limits[n]) for n in PACKED if n in kept})
+
+
+def kept_spectra(product: xr.Dataset) -> xr.Dataset | None:
+    """What the file of a product keeps (``of_line``), with all of ON_BANDS; None without."""
+    source = product.encoding.get("source")
+    if source is None or not Path(source).is_file():
+        return None
+    try:
+        with xr.open_dataset(source, group=GROUP, engine="h5netcdf") as file:
+            kept = file.load()
+    except (OSError, KeyError, ValueError):  # a file of another version, or another's
+        return None
+    if "fitted" not in kept:
+        return None
+    kept["measured"] = kept["fitted"] + kept["residual"] * kept["noise"]
+    kept["encoder"] = kept["measured"] - kept["encoder_residual"] * kept["noise"]
+    for name in LEFT_OUT:
+        kept[name].attrs = {"units": kept["fitted"].attrs["units"]}
+    return kept
+
+
+def behind(
+    product: xr.Dataset, scene: Scene | None = None, model: Retrieval | str | Path | None = None
+) -> Behind | None:
+    """What stands behind a product; None where its scene or model is gone.
+
+    Args:
+        scene, model: where they are not where the product says.
+
+    Raises:
+        SifnetError: they are there, and not what the product was made of; or the product is a
+            part of one.
+    """
+    there = product.encoding.get(IN_MEMORY)
+    if isinstance(there, Behind) and scene is None and model is None:
+        return _of_same_size(product, there)
+    attrs = product.attrs
+    air_known, atmosphere = _atmosphere(attrs)
+    file = _model_file(attrs) if model is None else model
+    scene = _scene(attrs) if scene is None else scene
+    if scene is None or file is None or not air_known:
+        return None
+    return _of_same_size(product, _solved(product, scene, file, atmosphere))
+
+
+def _solved(
+    product: xr.Dataset,
+    scene: Scene,
+    file: Retrieval | str | Path,
+    atmosphere: xr.Dataset | None,
+) -> Behind:
+    """As it was mapped: on the ground that is known, bands where lines are, what a line shares as
+    the file has it, or found again.
+    """
+    from sifnet.retrieval.prior import on_terrain
+    from sifnet.retrieval.shared import find_shared
+    from sifnet.retrieval.shipped import model_for
+    from sifnet.scenes.registration import registered
+
+    scene = registered(on_terrain(scene, atmosphere))
+    model = model_for(scene, file)
+    kept = kept_spectra(product)
+    if kept is None:
+        return Behind(scene, model, find_shared(scene, model, atmosphere=atmosphere), atmosphere)
+    return Behind(scene, model, _shared(kept, model), atmosphere, bool(kept.attrs["refined"]))
+
+
+def _shared(kept: xr.Dataset, model: Retrieval) -> Shared:
+    """What a line shares, but for what only uncertainties need."""
+    import torch
+
+    from sifnet.physics.state import SensorState
+    from sifnet.retrieval.brightness import Brightness
+    from sifnet.retrieval.shared import Shared
+
+    nothing = torch.zeros(0)
+    row, column = (int(x) for x in kept.attrs["patch"])
+
+    def part(prefix: str, **more: Any) -> Shared:
+        deviation, sensor = (
+            torch.as_tensor(kept[f"{prefix}{name}"].values) for name in ("air_deviation", "sensor")
+        )
+        return Shared(deviation, nothing, SensorState.unstack(sensor), Brightness(nothing),
+                      (row, column), **more)  # fmt: skip
+
+    correction = components = None
+    if "components" in kept and model.discrepancy is not None:
+        components = torch.as_tensor(kept["components"].values)
+        correction = model.discrepancy.correction(components)
+    return part(
+        "",
+        correction=correction,
+        stray=float(kept.attrs["stray"]),
+        strangeness=float(kept.attrs["strangeness"]),
+        components=components,
+        said=part("encoder_"),
+    )
+
+
+def _scene(attrs: Mapping[str, Any]) -> Scene | None:
+    """The scene where it was, None where it is gone."""
+    from sifnet.scenes import open_scene
+
+    files = sources(attrs)
+    path = Path(attrs["scene_path"]) if "scene_path" in attrs else None
+    if path is None or not files or not path.exists() or not all(f.exists() for f in files):
+        return None
+    if not same_sources(attrs, files):
+        raise SifnetError(
+            "the scene is not the one that this product was made of",
+            found="files of another content (SHA-256)",
+            expected=str(attrs.get("source_sha256")).split("\n")[0],
+            remedy="Map it anew with `sifnet retrieve`, or give the right one: "
+            "product.sif.spectrum(..., scene=sifnet.open_scene(...)).",
+            file=files[0],
+        )
+    return open_scene(path, sensor=attrs["sensor"], **json.loads(attrs.get("scene_site", "{}")))
+
+
+def _model_file(attrs: Mapping[str, Any]) -> Path | None:
+    """The model where it was, or as it ships; None where it is gone."""
+    if "model_file" not in attrs:
+        return None
+    path = Path(attrs["model_file"])
+    if not path.is_file():
+        try:
+            path = data_file(path.name)
+        except SifnetError:
+            return None
+    if sha256(path) != attrs["model_sha256"]:
+        raise SifnetError(
+            "the model is not the one that made this product",
+            found=f"SHA-256 {sha256(path)}",
+            expected=attrs["model_sha256"],
+            remedy="Map the scene anew with `sifnet retrieve`, or give the right one: "
+            "product.sif.spectrum(..., model=...).",
+            file=path,
+        )
+    return path
+
+
+def _atmosphere(attrs: Mapping[str, Any]) -> tuple[bool, xr.Dataset | None]:
+    """Whether what was known of the air is known still, and it."""
+    from sifnet.product.retrieve import read_atmosphere
+
+    files = [
+        Path(attrs[name]) if name in attrs else None for name in ("atmosphere_file", "labels_file")
+    ]
+    if not any(files):
+        return "atmosphere_prior" not in attrs, None
+    if any(file is not None and not file.exists() for file in files):
+        return False, None
+    told = json.loads(attrs.get("settings", "{}"))
+    for name, file in zip(("atmosphere", "labels"), files, strict=True):
+        if file is not None and file.is_file() and sha256(file) != told.get(name):
+            raise SifnetError(
+                "what is known of the air is not what this product was made with",
+                found=f"SHA-256 {sha256(file)}",
+                expected=told.get(name),
+                remedy="Bring the file back, or map the scene anew with `sifnet retrieve`.",
+                file=file,
+            )
+    return True, read_atmosphere(*files)
+
+
+def _of_same_size(product: xr.Dataset, found: Behind) -> Behind:
+    expected, shape = found.scene.shape[:2], product["sif_760"].shape
+    if shape != expected:
+        raise SifnetError(
+            "this is a part of a product, whose pixels are not those of its scene",
+            found=f"{shape[0]} lines, {shape[1]} samples",
+            expected=f"{expected[0]} lines, {expected[1]} samples",
+            remedy="Ask the whole product for the spectrum.",
+        )
+    return found
