@@ -51,13 +51,13 @@ WORDS = {  # of PARAMETERS
     "reflectance_740": "reflectance at 740 nm",
     "reflectance_slope": "its slope at 740 nm",
     "surface_pressure": "surface pressure",
-    "temperature_offset": "temperature, from standard",
-    "aot_550": "aerosol optical thickness, 550 nm",
-    "aerosol_height": "scale height of aerosol",
-    "aerosol_type": "aerosol: 0 continental, 1 maritime",
+    "temperature_offset": "temperature offset",
+    "aot_550": "aerosol thickness (550 nm)",
+    "aerosol_height": "aerosol scale height",
+    "aerosol_type": "aerosol type (1: maritime)",
     "o2_scale": "strength of oxygen",
     "wavelength_shift": "shift of bands",
-    "fwhm_shift": "change of their width",
+    "fwhm_shift": "change of width",
 }
 AIR = ("surface_pressure", "temperature_offset", "aot_550", "aerosol_height", "aerosol_type",
        "o2_scale")  # fmt: skip
@@ -105,7 +105,7 @@ def _told(product: xr.Dataset, most: int, spectra: int) -> dict[str, Any]:
     by = dict(zip(product["sif_760"].dims, (slice(None, None, step),) * 2, strict=True))
     thin = product.isel({name: part for name, part in by.items() if product.sizes[name] > 1}).load()
     kept = kept_spectra(product)
-    judged = verdict(product)
+    judged = verdict(product, kept)
     attributes = product.attrs
     good = trusted(thin)
     return {
@@ -166,12 +166,21 @@ def _layers(product: xr.Dataset, good: NDArray[np.bool_], sensor: str) -> list[d
         palette = [to_hex(colour) for colour in colormaps[colours](np.linspace(0, 1, 128))]
         unit = str(product[name].attrs.get("units", ""))
         layers.append({
-            "name": name, "title": title, "low": low, "high": high, "palette": palette,
-            "unit": UNIT if unit == RADIANCE else unit.replace("nm-1", "nm⁻¹").removeprefix("1"),
-            **_quantised(values),
+            "name": name, "title": title, "low": low, "usual": _usual(values[good]), "high": high, "palette": palette,
+            "unit": _unit(unit), **_quantised(values),
         })  # fmt: skip
     first = "sif_740" if sensor == "desis" else "sif_760"
     return sorted(layers, key=lambda layer: layer["name"] != first)
+
+
+def _usual(values: NDArray[np.float64]) -> list[float | None]:
+    """Of trusted pixels 5 %, median, 95 %."""
+    finite = values[np.isfinite(values)]
+    return _rounded(np.quantile(finite, (0.05, 0.5, 0.95)), 6) if finite.size else [None] * 3
+
+
+def _unit(unit: str) -> str:
+    return UNIT if unit == RADIANCE else unit.replace("-1", "⁻¹").removeprefix("1")
 
 
 def _span(values: ArrayLike, *, zero: bool) -> tuple[float, float]:
@@ -211,8 +220,7 @@ def _kept(kept: xr.Dataset, most: int) -> dict[str, Any]:
     columns = {n: some[n].values for n in ("fitted", "fluorescence", "noise")}
     spectra = {n: _packed(np.nan_to_num(v), "<f4") if n == "fitted" else _scaled(v)
                for n, v in columns.items()}  # fmt: skip
-    parameters = [str(name) for name in kept["parameter"].values]
-    units = [str(u).replace("mW m-2 nm-1 sr-1", UNIT).replace("nm-1", "nm⁻¹") for u in kept["unit"].values]
+    names = zip(kept["parameter"].values.astype(str), kept["unit"].values.astype(str), strict=True)
     return {
         "line": some["line"].values.tolist(),
         "sample": some["sample"].values.tolist(),
@@ -223,7 +231,7 @@ def _kept(kept: xr.Dataset, most: int) -> dict[str, Any]:
         "encoder_residual": _packed(
             np.clip(some["encoder_residual"] * 100, -32767, 32767).round(), "<i2"
         ),
-        "parameters": [[n, WORDS.get(n, n), u if u != "1" else ""] for n, u in zip(parameters, units, strict=True)],
+        "parameters": [[WORDS.get(n, n), _unit(u)] for n, u in names],
         **{n: [_rounded(row, 6) for row in some[n].values]
            for n in ("value", "prior", "prior_sd", "encoder_value")},
         "chi2": _rounded(some["chi2_reduced"], 3),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from bokeh.document import Document
 from bokeh.embed import components
 from bokeh.models import (
     Band,
@@ -31,6 +32,7 @@ from bokeh.plotting import figure
 from bokeh.resources import Resources
 
 INK, ACCENT, GOLD, GREY = "#1b2a34", "#0b7a4b", "#c8860a", "#8b979e"
+NOISE = {"fill_color": "#dde4e7", "fill_alpha": 1.0, "line_alpha": 0.0, "level": "underlay"}
 UNIT = "mW m⁻² nm⁻¹ sr⁻¹"
 SPECTRUM = ("nm", "measured", "fitted", "encoder", "residual", "encoder_residual", "fluorescence",
             "low", "high")  # fmt: skip
@@ -56,6 +58,10 @@ def figures() -> tuple[str, dict[str, str]]:
         "encoder": _encoder(),
         "losses": _losses(),
     }
+    document = Document()
+    with document.models.freeze():  # else all is gone through again for every figure
+        for plot in made.values():
+            document.add_root(plot)
     script, divs = components(made)
     return script, divs
 
@@ -154,7 +160,7 @@ def _spectra(source: ColumnDataSource) -> dict[str, Any]:
     """Radiance, residual and fluorescence of what is picked, on the same wavelengths."""
     nm = DataRange1d(range_padding=0.01)
     tools = "xpan,xwheel_zoom,xbox_zoom,reset"
-    radiance = _plot("radiance", 290, "", f"radiance, {UNIT}", tools, x_range=nm)
+    radiance = _plot("radiance", 330, "", f"radiance, {UNIT}", tools, x_range=nm)
     radiance.y_range.start = 0
     radiance.scatter("nm", "measured", source=source, size=4, color=INK, legend_label="measured")
     fitted = radiance.line("nm", "fitted", source=source, color=ACCENT, line_width=1.6,
@@ -166,15 +172,16 @@ def _spectra(source: ColumnDataSource) -> dict[str, Any]:
     radiance.add_tools(HoverTool(renderers=[fitted], tooltips=shown, mode="vline"))
     radiance.legend.location, radiance.legend.click_policy = "bottom_right", "hide"
     radiance.legend.border_line_color, radiance.legend.background_fill_alpha = None, 0.6
-    residual = _plot("residual", 150, "", "residual, σ", x_range=nm)
+    residual = _plot("residual", 170, "", "residual, σ", x_range=nm,
+                     y_range=DataRange1d(only_visible=True, range_padding=0.15))
     residual.add_layout(Band(base="nm", lower="low", upper="high", source=source,
-                             fill_color="#dfe5e8", line_alpha=0))  # fmt: skip
+                             **NOISE))
     residual.add_layout(Span(location=0, dimension="width", line_color=GREY, line_width=1))
     residual.step("nm", "residual", source=source, color=INK, mode="center", line_width=1.1)
     away = residual.step("nm", "encoder_residual", source=source, color=GOLD, mode="center",
                          line_width=1, alpha=0.8)  # fmt: skip
     away.name, away.visible = "encoder_away", False
-    glow = _plot("fluorescence", 170, "wavelength in vacuum, nm", "fluorescence", x_range=nm)
+    glow = _plot("fluorescence", 200, "wavelength in vacuum, nm", "fluorescence", x_range=nm)
     glow.varea("nm", 0, "fluorescence", source=source, color=ACCENT, alpha=0.25)
     glow.line("nm", "fluorescence", source=source, color=ACCENT, line_width=1.6)
     cross = CrosshairTool(dimensions="height", line_color=GREY, line_alpha=0.6)
@@ -184,11 +191,11 @@ def _spectra(source: ColumnDataSource) -> dict[str, Any]:
 
 
 def _mean_residual() -> Any:
-    plot = _plot("mean_residual", 220, "wavelength in vacuum, nm", "mean residual, σ of a pixel",
+    plot = _plot("mean_residual", 300, "wavelength in vacuum, nm", "mean residual, σ of a pixel",
                  "xpan,xwheel_zoom,xbox_zoom,reset")  # fmt: skip
     source = _source("mean_by_band", "nm", "mean", "low", "high")
     plot.add_layout(Band(base="nm", lower="low", upper="high", source=source,
-                         fill_color="#dfe5e8", line_alpha=0))  # fmt: skip
+                         **NOISE))
     plot.add_layout(Span(location=0, dimension="width", line_color=GREY, line_width=1))
     line = plot.step("nm", "mean", source=source, color=INK, mode="center", line_width=1.3)
     tips = [("nm", "@nm{0.00}"), ("mean residual", "@mean{+0.000} σ")]
@@ -202,6 +209,9 @@ def _deviations(name: str, height: int, source: ColumnDataSource, **options: Any
     for sd in (-1, 1):
         plot.add_layout(Span(location=sd, dimension="width", line_color=GREY, line_dash=[3, 3]))
     plot.add_layout(Span(location=0, dimension="width", line_color=GREY))
+    plot.y_range.range_padding = 0.1
+    at = _source(f"{name}_scale", "x", "y")
+    plot.scatter("x", "y", source=at, alpha=0)  # one standard deviation is always to be seen
     bars = plot.vbar("x", 0.7, "sd", source=source, color=ACCENT, alpha=0.85)
     plot.add_tools(HoverTool(renderers=[bars], tooltips=[("", "@text")]))
     plot.xgrid.grid_line_color = None
@@ -219,17 +229,15 @@ def _components() -> Any:
 
 
 def _registration() -> Any:
-    plot = _plot("registration", 230, "sample (column of the detector)", "nm",
+    plot = _plot("registration", 260, "sample (column of the detector)", "nm",
                  "xpan,xwheel_zoom,reset")  # fmt: skip
     source = _source("columns", "x", "shift", "width", "encoder_shift", "encoder_width")
     for name, colour, text in (("shift", ACCENT, "shift of bands"), ("width", INK, "change of width")):
         plot.line("x", name, source=source, color=colour, line_width=1.6, legend_label=text)
         plot.line("x", f"encoder_{name}", source=source, color=colour, line_dash=[4, 3],
-                  line_alpha=0.6, legend_label=f"{text}, encoder")  # fmt: skip
+                  line_alpha=0.6)  # fmt: skip
     plot.add_layout(Span(location=0, dimension="width", line_color=GREY, line_width=1))
-    plot.legend.location, plot.legend.ncols = "top_left", 2
-    plot.legend.label_text_font_size = "11px"
-    plot.legend.border_line_color, plot.legend.background_fill_alpha = None, 0.6
+    _legend_above(plot)
     return plot
 
 
@@ -244,10 +252,18 @@ def _encoder() -> Any:
 
 
 def _losses() -> Any:
-    plot = _plot("losses", 240, "epoch", "loss and its terms", "xpan,xwheel_zoom,reset",
+    plot = _plot("losses", 260, "epoch", "loss and its terms", "xpan,xwheel_zoom,reset",
                  y_axis_type="log")  # fmt: skip
     source = _source("terms", "x", "y", "colour", "name", "width")
     plot.multi_line("x", "y", source=source, color="colour", line_width="width",
                     legend_field="name")  # fmt: skip
-    plot.legend.border_line_color, plot.legend.background_fill_alpha = None, 0.6
+    _legend_above(plot)
     return plot
+
+
+def _legend_above(plot: Any) -> None:
+    """Beside what it explains, not on it."""
+    (legend,) = plot.legend
+    legend.orientation, legend.border_line_color, legend.padding = "horizontal", None, 0
+    legend.label_text_font_size, legend.background_fill_alpha = "11px", 0.0
+    plot.add_layout(legend, "above")

@@ -64,9 +64,14 @@ class Verdict:
         return f"{self.word}: {', '.join(remark.text for remark in worst_first)}"
 
 
-def verdict(product: xr.Dataset) -> Verdict:
-    """The verdict on a product, in memory or open."""
-    return Verdict(tuple(_remarks(thinned(product, MOST), kept_of(product))))
+def verdict(product: xr.Dataset, kept: xr.Dataset | None = None) -> Verdict:
+    """The verdict on a product, in memory or open.
+
+    Args:
+        kept: by its file (``behind.kept_spectra``), where that was read already.
+    """
+    kept = kept_of(product) if kept is None else kept
+    return Verdict(tuple(_remarks(thinned(product, MOST), kept)))
 
 
 def kept_of(product: xr.Dataset) -> xr.Dataset | None:

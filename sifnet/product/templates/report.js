@@ -16,7 +16,12 @@ window.sifnet = (() => {
     const places = Math.max(0, digits - 1 - Math.floor(Math.log10(Math.max(Math.abs(value), 1e-9))));
     return minus(value.toFixed(Math.min(places, 4)));
   }
-  const signed = (value, digits) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
+  const signed = (value, digits) => {
+    const text = Math.abs(value).toFixed(digits);
+    return (Number(text) === 0 ? "" : value < 0 ? "−" : "+") + text;
+  };
+  // A value to a tenth of its uncertainty.
+  const to = (value, sd) => value === null ? "–" : minus(value.toFixed(Math.min(Math.max(0, 1 - Math.floor(Math.log10(sd))), 5)));
 
   // Text that comes from files only ever becomes text.
   function row(cells, kinds = [], head = false) {
@@ -155,18 +160,18 @@ window.sifnet = (() => {
   }
 
   function tell_parameters(near) {
-    const kept = one.kept, kinds = ["", "n", "n", "n", "n", ""], rows = [];
-    kept.parameters.forEach(([name, word, unit], i) => {
+    const kept = one.kept, rows = [];
+    kept.parameters.forEach(([word, unit], i) => {
       const [value, prior, sd, encoder] =
         ["value", "prior", "prior_sd", "encoder_value"].map(n => kept[n][near.k][i]);
-      const away = prior === null ? null : (value - prior) / sd, known = prior === null ? "–" :
-        `${format(prior)} ± ${format(sd, 2)}`;
-      const far = away !== null && Math.abs(away) > 2 ? "n far" : "n";
-      rows.push(row([word, format(value), known, away === null ? "–" : signed(away, 1), format(encoder), unit],
-                    ["", "n", "n", far, "n", ""]));
+      const away = prior === null ? null : (value - prior) / sd, like = x => sd === null ? format(x) : to(x, sd);
+      rows.push(row([unit ? `${word}, ${unit}` : word, like(value),
+                     prior === null ? "–" : `${to(prior, sd)} ± ${format(sd, 2)}`,
+                     away === null ? "–" : signed(away, 1), like(encoder)],
+                    ["", "n", "n", away !== null && Math.abs(away) > 2 ? "n far" : "n", "n"]));
     });
     $("parameters").replaceChildren(
-      row(["", "retrieved", "prior", "off by, σ", "encoder alone", ""], kinds, true), ...rows);
+      row(["", "retrieved", "prior", "off, σ", "encoder"], ["", "n", "n", "n", "n"], true), ...rows);
     $("parameters_source").textContent = (near.away === 0 ? "Of this pixel. " :
       `Of the nearest kept spectrum, line ${kept.line[near.k]}, sample ${kept.sample[near.k]}. `) +
       "Air and sensor are those of its patch and its column.";
@@ -175,16 +180,18 @@ window.sifnet = (() => {
   function tell_pixel(near) {
     const k = flat(...picked), [line, sample] = full(picked), word = one.flag_array[k];
     const get = name => { const l = one.layers.find(l => l.name === name); return l ? l.array[k] : NaN; };
-    const main = one.layers[0], sd = get("sif_760_uncertainty"), value = main.array[k];
-    $("value").textContent = isFinite(value) ?
-      `${minus(value.toFixed(2))}${main.name === "sif_760" ? " ± " + sd.toFixed(2) : ""} ${main.unit}` : "no value";
+    const main = one.layers[0], sd = get(main.name + "_uncertainty"), value = main.array[k];
+    $("value").textContent = isFinite(value) ? `${minus(value.toFixed(2))} ± ${sd.toFixed(2)}` : "no value";
+    $("unit").textContent = isFinite(value) ? main.unit : "";
     $("where").textContent = `${main.title} · line ${line}, sample ${sample} · ` +
       (one.good_array[k] ? "trusted" : isFinite(value) ? "not trusted" : "not retrieved");
     $("source").textContent = !near ? "This product keeps no spectra: map its scene anew with sifnet retrieve." :
       near.away === 0 ? "Its own spectrum." : `Spectrum of the nearest kept pixel: line ${one.kept.line[near.k]}, ` +
       `sample ${one.kept.sample[near.k]}, ${near.away.toFixed(0)} pixels away, SIF ${format(one.kept.value[near.k][0], 3)}, ` +
       `χ² ${one.kept.chi2[near.k].toFixed(2)}. Any pixel's own: product.sif.spectrum(${line}, ${sample}).plot()`;
-    $("pixel").replaceChildren(...one.layers.map(l => row([l.title, format(l.array[k]), l.unit], ["", "n", ""])));
+    $("pixel").replaceChildren(row(["", "here", "5 %", "median", "95 %"], ["", "n", "n", "n", "n"], true),
+      ...one.layers.map(l => row([l.unit ? `${l.title}, ${l.unit}` : l.title, format(l.array[k]), ...l.usual.map(v => format(v))],
+                                 ["", "n", "n", "n", "n"])));
     $("flagwords").replaceChildren(...Object.entries(one.flag_words).filter(([flag]) => word & Number(flag))
       .map(([, [name, text]]) => {
         const item = document.createElement("li"), bold = document.createElement("b");
@@ -241,17 +248,19 @@ window.sifnet = (() => {
     const short = ["pressure", "temperature", "AOT", "aerosol height", "aerosol type", "oxygen"];
     model("air").x_range.factors = short;
     fill("air_bars", {x: short, sd: kept.air.map(a => a[4]), text: kept.air.map(([word, value, prior, sd]) =>
-      `${word}: ${format(value)} (prior ${format(prior)} ± ${format(sd, 2)})`)});
-    $("air_text").textContent = kept.air.map(([word, value, prior, sd, away]) => [Math.abs(away),
-      `${word} ${format(value)}, known as ${format(prior)} ± ${format(sd, 2)}`]).sort((a, b) => b[0] - a[0])
-      .slice(0, 2).map(a => a[1]).join("; ") +
+      `${word}: ${to(value, sd)} (prior ${to(prior, sd)} ± ${format(sd, 2)})`)});
+    fill("air_scale", {x: [short[0], short[0]], y: [-1.2, 1.2]});
+    fill("components_scale", {x: [1, 1], y: [-1.2, 1.2]});
+    $("air_text").textContent = "Farthest from what was known: " + kept.air.map(([word, value, prior, sd, away]) =>
+      [Math.abs(away), `${word} ${to(value, sd)} (${to(prior, sd)} ± ${format(sd, 2)})`]).sort((a, b) => b[0] - a[0])
+      .slice(0, 2).map(a => a[1]).join(", ") +
       `. Stray light ${signed(100 * kept.stray, 3)} % of the mean radiance (0 ± 0.15 % is usual).`;
     const parts = kept.components;
     fill("component_bars", {x: parts.map((_, i) => i + 1), sd: parts,
                             text: parts.map((v, i) => `component ${i + 1}: ${signed(v, 2)} σ`)});
     if (parts.length) {
       const square = parts.reduce((sum, v) => sum + v * v, 0) / parts.length;
-      $("components_text").textContent = `Coefficients of ${parts.length} components, the largest first, mean square ` +
+      $("components_text").textContent = `Coefficients of ${parts.length} components, those that matter most first; mean square ` +
         `${square.toFixed(2)}: 1 is as expected, above 2 the pixels are flagged.`;
     }
     fill("columns", {x: kept.sensor[0].map((_, i) => i), shift: kept.sensor[0], width: kept.sensor[1],
