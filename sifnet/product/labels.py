@@ -12,6 +12,7 @@ import xarray as xr
 from pyproj import CRS
 
 from sifnet.product.provenance import Provenance, attributes
+from sifnet.scenes import sensors
 from sifnet.scenes.scene import FIT_WINDOW, FLAGS, Scene
 from sifnet.units import RADIANCE
 
@@ -74,6 +75,13 @@ PLACES = {
     "time": {"standard_name": "time"},
 }
 TIME_ON_FILE = {"units": "seconds since 1970-01-01", "dtype": "float64"}  # to 1 microsecond
+
+
+def headline(product: xr.Dataset) -> str:
+    """The variable that a sensor's users look at first: from space SIF at 740 nm, else at 760."""
+    sensor = sensors().get(str(product.attrs.get("sensor")))
+    space = sensor is not None and sensor.space
+    return "sif_740" if space and "sif_740" in product else "sif_760"
 
 
 def label(maps: xr.Dataset, scene: Scene) -> xr.Dataset:

@@ -20,7 +20,7 @@ from matplotlib.colors import to_hex
 from numpy.typing import ArrayLike, NDArray
 
 from sifnet.product.behind import kept_spectra
-from sifnet.product.labels import place
+from sifnet.product.labels import headline, place
 from sifnet.product.netcdf import flag_shares, opened, trusted
 from sifnet.product.page import scenes, write_page
 from sifnet.product.pictures import LONG
@@ -36,6 +36,7 @@ LAYERS = (  # variable, title, colours, whether zero belongs to the scale
     ("sif_760", "SIF at 760 nm", "viridis", True),
     ("sif_740", "SIF at 740 nm", "viridis", True),
     ("sif_760_uncertainty", "σ of SIF at 760 nm", "magma", False),
+    ("sif_740_uncertainty", "σ of SIF at 740 nm", "magma", False),
     ("chi2_reduced", "χ² of the fit", "inferno", False),
     ("reflectance_740", "reflectance at 740 nm", "gray", False),
     ("ndvi_radiance", "NDVI of radiances", "YlGn", False),
@@ -88,8 +89,8 @@ def write_report(products: Sequence[Path], path: str | Path, *, log: Path | None
         "report.html",
         title=scenes(len(products)),
         told=told,
-        # "</script>" in a name would end the script.
-        data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("</", "<\\/"),
+        # A name that looks like a tag must not be one.
+        data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         bokeh=resources(),
         script=script,
         figure=divs,
@@ -128,7 +129,7 @@ def _told(product: xr.Dataset, most: int, spectra: int) -> dict[str, Any]:
             "step": step,
             "lying": lines > LONG * samples,
             **_grid(product),
-            "layers": _layers(thin, good, str(attributes["sensor"])),
+            "layers": _layers(thin, good, headline(product)),
             "flags": _packed(thin["quality_flag"].values, "<u2"),
             "good": _packed(good, "u1"),
             "flag_words": {int(f): [str(f.name).lower().replace("_", " "), t] for f, t in FLAGS.items()},
@@ -156,10 +157,12 @@ def _grid(product: xr.Dataset) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _layers(product: xr.Dataset, good: NDArray[np.bool_], sensor: str) -> list[dict[str, Any]]:
+def _layers(product: xr.Dataset, good: NDArray[np.bool_], first: str) -> list[dict[str, Any]]:
+    """LAYERS that have a value, those of what the sensor is looked at for first."""
     layers = []
     for name, title, colours, zero in LAYERS:
-        if name not in product or not np.isfinite(product[name].values).any():
+        other = name.endswith("_uncertainty") and not name.startswith(first)
+        if other or name not in product or not np.isfinite(product[name].values).any():
             continue
         values = product[name].values.astype(float)
         low, high = _span(values[good] if good.any() else values, zero=zero)
@@ -169,7 +172,6 @@ def _layers(product: xr.Dataset, good: NDArray[np.bool_], sensor: str) -> list[d
             "name": name, "title": title, "low": low, "usual": _usual(values[good]), "high": high, "palette": palette,
             "unit": _unit(unit), **_quantised(values),
         })  # fmt: skip
-    first = "sif_740" if sensor == "desis" else "sif_760"
     return sorted(layers, key=lambda layer: layer["name"] != first)
 
 

@@ -18,7 +18,7 @@ import xarray as xr
 from pyproj import Transformer
 
 from sifnet.files import whole
-from sifnet.product.labels import place
+from sifnet.product.labels import headline, place
 from sifnet.product.netcdf import flag_shares, summary, thinned
 
 EXTENSIONS = (
@@ -57,6 +57,7 @@ def item(product: xr.Dataset, files: Mapping[str, str]) -> dict[str, Any]:
         "processing:lineage": str(attributes["source"]),
         **_projection(product),
         **{f"sifnet:{name}": _number(value) for name, value in summary(product).items()},
+        "sifnet:headline": headline(product),
         "sifnet:flags": {name: _number(share) for name, share in flags.items()},
         "sifnet:command": str(attributes["command"]),
     }

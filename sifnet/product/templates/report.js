@@ -20,6 +20,7 @@ window.sifnet = (() => {
     const text = Math.abs(value).toFixed(digits);
     return (Number(text) === 0 ? "" : value < 0 ? "−" : "+") + text;
   };
+  const named = (word, unit) => unit && !unit.startsWith("mW") ? `${word}, ${unit}` : word;
   // A value to a tenth of its uncertainty.
   const to = (value, sd) => value === null ? "–" : minus(value.toFixed(Math.min(Math.max(0, 1 - Math.floor(Math.log10(sd))), 5)));
 
@@ -101,9 +102,9 @@ window.sifnet = (() => {
 
   function draw_series() {
     const rows = one.shape[0], flags = layer.name === "flags", at = [...Array(rows).keys()];
-    const sd = one.layers.find(l => l.name === "sif_760_uncertainty");
+    const sd = one.layers.find(l => l.name === one.layers[0].name + "_uncertainty");
     const y = at.map(i => flags ? first_flag(one.flag_array[i]) : layer.array[i]);
-    const bars = layer.name === "sif_760" && sd ? at.map(i => sd.array[i]) : at.map(() => 0);
+    const bars = layer === one.layers[0] && sd ? at.map(i => sd.array[i]) : at.map(() => 0);
     fill("measurements", {x: at.map(i => i * one.step), y, low: y.map((v, i) => v - bars[i]),
       high: y.map((v, i) => v + bars[i]), colour: at.map(i => one.good_array[i] ? "#0b7a4b" : "#b3bcc1")});
     model("series").left[0].axis_label = layer.title + (layer.unit ? ", " + layer.unit : "");
@@ -165,7 +166,7 @@ window.sifnet = (() => {
       const [value, prior, sd, encoder] =
         ["value", "prior", "prior_sd", "encoder_value"].map(n => kept[n][near.k][i]);
       const away = prior === null ? null : (value - prior) / sd, like = x => sd === null ? format(x) : to(x, sd);
-      rows.push(row([unit ? `${word}, ${unit}` : word, like(value),
+      rows.push(row([named(word, unit), like(value),
                      prior === null ? "–" : `${to(prior, sd)} ± ${format(sd, 2)}`,
                      away === null ? "–" : signed(away, 1), like(encoder)],
                     ["", "n", "n", away !== null && Math.abs(away) > 2 ? "n far" : "n", "n"]));
@@ -190,7 +191,7 @@ window.sifnet = (() => {
       `sample ${one.kept.sample[near.k]}, ${near.away.toFixed(0)} pixels away, SIF ${format(one.kept.value[near.k][0], 3)}, ` +
       `χ² ${one.kept.chi2[near.k].toFixed(2)}. Any pixel's own: product.sif.spectrum(${line}, ${sample}).plot()`;
     $("pixel").replaceChildren(row(["", "here", "5 %", "median", "95 %"], ["", "n", "n", "n", "n"], true),
-      ...one.layers.map(l => row([l.unit ? `${l.title}, ${l.unit}` : l.title, format(l.array[k]), ...l.usual.map(v => format(v))],
+      ...one.layers.map(l => row([named(l.title, l.unit), format(l.array[k]), ...l.usual.map(v => format(v))],
                                  ["", "n", "n", "n", "n"])));
     $("flagwords").replaceChildren(...Object.entries(one.flag_words).filter(([flag]) => word & Number(flag))
       .map(([, [name, text]]) => {
@@ -313,6 +314,7 @@ window.sifnet = (() => {
     const tall = Math.abs((y1 - y0) / (x1 - x0)) * wide * 1.02 + 90;
     const height = Math.round(Math.min(Math.max(tall, 230), Math.min(640, 0.75 * window.innerHeight + 60)));
     if (Math.abs(map.height - height) > 6) map.height = height;
+    model("air").below[0].major_label_orientation = wide < 400 ? 0.7 : "horizontal";
     const metres = one.metres || 1, room = 0.3 * span * metres;
     const ten = 10 ** Math.floor(Math.log10(room)), length = [5, 2, 1].map(n => n * ten).find(n => n <= room);
     $("scalebar").style.width = `${length / metres / span * wide}px`;
