@@ -50,11 +50,12 @@ class SifAccessor:
             scene, model: where they are no longer where the product says.
 
         Returns:
-            Its ``plot()`` draws it. On ``band``, with ``wavelength``: measured and fitted radiance, the part of it that is
+            On ``band``, with ``wavelength``: measured and fitted radiance, the part of it that is
             fluorescence, noise, residual in units of noise, and what the encoder alone said. On
             ``parameter``: value, prior, prior_sd, encoder_value. Where scene or model are gone, the
             nearest spectrum that the product keeps: attribute ``source`` says so. Of several
-            pixels everything is a mean, and mean residuals scatter by 1 / sqrt(pixels).
+            pixels everything is a mean, and mean residuals scatter by 1 / sqrt(pixels). Its
+            ``plot()`` draws it.
 
         Raises:
             SifnetError: no such pixel or none that could be used; the scene or the model is not

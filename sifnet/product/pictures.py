@@ -325,11 +325,13 @@ def _statistics(x: Array, y: Array) -> str:
 
 
 def plain(axes: Axes) -> None:
+    """Axes without a box, with small figures."""
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def figure_of(width: float, height: float) -> Figure:
+    """A figure of so many inches with room between its panels."""
     roomy = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06)
     return Figure(figsize=(width, height), layout=roomy)
 

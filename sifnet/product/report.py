@@ -132,7 +132,10 @@ def _told(product: xr.Dataset, most: int, spectra: int) -> dict[str, Any]:
             "layers": _layers(thin, good, headline(product)),
             "flags": _packed(thin["quality_flag"].values, "<u2"),
             "good": _packed(good, "u1"),
-            "flag_words": {int(f): [str(f.name).lower().replace("_", " "), t] for f, t in FLAGS.items()},
+            "flag_words": {
+                int(flag): [str(flag.name).lower().replace("_", " "), text]
+                for flag, text in FLAGS.items()
+            },
             "flag_colours": list(FLAG_COLOURS),
             "kept": None if kept is None else _kept(kept, spectra),
         },
@@ -169,8 +172,8 @@ def _layers(product: xr.Dataset, good: NDArray[np.bool_], first: str) -> list[di
         palette = [to_hex(colour) for colour in colormaps[colours](np.linspace(0, 1, 128))]
         unit = str(product[name].attrs.get("units", ""))
         layers.append({
-            "name": name, "title": title, "low": low, "usual": _usual(values[good]), "high": high, "palette": palette,
-            "unit": _unit(unit), **_quantised(values),
+            "name": name, "title": title, "low": low, "high": high, "palette": palette,
+            "usual": _usual(values[good]), "unit": _unit(unit), **_quantised(values),
         })  # fmt: skip
     return sorted(layers, key=lambda layer: layer["name"] != first)
 

@@ -167,15 +167,25 @@ def _spectra(source: ColumnDataSource) -> dict[str, Any]:
                            legend_label="fitted")  # fmt: skip
     radiance.line("nm", "encoder", source=source, color=GOLD, line_width=1.3, line_dash=[5, 3],
                   legend_label="encoder alone")  # fmt: skip
-    shown = [("nm", "@nm{0.00}"), ("measured", "@measured{0.00}"), ("fitted", "@fitted{0.00}"),
-             ("residual", "@residual{+0.00} σ"), ("fluorescence", "@fluorescence{0.00}")]  # fmt: skip
+    shown = [
+        ("nm", "@nm{0.00}"),
+        ("measured", "@measured{0.00}"),
+        ("fitted", "@fitted{0.00}"),
+        ("residual, σ", "@residual{+0.00}"),
+        ("fluorescence", "@fluorescence{0.00}"),
+    ]
     radiance.add_tools(HoverTool(renderers=[fitted], tooltips=shown, mode="vline"))
     radiance.legend.location, radiance.legend.click_policy = "bottom_right", "hide"
     radiance.legend.border_line_color, radiance.legend.background_fill_alpha = None, 0.6
-    residual = _plot("residual", 170, "", "residual, σ", x_range=nm,
-                     y_range=DataRange1d(only_visible=True, range_padding=0.15))
-    residual.add_layout(Band(base="nm", lower="low", upper="high", source=source,
-                             **NOISE))
+    residual = _plot(
+        "residual",
+        170,
+        "",
+        "residual, σ",
+        x_range=nm,
+        y_range=DataRange1d(only_visible=True, range_padding=0.15),
+    )
+    residual.add_layout(Band(base="nm", lower="low", upper="high", source=source, **NOISE))
     residual.add_layout(Span(location=0, dimension="width", line_color=GREY, line_width=1))
     residual.step("nm", "residual", source=source, color=INK, mode="center", line_width=1.1)
     away = residual.step("nm", "encoder_residual", source=source, color=GOLD, mode="center",
@@ -194,8 +204,7 @@ def _mean_residual() -> Any:
     plot = _plot("mean_residual", 300, "wavelength in vacuum, nm", "mean residual, σ of a pixel",
                  "xpan,xwheel_zoom,xbox_zoom,reset")  # fmt: skip
     source = _source("mean_by_band", "nm", "mean", "low", "high")
-    plot.add_layout(Band(base="nm", lower="low", upper="high", source=source,
-                         **NOISE))
+    plot.add_layout(Band(base="nm", lower="low", upper="high", source=source, **NOISE))
     plot.add_layout(Span(location=0, dimension="width", line_color=GREY, line_width=1))
     line = plot.step("nm", "mean", source=source, color=INK, mode="center", line_width=1.3)
     tips = [("nm", "@nm{0.00}"), ("mean residual", "@mean{+0.000} σ")]
@@ -232,7 +241,10 @@ def _registration() -> Any:
     plot = _plot("registration", 260, "sample (column of the detector)", "nm",
                  "xpan,xwheel_zoom,reset")  # fmt: skip
     source = _source("columns", "x", "shift", "width", "encoder_shift", "encoder_width")
-    for name, colour, text in (("shift", ACCENT, "shift of bands"), ("width", INK, "change of width")):
+    for name, colour, text in (
+        ("shift", ACCENT, "shift of bands"),
+        ("width", INK, "change of width"),
+    ):
         plot.line("x", name, source=source, color=colour, line_width=1.6, legend_label=text)
         plot.line("x", f"encoder_{name}", source=source, color=colour, line_dash=[4, 3],
                   line_alpha=0.6)  # fmt: skip
@@ -245,8 +257,8 @@ def _encoder() -> Any:
     plot = _plot("encoder", 300, f"SIF of the encoder alone, {UNIT}", f"SIF as refined, {UNIT}",
                  "pan,wheel_zoom,reset", x_range=Range1d(), y_range=Range1d())  # fmt: skip
     plot.line("x", "x", source=_source("one_to_one", "x"), color=GREY)
-    points = plot.scatter("encoder", "refined", source=_source("both", "encoder", "refined", "text"),
-                          size=5, color=ACCENT, alpha=0.6, line_color=None)  # fmt: skip
+    both = _source("both", "encoder", "refined", "text")
+    points = plot.scatter("encoder", "refined", source=both, size=5, color=ACCENT, alpha=0.6)
     plot.add_tools(HoverTool(renderers=[points], tooltips=[("", "@text")]))
     return plot
 

@@ -83,7 +83,9 @@ class Explainer:
         self.said = shared if shared.said is None else shared.said
         self.simulators = [line_simulator(model, s, self.column) for s in (shared, self.said)]
 
-    def tell(self, blocks: Pixels, middle: Tensor, lines: Mapping[int, tuple[int, int]]) -> xr.Dataset:
+    def tell(
+        self, blocks: Pixels, middle: Tensor, lines: Mapping[int, tuple[int, int]]
+    ) -> xr.Dataset:
         """The fits of some lines.
 
         Args:

@@ -23,8 +23,14 @@ def browser(size: tuple[int, int] = DESKTOP) -> Iterator[Any]:
         pytest.skip("no chromium and chromedriver on this machine")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                     "--host-resolver-rules=MAP * ~NOTFOUND", f"--window-size={size[0]},{size[1]}"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--window-size={size[0]},{size[1]}",
+    ):
         options.add_argument(argument)  # fmt: skip
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     page = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))

@@ -73,7 +73,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def _text(page: Any, name: str) -> str:
-    return str(page.execute_script("return document.getElementById(arguments[0]).textContent", name))
+    return str(
+        page.execute_script("return document.getElementById(arguments[0]).textContent", name)
+    )
 
 
 def _spectrum(page: Any) -> dict[str, list[float]]:

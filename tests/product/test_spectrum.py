@@ -127,7 +127,7 @@ def test_another_scene_or_model_is_refused(product: xr.Dataset, what: str) -> No
         ({"line": 3, "sample": 99}, "no such pixel"),
         ({"line": -1, "sample": 0}, "no such pixel"),
         ({"mask": np.ones((2, 2), bool)}, "mask is not one of this product"),
-        ({"polygon": {"type": "Polygon", "coordinates": [[(90, 90), (99, 90), (99, 99), (90, 90)]]}},
+        ({"polygon": {**SQUARE, "coordinates": [[(90, 90), (99, 90), (99, 99), (90, 90)]]}},
          "covers no pixel"),
     ],
 )  # fmt: skip
