@@ -12,7 +12,8 @@ from sifnet.batch.done import Failures
 from sifnet.files import MOST_TEXT, regular
 from sifnet.product.page import scenes, write_page
 
-WIDTH, MARGIN = 900.0, 46.0  # of the map of footprints, in its own units
+WIDTH, HIGHEST = 1200.0, 0.3  # of the map of footprints, in its own units, and height over width
+NAMED = 12  # scenes whose names the map has room for
 LEAST_SPAN = 0.02  # degrees that the map shows at least
 STEPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60)  # degrees of a graticule
 
@@ -95,8 +96,9 @@ def _map(geometries: list[dict[str, Any] | None], rows: list[dict[str, Any]]) ->
     east, north = zip(*points, strict=True)
     middle = (max(east) + min(east)) / 2, (max(north) + min(north)) / 2
     squeeze = max(0.1, math.cos(math.radians(middle[1])))
-    span = max(max(east) - min(east), (max(north) - min(north)) / squeeze / 0.5, LEAST_SPAN) * 1.15
-    height = min(max((max(north) - min(north)) / squeeze / span * 1.3, 0.28), 0.5) * WIDTH
+    tall = (max(north) - min(north)) / squeeze / HIGHEST
+    span = max(max(east) - min(east), tall, LEAST_SPAN) * 1.2
+    height = min(max((max(north) - min(north)) / squeeze / span * 1.3, 0.25), HIGHEST) * WIDTH
 
     def at(x: float, y: float) -> tuple[float, float]:
         scale = WIDTH / span
@@ -115,7 +117,7 @@ def _map(geometries: list[dict[str, Any] | None], rows: list[dict[str, Any]]) ->
     meridians = _multiples(middle[0], span, step)
     parallels = _multiples(middle[1], span * squeeze * height / WIDTH, step)
     return {
-        "width": WIDTH, "height": round(height, 1), "drawn": drawn,
+        "width": WIDTH, "height": round(height, 1), "drawn": drawn, "named": len(drawn) <= NAMED,
         "meridians": [(round(at(x, 0)[0], 1), _degrees(x, "E", "W")) for x in meridians],
         "parallels": [(round(at(0, y)[1], 1), _degrees(y, "N", "S")) for y in parallels],
     }  # fmt: skip

@@ -38,7 +38,7 @@ LAYERS = (  # variable, title, colours, whether zero belongs to the scale
     ("sif_760_uncertainty", "σ of SIF at 760 nm", "magma", False),
     ("sif_740_uncertainty", "σ of SIF at 740 nm", "magma", False),
     ("chi2_reduced", "χ² of the fit", "inferno", False),
-    ("reflectance_740", "reflectance at 740 nm", "gray", False),
+    ("reflectance_740", "near infrared: reflectance at 740 nm", "gray", False),
     ("ndvi_radiance", "NDVI of radiances", "YlGn", False),
     ("surface_pressure", "surface pressure", "cividis", False),
     ("aot_550", "aerosol optical thickness", "copper", False),
