@@ -158,7 +158,7 @@ def _nearest(product: xr.Dataset, chosen: np.ndarray) -> xr.Dataset:
     """The kept spectra inside of a choice, or else the nearest to its middle."""
     import numpy as np
 
-    from sifnet.product.behind import kept_spectra
+    from sifnet.product.kept import kept_spectra
 
     kept = kept_spectra(product)
     if kept is None:

@@ -19,7 +19,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from numpy.typing import ArrayLike, NDArray
 
-from sifnet.product.behind import kept_spectra
+from sifnet.product.kept import kept_spectra
 from sifnet.product.labels import headline, place
 from sifnet.product.netcdf import flag_shares, opened, trusted
 from sifnet.product.page import scenes, write_page

@@ -13,7 +13,7 @@ import xarray as xr
 from rich.progress import Progress
 
 from sifnet.files import whole
-from sifnet.product import behind, doubts
+from sifnet.product import doubts, kept
 from sifnet.product.aggregate import SPACE, aggregate
 from sifnet.product.labels import frame, label
 from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_strips
@@ -78,16 +78,16 @@ def retrieve(
             maps = solve_strips(scene, model, shared, grave=grave, **how)
             product = gathered(around, _labelled(maps, scene))
             product = product.merge(aggregate(product, block)) if block else product
-            stands_on = behind.Behind(scene, model, shared, atmosphere, refine)
-            product.encoding[behind.IN_MEMORY] = stands_on
+            stands_on = kept.Behind(scene, model, shared, atmosphere, refine)
+            product.encoding[kept.IN_MEMORY] = stands_on
             return product
         sample = Sample(scene, model, shared, refine=refine)
         maps = solve_strips(scene, model, shared, grave=grave, see=sample.see, **how)
         path = Path(into)
         with whole(path) as partial_file:
             write_strips(around, _labelled(maps, scene), partial_file, scene.shape[0])
-            kept = behind.within_packing(behind.of_line(shared, sample, refine=refine))
-            append(kept, partial_file, group=behind.GROUP, encoding=behind.packing(kept))
+            fit = kept.within_packing(kept.of_line(shared, sample, refine=refine))
+            append(fit, partial_file, group=kept.GROUP, encoding=kept.packing(fit))
             if block:
                 with opened(partial_file) as product:
                     layer = aggregate(product, block)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from sifnet.product.behind import IN_MEMORY, Behind, kept_spectra
 from sifnet.product.doubts import ATTRIBUTE
+from sifnet.product.kept import IN_MEMORY, Behind, kept_spectra
 from sifnet.product.netcdf import thinned, trusted
 
 MOST = 1200  # pixels a side that are looked at

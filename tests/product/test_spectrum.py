@@ -19,7 +19,7 @@ from fakes.products import fake_maps, fake_scene, finish
 from sifnet.errors import SifnetError
 from sifnet.physics.emulator import Emulator
 from sifnet.product import accessor
-from sifnet.product.behind import kept_spectra
+from sifnet.product.kept import kept_spectra
 from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.explained import ON_BANDS
 from sifnet.scenes import open_scene
