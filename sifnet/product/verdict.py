@@ -68,7 +68,7 @@ def verdict(product: xr.Dataset, kept: xr.Dataset | None = None) -> Verdict:
     """The verdict on a product, in memory or open.
 
     Args:
-        kept: by its file (``behind.kept_spectra``), where that was read already.
+        kept: by its file (``kept.kept_spectra``), where that was read already.
     """
     kept = kept_of(product) if kept is None else kept
     return Verdict(tuple(_remarks(thinned(product, MOST), kept)))
