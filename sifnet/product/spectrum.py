@@ -60,7 +60,7 @@ class Spectrum(xr.Dataset):
 def _radiance(axes: Axes, nm: np.ndarray, told: xr.Dataset) -> None:
     axes.plot(nm, told["measured"], ".", color=INK, markersize=4, label="measured")
     axes.plot(nm, told["fitted"], color=ACCENT, linewidth=1.2, label="fitted")
-    encoder = {"color": GOLD, "linewidth": 1.0, "linestyle": (0, (4, 2))}
+    encoder: dict[str, Any] = {"color": GOLD, "linewidth": 1.0, "linestyle": (0, (4, 2))}
     axes.plot(nm, told["encoder"], label="the encoder alone", **encoder)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"radiance\n{UNITS}", fontsize=8)
