@@ -82,7 +82,7 @@ def test_fit_leaves_model_map_picture_and_report(fitted: Path) -> None:
     assert product.attrs["model_sha256"] == sha256(fitted / "model.ckpt")
     assert '"epochs": 1' in product.attrs["configuration"]
     page = (fitted / "report.html").read_text()
-    for text in ('id="losses_card">', "χ²", "Bokeh"):
+    for text in ('id="losses_card"', "χ²", "Bokeh", "do not trust"):
         assert text in page
 
 
