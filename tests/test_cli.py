@@ -90,7 +90,7 @@ def test_a_report_can_be_had_of_any_product(fitted: Path, tmp_path: Path) -> Non
     result = _run("report", fitted / PRODUCT, "-o", tmp_path / "r.html")
     assert result.exit_code == 0, result.output
     assert 'id="losses_card" hidden' in (tmp_path / "r.html").read_text()
-    assert _run("report", tmp_path / "none.nc", "-o", tmp_path / "r.html").exit_code == 1
+    assert _run("report", tmp_path / "none.nc", "-o", tmp_path / "r.html").exit_code == 2
 
 
 @pytest.mark.usefixtures("_no_artist")
