@@ -6,13 +6,16 @@
     model = sifnet.fit(scene)
     product = sifnet.retrieve(scene, model)
     product.sif_760.plot()
+    product.sif.spectrum(40, 40).sif.plot()
 
 The nouns and verbs are loaded when they are first used, so that the import itself is quick.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -72,3 +75,28 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+class _WithXarray:
+    """Registers ``product.sif`` as soon as xarray is imported, and not before: that takes 0.5 s."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
+        if name != "xarray":
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                run(module)
+                import_module("sifnet.product.accessor").register()
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+if "xarray" in sys.modules:
+    import_module("sifnet.product.accessor").register()
+else:
+    sys.meta_path.insert(0, _WithXarray())  # type: ignore[arg-type]

@@ -225,6 +225,24 @@ def retrieve(
 
 
 @app.command()
+def report(
+    products: Annotated[
+        list[Path], typer.Argument(metavar="PRODUCT.nc...", help="`<scene>_sif.nc`")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Page to write.")] = Path(
+        "report.html"
+    ),
+) -> None:
+    """Write the page to judge maps by: why every value is what it is, without any network.
+
+    Example: `sifnet report maps/line1_sif.nc -o line1.html`
+    """
+    from sifnet.product.report import write_report
+
+    say(f"report: {write_report(products, output)}")
+
+
+@app.command()
 def remake(
     product: Annotated[Path, typer.Argument(metavar="PRODUCT.nc", help="`<scene>_sif.nc`")],
     output: Output,

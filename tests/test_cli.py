@@ -85,7 +85,16 @@ def test_fit_leaves_model_map_picture_and_report(fitted: Path) -> None:
     product = outputs.read(fitted / PRODUCT)
     assert product.attrs["model_sha256"] == sha256(fitted / "model.ckpt")
     assert told(product)["configuration"]["training"]["epochs"] == 1
-    assert "data:image/png;base64" in (fitted / "report.html").read_text()
+    page = (fitted / "report.html").read_text()
+    for text in ('id="losses_card"', "χ²", "Bokeh", "do not trust"):
+        assert text in page
+
+
+def test_a_report_can_be_had_of_any_product(fitted: Path, tmp_path: Path) -> None:
+    result = _run("report", fitted / PRODUCT, "-o", tmp_path / "r.html")
+    assert result.exit_code == 0, result.output
+    assert 'id="losses_card" hidden' in (tmp_path / "r.html").read_text()
+    assert _run("report", tmp_path / "none.nc", "-o", tmp_path / "r.html").exit_code == 2
 
 
 @pytest.mark.usefixtures("_no_artist")

@@ -12,7 +12,7 @@ from conftest import PROJECT
 # circle.
 FLOORS = (
     ("sifnet.units", "sifnet.errors"),
-    ("sifnet.files", "sifnet.terminal"),
+    ("sifnet.files", "sifnet.terminal", "sifnet.card"),
     ("sifnet.physics", "sifnet.scenes"),
     ("sifnet.retrieval", "sifnet.simulation"),
     ("sifnet.product", "sifnet.training"),

@@ -16,6 +16,7 @@ from sifnet.product.axes import MAP, SWATH, renamed
 from sifnet.product.discovery import acquired, discovery
 from sifnet.product.footprint import ring
 from sifnet.product.provenance import RECORD, Provenance, attributes, written
+from sifnet.scenes import sensors
 from sifnet.scenes.scene import FIT_WINDOW, FLAGS, Scene
 from sifnet.units import RADIANCE
 
@@ -131,6 +132,13 @@ TIME_ON_FILE = {  # to 1 microsecond
     "units": "seconds since 1970-01-01", "dtype": "float64", "calendar": "standard",
     "_FillValue": None,
 }  # fmt: skip
+
+
+def headline(product: xr.Dataset) -> str:
+    """The variable that a sensor's users look at first: from space SIF at 740 nm, else at 760."""
+    sensor = sensors().get(str(product.attrs.get("sensor")))
+    space = sensor is not None and sensor.space
+    return "sif_740" if space and "sif_740" in product else "sif_760"
 
 
 def label(maps: xr.Dataset, scene: Scene) -> xr.Dataset:

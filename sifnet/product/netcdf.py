@@ -80,10 +80,17 @@ def _create(
     return made
 
 
-def append(layer: xr.Dataset, path: Path, group: str | None = None) -> None:
-    """Add variables to a NetCDF-4 file, or a group of them."""
+def append(
+    layer: xr.Dataset,
+    path: Path,
+    *,
+    group: str | None = None,
+    encoding: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Add variables to a NetCDF-4 file, or to a group of it, that has none of these names."""
     packed = {"zlib": True, "complevel": 4, "shuffle": True}
-    encoding = {str(name): packed for name, v in layer.data_vars.items() if v.ndim}
+    if encoding is None:
+        encoding = {str(name): packed for name, v in layer.data_vars.items() if v.ndim}
     _store(layer, path, "a", encoding, group)
 
 
@@ -189,17 +196,22 @@ def flag_shares(product: xr.Dataset) -> dict[str, float]:
 
 def summary(product: xr.Dataset) -> dict[str, float]:
     """Pixels, share of them that is trusted, and of these mean, sd and mean uncertainty of SIF."""
-    sums = np.zeros(4)
-    for part in windows(product[["sif_760", "sif_760_uncertainty", "quality_flag"]]):
+    names = [name for name in ("sif_760", "sif_740") if f"{name}_uncertainty" in product]
+    sums, count = np.zeros((len(names), 3)), 0
+    wanted = [*names, *(f"{name}_uncertainty" for name in names), "quality_flag"]
+    for part in windows(product[wanted]):
         good = trusted(part)
-        sif, sd = (part[n].values[good].astype(float) for n in ("sif_760", "sif_760_uncertainty"))
-        sums += good.sum(), sif.sum(), (sif**2).sum(), sd.sum()
-    n, pixels = sums[0], product["sif_760"].size
-    mean, square, uncertainty = sums[1:] / n if n else np.full(3, np.nan)
-    return {
-        "pixels": pixels,
-        "trusted": n / pixels,
-        "sif_760_mean": mean,
-        "sif_760_sd": float(np.sqrt(max(square - mean**2, 0.0))) if n else np.nan,
-        "sif_760_uncertainty_mean": uncertainty,
-    }
+        count += int(good.sum())
+        for number, name in enumerate(names):
+            values = (part[n].values[good].astype(float) for n in (name, f"{name}_uncertainty"))
+            sif, sd = values
+            sums[number] += sif.sum(), (sif**2).sum(), sd.sum()
+    told = {"pixels": product["sif_760"].size, "trusted": count / product["sif_760"].size}
+    for name, row in zip(names, sums, strict=True):
+        mean, square, uncertainty = row / count if count else np.full(3, np.nan)
+        told |= {
+            f"{name}_mean": mean,
+            f"{name}_sd": float(np.sqrt(max(square - mean**2, 0.0))) if count else np.nan,
+            f"{name}_uncertainty_mean": uncertainty,
+        }
+    return told

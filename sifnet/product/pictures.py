@@ -19,7 +19,8 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from sifnet.files import whole
-from sifnet.product.netcdf import flag_shares, thinned, trusted
+from sifnet.product.labels import headline
+from sifnet.product.netcdf import WINDOW, flag_shares, thinned, trusted, windows
 from sifnet.product.series_picture import ACCENT, INK, UNITS, plain, roomy_figure, series_figure
 
 Array = NDArray[np.float64]
@@ -29,8 +30,8 @@ MOST = 1200  # pixels a side that a picture shows; larger scenes are thinned
 THUMBNAIL = 160  # pixels a side at most, in an index of many scenes
 LONG = 1.8  # lines a sample from which a scene is shown lying on its side
 PANELS = (  # variable, title, unit, colours, whether zero belongs to the scale
-    ("sif_760", "SIF at 760 nm", UNITS, "viridis", True),
-    ("sif_760_uncertainty", "uncertainty of SIF (1 σ)", UNITS, "magma", False),
+    ("{sif}", "SIF at {nm} nm", UNITS, "viridis", True),
+    ("{sif}_uncertainty", "uncertainty of SIF (1 σ)", UNITS, "magma", False),
     ("reflectance_740", "reflectance at 740 nm", "", "cividis", False),
     ("residual_rms", "residual radiance (rms)", UNITS, "inferno", False),
 )
@@ -44,7 +45,8 @@ def quicklook(product: xr.Dataset, path: str | Path | None = None) -> Figure:
     """
     shape = product["sif_760"].shape
     if shape[1] > 1:
-        product = thinned(product[[*(panel[0] for panel in PANELS), "quality_flag"]], MOST)
+        names = ["sif_760", "quality_flag", *(panel[0] for panel in _panels(product))]
+        product = thinned(product[list(dict.fromkeys(names))], MOST)
     figure = series_figure(product) if shape[1] == 1 else _maps(product, shape)
     figure.suptitle(_title(product), fontsize=11, color=INK, fontweight="bold")
     figure.supxlabel(_flag_legend(product), fontsize=8, color="0.35")
@@ -52,26 +54,57 @@ def quicklook(product: xr.Dataset, path: str | Path | None = None) -> Figure:
 
 
 def thumbnail(product: xr.Dataset, path: str | Path, most: int = THUMBNAIL) -> Path:
-    """A picture of SIF at 760 nm alone, at most ``most`` pixels a side, for an index of many."""
-    path = Path(path)
-    small = thinned(product[["sif_760", "quality_flag"]], most)
-    values = np.where(trusted(small), small["sif_760"].values, np.nan)
+    """A small picture of what the sensor is looked at for, at most ``most`` pixels a side.
+
+    Means of trusted pixels, so that noise does not hide fields; what is not trusted shows its
+    reflectance in grey.
+    """
+    path, name = Path(path), headline(product)
     lines, samples = product["sif_760"].shape
     if samples == 1:
+        small = thinned(product[["sif_760", "quality_flag"]], most)
         figure = Figure(figsize=(most / 100, most / 200))
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.plot(values[:, 0], color=ACCENT, linewidth=1.5)
+        shown = np.where(trusted(small), small["sif_760"].values, np.nan)
+        axes.plot(shown[:, 0], color=ACCENT, linewidth=1.5)
         axes.set_axis_off()
         with whole(path) as partial:
             figure.savefig(partial, dpi=100)
         return path
+    values, grey = _block_means(product[[name, "sif_760", "reflectance_740", "quality_flag"]],
+                                name, most)  # fmt: skip
     low, high = _span(values, zero=True)
-    colours = _with_grey("viridis")
-    shown = values.T if lines / samples > LONG else values
-    grown = np.kron(shown, np.ones((max(1, most // 2 // max(shown.shape)),) * 2))
+    dark, bright = _span(grey)
+    coloured = colormaps["viridis"]((values - low) / (high - low))
+    ground = colormaps["gray"](0.25 + 0.6 * np.clip((grey - dark) / (bright - dark), 0, 1))
+    ground[~np.isfinite(grey)] = float(GREY)
+    picture = np.where(np.isfinite(values)[..., None], coloured, ground)
+    picture = picture.swapaxes(0, 1) if lines / samples > LONG else picture
+    grown = picture.repeat(each := max(1, most // 2 // max(picture.shape)), 0).repeat(each, 1)
+    grown[..., 3] = 1.0
     with whole(path) as partial:
-        imsave(partial, colours(np.ma.masked_invalid((grown - low) / (high - low))))
+        imsave(partial, grown)
     return path
+
+
+def _block_means(product: xr.Dataset, name: str, most: int) -> tuple[Array, Array]:
+    """Of blocks of pixels, so that there are at most ``most`` a side: trusted SIF, reflectance."""
+    lines, samples = product["sif_760"].shape
+    block = -(-max(lines, samples) // most)
+    parts: list[tuple[Array, Array]] = []
+    for strip in windows(product, block * max(1, WINDOW // block)):
+        planes = []
+        for variable, used in ((name, trusted(strip)), ("reflectance_740", None)):
+            plane = strip[variable].values.astype(float)
+            plane = plane if used is None else np.where(used, plane, np.nan)
+            room = [(0, -length % block) for length in plane.shape]
+            cut = np.pad(plane, room, constant_values=np.nan)
+            cells = cut.reshape(cut.shape[0] // block, block, -1, block)
+            count = np.isfinite(cells).sum((1, 3))
+            planes.append(np.where(count, np.nansum(cells, (1, 3)) / np.maximum(count, 1), np.nan))
+        parts.append((planes[0], planes[1]))
+    sif, reflectance = (np.concatenate(rows) for rows in zip(*parts, strict=True))
+    return sif, reflectance
 
 
 def _title(product: xr.Dataset) -> str:
@@ -93,11 +126,18 @@ def _percent(share: float) -> str:
 def _maps(product: xr.Dataset, shape: tuple[int, ...]) -> Figure:
     figure, panels, lying = _four(shape)
     good = trusted(product)
-    for axes, (name, title, unit, colours, zero) in zip(panels, PANELS, strict=True):
+    for axes, (name, title, unit, colours, zero) in zip(panels, _panels(product), strict=True):
         values = np.where(good, product[name].values, np.nan)
         _map(axes, values, title, unit, colours, limits=_span(values, zero=zero), lying=lying,
              shape=shape)  # fmt: skip
     return figure
+
+
+def _panels(product: xr.Dataset) -> list[tuple[str, str, str, str, bool]]:
+    """PANELS of the wavelength that the sensor is looked at for."""
+    sif = headline(product)
+    told = {"sif": sif, "nm": sif.removeprefix("sif_")}
+    return [(name.format(**told), title.format(**told), *rest) for name, title, *rest in PANELS]  # type: ignore[misc]
 
 
 def _map(

@@ -90,6 +90,8 @@ def attributes(scene: Scene, provenance: Provenance) -> tuple[dict[str, Any], di
     for name in ("scene_path", "atmosphere_file", "labels_file"):
         path = getattr(provenance, name)
         record[name] = path and str(path.absolute())
+    record["scene_path"] = record["scene_path"] or data.attrs.get("opened")
+    record["scene_site"] = json.dumps(data.attrs["site"]) if data.attrs.get("site") else None
     return _stated(told), _stated(record)
 
 

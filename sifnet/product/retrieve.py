@@ -13,7 +13,7 @@ import xarray as xr
 from rich.progress import Progress
 
 from sifnet.files import whole
-from sifnet.product import doubts
+from sifnet.product import doubts, kept
 from sifnet.product.aggregate import GROUP, SPACE, aggregate
 from sifnet.product.hourly import hourly
 from sifnet.product.labels import frame, label, located
@@ -26,6 +26,7 @@ from sifnet.product.measured_light import (
 from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_strips
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files
 from sifnet.retrieval.device import device_of
+from sifnet.retrieval.explained import Sample
 from sifnet.retrieval.model import Retrieval, Setup
 from sifnet.retrieval.prior import describe, on_terrain, own_air
 from sifnet.retrieval.shared import find_shared
@@ -87,17 +88,23 @@ def retrieve(
             findings += doubts.of_line(shared)
         around.attrs |= doubts.attributes(scene, findings)
         grave = any(finding.grave for finding in findings)
-        maps = solve_strips(scene, model, shared, grave=grave, **how)
-        strips = ((lines, label(part, scene.window(lines))) for lines, part in maps)
         if into is None:
-            return gathered(around, strips)
+            maps = solve_strips(scene, model, shared, grave=grave, **how)
+            product = gathered(around, _labelled(maps, scene))
+            stands_on = kept.Behind(scene, model, shared, atmosphere, refine)
+            product.encoding[kept.IN_MEMORY] = stands_on
+            return product
+        sample = Sample(scene, model, shared, refine=refine)
+        maps = solve_strips(scene, model, shared, grave=grave, see=sample.see, **how)
         path = Path(into)
         with whole(path) as partial_file:
-            write_strips(around, strips, partial_file, scene.shape[0])
+            write_strips(around, _labelled(maps, scene), partial_file, scene.shape[0])
+            fit = kept.within_packing(kept.of_line(shared, sample, refine=refine))
+            append(fit, partial_file, group=kept.GROUP, encoding=kept.packing(fit))
             if block:
                 with opened(partial_file) as product:
                     layer = aggregate(product, block)
-                append(layer, partial_file, GROUP)
+                append(layer, partial_file, group=GROUP)
             refuse_foreign(record(path), source_files(scene), path)
         return opened(path)
 
@@ -128,6 +135,12 @@ def _under_measured_light(
         append(layers, partial_file)
         refuse_foreign(record(path), source_files(scene), path)
     return opened(path)
+
+
+def _labelled(
+    maps: Iterator[tuple[slice, xr.Dataset]], scene: Scene
+) -> Iterator[tuple[slice, xr.Dataset]]:
+    return ((lines, label(part, scene.window(lines))) for lines, part in maps)
 
 
 def _ready(scene: Scene, file: str | Path | Retrieval | None) -> Retrieval:

@@ -20,7 +20,7 @@ import xarray as xr
 from sifnet.files import whole
 from sifnet.product.axes import axes
 from sifnet.product.footprint import Ring, ring
-from sifnet.product.labels import place
+from sifnet.product.labels import headline, place
 from sifnet.product.netcdf import flag_shares, summary, thinned
 from sifnet.product.provenance import told
 from sifnet.scenes.scene import FLAGS
@@ -64,6 +64,7 @@ def item(product: xr.Dataset, files: Mapping[str, Path], folder: Path) -> Item:
         "processing:software": {"sifnet": str(origin["sifnet_version"])},
         "processing:lineage": str(origin["source"]),
         **{f"sifnet:{name}": _number(value) for name, value in summary(product).items()},
+        "sifnet:headline": headline(product),
         "sifnet:flags": {name: _number(share) for name, share in flags.items()},
         "sifnet:command": str(origin["command"]),
     }

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from sifnet import card
 from sifnet.errors import SifnetError
 from sifnet.files import checkpoint, save_checkpoint
 from sifnet.physics.discrepancy import Correction, Discrepancy
@@ -170,6 +171,29 @@ class Retrieval(nn.Module):
             architecture=setup.architecture,
         )
         self.errors = nn.Parameter(torch.zeros(0, 0))
+
+    def _card(self) -> list[tuple[str, str]]:
+        setup, made = self.setup, self.made_by
+        low, high = setup.wavelength[0], setup.wavelength[-1]
+        numbers = sum(parameter.numel() for parameter in self.encoder.parameters())
+        fitted = ", ".join(setup.lines) or "none: as pre-trained on simulations"
+        rows = [
+            ("bands", f"{len(setup.wavelength)}, {low:.2f}-{high:.2f} nm"),
+            ("patch", f"{setup.patch[0]} lines x {setup.patch[1]} samples share an atmosphere"),
+            ("encoder", f"{numbers:,} parameters, of {self.encoder.features.projection.shape[1]} "
+             "components of the spectrum"),
+            ("reflectance", "shape predicted from the whole spectrum" if self.predictor
+             else "a parabola"),
+            ("fitted lines", fitted),
+        ]  # fmt: skip
+        told = [f"{name} {made[name]}" for name in ("epochs", "steps", "seed") if name in made]
+        return [*rows, ("made by", ", ".join(told))] if told else rows
+
+    def __repr__(self) -> str:
+        return card.text(f"sifnet.Retrieval for {self.setup.sensor.name}", self._card())
+
+    def _repr_html_(self) -> str:
+        return card.html(f"Retrieval for {self.setup.sensor.name}", self._card())
 
     def loss_terms(self, pixels: Pixels) -> dict[str, Tensor]:
         """Weighted terms of the loss: the state must explain the radiance, within what is known."""

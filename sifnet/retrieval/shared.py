@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import xarray as xr
@@ -52,6 +53,7 @@ class Shared:
         brightness: of the scene's ground.
         patch: lines and samples of a patch.
         errors: ``error``, of the simulation on the whole line, see ``Retrieval.errors``.
+        said: what the encoder alone said of the same, None where that is all there is.
     """
 
     deviation: Tensor
@@ -60,6 +62,7 @@ class Shared:
     brightness: Brightness
     patch: tuple[int, int]
     errors: Tensor
+    said: Shared | None = None
 
     @property
     def stray(self) -> float:
@@ -149,8 +152,13 @@ class Line:
         system, gains, _ = self._system(self.start, states, alone, steps=0)
         carried = self._carried(gains, system)
         sensor = SensorState.unstack(self.start.sensor)
-        errors = self.model.errors_of(self.rows[0].pixels.line_id[:1])[0]
-        return Shared(self.encoder_says, carried, sensor, self.brightness, patch, errors)
+        return Shared(
+            self.encoder_says, carried, sensor, self.brightness, patch, self._known_errors()
+        )
+
+    def _known_errors(self) -> Tensor:
+        """Of the simulation, as the model has learned them of this line."""
+        return self.model.errors_of(self.rows[0].pixels.line_id[:1])[0].detach()
 
     def refined(self, patch: tuple[int, int]) -> Shared:
         """What explains all pixels best, with everything that is known beforehand."""
@@ -160,13 +168,19 @@ class Line:
         if fewer is not None:
             guess, *_ = fewer._searched(guess, NEARLY)
         guess, system, gains = self._searched(guess, CONVERGED)
+        carried = self._carried(gains, system)
+        said = Shared(
+            self.encoder_says, carried, SensorState.unstack(self.start.sensor), self.brightness,
+            patch, self._known_errors(),
+        )  # fmt: skip
         return Shared(
             guess.deviation,
-            self._carried(gains, system),
+            carried,
             SensorState.unstack(guess.sensor),
             self.brightness,
             patch,
             guess.errors(),
+            said,
         )
 
     def _searched(self, guess: Guess, change: float) -> tuple[Guess, System, list[Tensor]]:
@@ -376,18 +390,24 @@ def pixel_strips(
     Args:
         shape: lines and samples of a patch, of whose lines every ``every``-th is read.
     """
-    elevation = scene.dataset["ground_elevation"]
-    relief = float(elevation.max() - elevation.min())
     return strips(
         scene,
         (math.ceil(shape[0] / every), shape[1]),
         strip=strip,
         every=every,
-        ranges=model.emulator.ranges,
-        window=model.setup.window,
-        atmosphere=atmosphere,
-        line_id=model.line_id(scene),
-        terrain=relief > LEVEL,
-        predictor=model.predictor,
-        expected=model.expected_on(scene),
+        **reading(scene, model, atmosphere),
     )
+
+
+def reading(scene: Scene, model: Retrieval, atmosphere: xr.Dataset | None) -> dict[str, Any]:
+    """How a model reads the pixels of a scene: the options of ``pixels.read``."""
+    elevation = scene.dataset["ground_elevation"]
+    return {
+        "ranges": model.emulator.ranges,
+        "window": model.setup.window,
+        "atmosphere": atmosphere,
+        "line_id": model.line_id(scene),
+        "terrain": float(elevation.max() - elevation.min()) > LEVEL,
+        "predictor": model.predictor,
+        "expected": model.expected_on(scene),
+    }

@@ -44,6 +44,7 @@ def solve_strips(
     every: int = 1,
     grave: bool = False,
     done: Callable[[int], None] = lambda lines: None,
+    see: Callable[[slice, Pixels, Tensor], None] = lambda window, blocks, middle: None,
 ) -> Iterator[tuple[slice, xr.Dataset]]:
     """Maps (line, sample) from top to bottom, some lines at a time: nothing is kept.
 
@@ -56,16 +57,14 @@ def solve_strips(
         every: map only each ``every``-th line of a window.
         grave: the scene contradicts physics: no pixel of it is to be trusted.
         done: told of every few lines that are finished.
+        see: shown the blocks of every window, and the line in the middle of each.
     """
     model = model.eval()
-    block = (min(BLOCK, shared.patch[0]) if refine else shared.patch[0], scene.shape[1])
+    block = (block_lines(shared, refine=refine), scene.shape[1])
     # Whole blocks, wherever a scene is cut.
     strip = max(1, AT_ONCE // (block[0] * block[1])) * block[0]
     thinned = block[0] * every, block[1]
-    with exact():
-        responses = model.instrument.at(shared.sensor)
-    correction = model.correction(shared.errors)
-    simulator = replace(model.simulator, correction=correction, responses=responses)
+    simulator = line_simulator(model, shared, torch.arange(scene.shape[1]))
     for window, pixels in pixel_strips(scene, model, thinned, atmosphere, strip * every, every):
         pixels = pixels.map(lambda x: x.to(model.device))
         with made_on(model.device), exact():
@@ -78,8 +77,14 @@ def solve_strips(
         maps = dict(zip(maps, together.cpu(), strict=True))  # one copy back
         maps["quality_flag"] = flags.cpu().to(torch.uint16)
         planes = {n: v.flatten(0, 1)[:height].numpy() for n, v in maps.items()}
+        see(window, pixels, middle)
         yield window, xr.Dataset({n: (("line", "sample"), v) for n, v in planes.items()})
         done(window.stop - window.start)
+
+
+def block_lines(shared: Shared, *, refine: bool = True) -> int:
+    """Lines over which the interpolated atmosphere is taken constant."""
+    return min(BLOCK, shared.patch[0]) if refine else shared.patch[0]
 
 
 @torch.no_grad()
@@ -92,16 +97,9 @@ def _solve(
     refine: bool,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Maps ``block, line, sample`` and flags of a strip of full-width blocks."""
-    blocks, _, samples = pixels.usable.shape
-    sample = torch.arange(samples) + 0.5
-    deviation = interpolated(shared.deviation, shared.patch, line, sample)[:, None]
-    atmosphere = pixels.prior.at(deviation, model.encoder.ranges)
-    sensor = shared.sensor.map(lambda x: x.expand(blocks, 1, samples))
-    latent = model.encoder.latent(pixels)
-    state = State(atmosphere, model.encoder.surface(latent, pixels, atmosphere, sensor), sensor)
-    seen = pixels.without_stray(shared.stray)
-    fit = refine_surface(seen, pixels.noise, state, simulator, steps=2 if refine else 0)
-    carried = interpolated(shared.carried, shared.patch, line, sample)[:, None]
+    sample = torch.arange(pixels.usable.shape[2])
+    fit, deviation = surfaces(model, simulator, pixels, shared, (line, sample), refine=refine)
+    carried = interpolated(shared.carried, shared.patch, line, sample + 0.5)[:, None]
     level = fit.state.surface.reflectance_760
     over = torch.stack([torch.ones_like(level), level], -1)
     common = (over[..., None, :] @ carried @ over[..., None])[..., 0, 0]
@@ -118,6 +116,44 @@ def _solve(
     flags = _flagged(flags, pixels.usable & unlikely, Flag.UNLIKELY_AIR)
     flags = _flagged(flags, pixels.usable & (share < SHADED), Flag.DIM)
     return _maps(pixels, fit, sd, torch.sqrt(alike)), flags
+
+
+def surfaces(
+    model: Retrieval,
+    simulator: Simulator,
+    pixels: Pixels,
+    shared: Shared,
+    at: tuple[Tensor, Tensor],
+    *,
+    refine: bool = True,
+) -> tuple[SurfaceFit, Tensor]:
+    """The surface of every pixel ``block, line, sample`` under what the pixels share.
+
+    Args:
+        simulator: of the line, see ``line_simulator``.
+        at: middle of every block, in lines, and number of every column of ``pixels``.
+
+    Returns:
+        The fit, and ``block, 1, sample, 6``, the air's deviation from its prior in prior sd.
+    """
+    line, column = at
+    deviation = interpolated(shared.deviation, shared.patch, line, column + 0.5)[:, None]
+    atmosphere = pixels.prior.at(deviation, model.encoder.ranges)
+    sensor = shared.sensor.map(lambda x: x[column].expand(len(line), 1, len(column)))
+    latent = model.encoder.latent(pixels)
+    state = State(atmosphere, model.encoder.surface(latent, pixels, atmosphere, sensor), sensor)
+    seen = pixels.without_stray(shared.stray)
+    steps = 2 if refine else 0
+    return refine_surface(seen, pixels.noise, state, simulator, steps=steps), deviation
+
+
+def line_simulator(model: Retrieval, shared: Shared, column: Tensor) -> Simulator:
+    """The simulation of some columns of a line, with all that was found of it."""
+    sensor = shared.sensor.map(lambda x: x[column])
+    with exact():
+        responses = model.instrument.at(sensor)
+    correction = model.correction(shared.errors)
+    return replace(model.simulator, correction=correction, responses=responses)
 
 
 def _maps(

@@ -125,6 +125,7 @@ def open_scene(path: str | Path, sensor: Sensor | str | None = None, **site: Any
         regular(path)
     if record is not None:
         scene: Scene = _reader(record).open_scene(path, record, **site)
+        scene.dataset.attrs |= {"opened": str(path.absolute()), "site": site}
         return scene
     matching = [name for name, reader in readers().items() if reader.matches(path)]
     if len(matching) != 1:

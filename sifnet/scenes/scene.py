@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sifnet import card
 from sifnet.errors import SifnetError
 from sifnet.scenes import record_of
 from sifnet.scenes.arrays import derived
@@ -90,7 +91,7 @@ STATED = {"aot_550": "", "water_vapour": " g cm-2", "temperature_offset": " K",
 """What a product may say of its own air, and units."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scene:
     """One acquisition. ``dataset`` has dimensions (line, sample, band) and
 
@@ -310,6 +311,32 @@ class Scene:
         dead = xr.DataArray(~alive * np.uint16(Flag.DEAD), dims=("line", "sample"))
         from_reader = self.dataset.get("reader_flags")
         return dead if from_reader is None else dead | from_reader.astype(np.uint16)
+
+    def _card(self) -> list[tuple[str, str]]:
+        """What it is, without reading a value of its radiance."""
+        lines, samples, bands = self.shape
+        data = self.dataset
+        sun, view = (span(data[f"{name}_zenith_angle"].values) for name in ("solar", "view"))
+        height, ground = (span(data[n].values) for n in ("sensor_height", "ground_elevation"))
+        rows = [
+            ("time", f"{data.attrs['acquisition_time']} UTC"),
+            ("size", f"{lines} lines x {samples} samples x {bands} bands"),
+            ("wavelength", f"{span(self.wavelength)} nm (vacuum), FWHM {span(self.fwhm)} nm"),
+            ("sun, view", f"{sun}, {view} deg from the zenith"),
+            ("sensor", "in space" if self.space else f"{height} km above ground"),
+            ("ground", f"{ground} km above the sea"),
+        ]
+        if "latitude" in data and "longitude" in data:
+            place = ", ".join(span(data[name].values) for name in ("latitude", "longitude"))
+            rows.append(("place", f"{place} deg"))
+        rows.append(("irradiance", "modelled" if self.irradiance is None else "measured"))
+        return [*rows, ("file", self.file)] if self.file else rows
+
+    def __repr__(self) -> str:
+        return card.text(f"sifnet.Scene {self.name}, {self.sensor.name}", self._card())
+
+    def _repr_html_(self) -> str:
+        return card.html(f"Scene {self.name}, {self.sensor.name}", self._card())
 
     def describe(self) -> list[tuple[str, str]]:
         """(label, text) rows: all that the reader understood, for ``sifnet inspect``."""

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from sifnet import card
 from sifnet.errors import SifnetError
 
 FIT_WINDOW = (750.0, 770.0)  # nm, the O2 A band and its shoulders
@@ -21,7 +22,7 @@ Form = Literal["line", "series", "orbit", "swath"]
 _MEDIA, _FORMS = get_args(Medium), get_args(Form)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sensor:
     """What is usual for a sensor, used where a scene does not say better; nm.
 
@@ -85,6 +86,26 @@ class Sensor:
             value = getattr(self, label)
             if value not in choices:
                 self._refuse(label, repr(value), " or ".join(map(str, choices)))
+
+    def _card(self) -> list[tuple[str, str]]:
+        low, high = self.window
+        rows = [
+            ("bands", f"every {self.sampling:g} nm, FWHM {self.fwhm:g} nm"),
+            ("fitted", f"{low:g}-{high:g} nm"),
+            ("noise", f"{self.shot_noise:g} sqrt(L), L in mW m-2 nm-1 sr-1"),
+            ("wavelength shift", "{:+g} to {:+g} nm".format(*self.shift_range)),
+            ("width", "{:+g} to {:+g} nm".format(*self.fwhm_range)),
+            ("counted in", self.medium),
+            ("place", "in space" if self.space else "in the air, or above a canopy"),
+            ("start model", self.start_model or "none"),
+        ]
+        return [*rows, ("inspect only", self.inspect_only)] if self.inspect_only else rows
+
+    def __repr__(self) -> str:
+        return card.text(f"sifnet.Sensor {self.name}", self._card())
+
+    def _repr_html_(self) -> str:
+        return card.html(f"Sensor {self.name}", self._card())
 
     def _refuse(self, label: str, value: str, expected: str) -> None:
         raise SifnetError(

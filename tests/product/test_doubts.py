@@ -10,7 +10,6 @@ import torch
 from conftest import PROJECT
 from fakes.fitted import quick_fit
 from fakes.products import fake_maps, fake_scene, finish, write
-from sifnet.product import pictures as plots
 from sifnet.product.doubts import of_line, oxygen, stray
 from sifnet.product.netcdf import trusted
 from sifnet.product.report import write_report
@@ -116,10 +115,10 @@ def test_light_in_every_band_alike_is_told(share: float, told: bool, grave: bool
 
 def test_the_page_begins_with_what_does_not_fit(tmp_path: Path) -> None:
     made = finish(fake_maps(), fake_scene())
-    plots.quicklook(made, tmp_path / "q.png")
     for warnings in ("", "level: too <dark>\nsun: elsewhere"):
         product = made.assign_attrs(scene_warnings=warnings) if warnings else made
         file = write(product, tmp_path / "q.nc")
         page = write_report([file], tmp_path / "r.html").read_text()
-        assert ("This scene does not fit" in page) == bool(warnings)
-    assert page.index("<li>level: too &lt;dark&gt;</li>") < page.index("<img")
+        assert ("too &lt;dark&gt;" in page) == bool(warnings)
+    told = page.index(">level: too &lt;dark&gt;</li>")
+    assert page.index("look closer") < told < page.index('id="mapbox"')
