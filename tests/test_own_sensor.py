@@ -60,6 +60,7 @@ def _is_of_the_sensor(scene: Scene, truth: xr.Dataset) -> None:
     assert 0.05 < np.median(bottom / shoulder) < 0.35
 
 
+@pytest.mark.slow
 def test_the_how_to_maps_a_line_from_plain_arrays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
