@@ -54,7 +54,10 @@ def _fields(folder: Path, ending: str = "geojson") -> Path:
     return path
 
 
-@pytest.mark.parametrize(("placed", "ending"), [("map", "geojson"), ("pixels", "gpkg")])
+@pytest.mark.parametrize(
+    ("placed", "ending"),
+    [("map", "geojson"), pytest.param("pixels", "gpkg", marks=pytest.mark.slow)],
+)
 def test_fields_are_means_of_their_pixels(tmp_path: Path, placed: str, ending: str) -> None:
     for hour, level in ((9, 1.0), (11, 1.6), (13, 1.3)):
         _line(tmp_path, hour, level, placed=placed)
