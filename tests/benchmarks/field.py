@@ -1,9 +1,9 @@
 """Real FloX spectra: the whole emission beside what SPECFIT, SFM and iFLD make of it.
 
-    python tests/benchmarks/flox.py                               (make flox, two minutes)
+    python tests/benchmarks/field.py                             (make field, two minutes)
 
 Two blocks of 2025-06-15 and ten low-sun spectra over a forest (``../shared/data/INDEX.md``).
-Writes ``docs/flox.md``, ``docs/flox.png`` and a table of the README.
+Writes ``docs/field.md``, ``docs/flox.png`` and a table of the README.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def main() -> None:
     """Compare, and write the page."""
     needed(FOLDER)
     reference = pd.read_csv(FOLDER / "reference_sif_full.csv")
-    with page("flox", "Real FloX spectra", INTRODUCTION) as add:
+    with page("field", "Real FloX spectra", INTRODUCTION) as add:
         with tempfile.TemporaryDirectory() as scratch:
             for file in FOLDER.glob("Py_*.csv"):
                 (Path(scratch) / file.name).symlink_to(file)
