@@ -206,7 +206,7 @@ def draw(found: dict[str, tuple[Compared, float | None]]) -> None:
     """Six quantities, ours against theirs."""
     labels = ("O2-A, SPECFIT", "O2-A, SFM", "far-red peak, SPECFIT", "O2-B, SPECFIT", "O2-B, SFM",
               "integral (mW m⁻² sr⁻¹), SPECFIT")  # fmt: skip
-    figure, panels = plt.subplots(2, 3, figsize=(8.6, 5.7), layout="constrained")
+    figure, panels = plt.subplots(2, 3, figsize=(7.8, 5.2), layout="constrained")
     for axes, label in zip(panels.flat, labels, strict=True):
         one_to_one(axes, found[label][0], label)
     panels[0, 0].legend(frameon=False, fontsize=8, loc="lower right")
