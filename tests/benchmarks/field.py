@@ -226,6 +226,7 @@ def one_to_one(axes: Axes, pair: Compared, label: str) -> None:
     axes.plot(limits, limits, color="0.5", linewidth=0.8)
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     what, method = label.rsplit(", ", 1)
+    what = what.split(" (")[0]
     axes.set_title(f"{what}: r {pair.r():.3f}, {pair.difference()[0]:+.2f}", fontsize=9, loc="left")
     axes.set_xlabel(method, fontsize=8)
     axes.set_ylabel("sifnet", fontsize=8)
