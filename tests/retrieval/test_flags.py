@@ -18,7 +18,6 @@ from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.encoder import Architecture
 from sifnet.retrieval.model import Retrieval, Setup, load
-from sifnet.retrieval.pixels import read
 from sifnet.scenes.scene import Flag, Scene
 
 SMALL = Architecture(features=8, widths=(16, 16, 8), repeats=(1, 1, 1), head_widths=(16, 8, 8, 8),
@@ -41,11 +40,8 @@ def model_of(scene: Scene) -> Retrieval:
     """An untrained model: the steps after it do the work."""
     torch.manual_seed(0)
     model = Retrieval(Setup.of_scene(scene, fake_emulator(), architecture=SMALL), fake_emulator())
-    if model.setup.irradiance:
-        model.encoder.features.freeze(read(scene, slice(0, scene.shape[0]), (1, 1)))
-    else:
-        drawn, _ = Draws(model, anywhere(model.emulator, 64), patches=16).draw()
-        model.encoder.features.freeze(drawn)
+    drawn, _ = Draws(model, anywhere(model.emulator, 64), patches=16).draw()
+    model.encoder.features.freeze(drawn)
     return model.eval()
 
 

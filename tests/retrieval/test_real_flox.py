@@ -35,7 +35,7 @@ def product(shared_data: Path) -> xr.Dataset:
 def test_115_real_measurements(
     product: xr.Dataset, shared_data: Path, ours: str, theirs: str, correlation: float, share: float
 ) -> None:
-    """Correlation, and mean difference as a share of the mean (measured: docs/flox.md)."""
+    """Correlation, and mean difference as a share of the mean (measured: docs/field.md)."""
     reference = pd.read_csv(shared_data / "flox/reference_sif_full.csv")[theirs].to_numpy()
     found = product[ours].values[:, 0].astype(float)
     assert np.corrcoef(found, reference)[0, 1] >= correlation

@@ -1,9 +1,9 @@
 """Real FloX spectra: the whole emission beside what SPECFIT, SFM and iFLD make of it.
 
-    python tests/benchmarks/flox.py                               (make flox, two minutes)
+    python tests/benchmarks/field.py                             (make field, two minutes)
 
 Two blocks of 2025-06-15 and ten low-sun spectra over a forest (``../shared/data/INDEX.md``).
-Writes ``docs/flox.md``, ``docs/flox.png`` and a table of the README.
+Writes ``docs/field.md``, ``docs/flox.png`` and a table of the README.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def main() -> None:
     """Compare, and write the page."""
     needed(FOLDER)
     reference = pd.read_csv(FOLDER / "reference_sif_full.csv")
-    with page("flox", "Real FloX spectra", INTRODUCTION) as add:
+    with page("field", "Real FloX spectra", INTRODUCTION) as add:
         with tempfile.TemporaryDirectory() as scratch:
             for file in FOLDER.glob("Py_*.csv"):
                 (Path(scratch) / file.name).symlink_to(file)
@@ -206,7 +206,7 @@ def draw(found: dict[str, tuple[Compared, float | None]]) -> None:
     """Six quantities, ours against theirs."""
     labels = ("O2-A, SPECFIT", "O2-A, SFM", "far-red peak, SPECFIT", "O2-B, SPECFIT", "O2-B, SFM",
               "integral (mW m⁻² sr⁻¹), SPECFIT")  # fmt: skip
-    figure, panels = plt.subplots(2, 3, figsize=(8.6, 5.7), layout="constrained")
+    figure, panels = plt.subplots(2, 3, figsize=(7.8, 5.2), layout="constrained")
     for axes, label in zip(panels.flat, labels, strict=True):
         one_to_one(axes, found[label][0], label)
     panels[0, 0].legend(frameon=False, fontsize=8, loc="lower right")
@@ -226,6 +226,7 @@ def one_to_one(axes: Axes, pair: Compared, label: str) -> None:
     axes.plot(limits, limits, color="0.5", linewidth=0.8)
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     what, method = label.rsplit(", ", 1)
+    what = what.split(" (")[0]
     axes.set_title(f"{what}: r {pair.r():.3f}, {pair.difference()[0]:+.2f}", fontsize=9, loc="left")
     axes.set_xlabel(method, fontsize=8)
     axes.set_ylabel("sifnet", fontsize=8)
