@@ -164,9 +164,8 @@ class Line:
         """What explains all pixels best, with everything that is known beforehand."""
         near = self.start.deviation.clamp(-1.0, 1.0)  # an encoder may be far off in another light
         guess = replace(self.start, deviation=near * _field_only())
-        fewer = self._thinned()
-        if fewer is not None:
-            guess, *_ = fewer._searched(guess, NEARLY)
+        if self.usable[0].shape[2] >= 2 * THINNED:
+            guess, *_ = self._thinned()._searched(guess, NEARLY)
         guess, system, gains = self._searched(guess, CONVERGED)
         carried = self._carried(gains, system)
         said = Shared(
@@ -199,12 +198,9 @@ class Line:
                 break
         return guess, system, gains
 
-    def _thinned(self) -> Line | None:
-        """With some columns of every patch only, which lead nearly as far; None: too few."""
-        width = self.usable[0].shape[2]
-        if width < 2 * THINNED:
-            return None
-        index = torch.arange(THINNED // 2, width, THINNED)
+    def _thinned(self) -> Line:
+        """With some columns of every patch only, which lead nearly as far."""
+        index = torch.arange(THINNED // 2, self.usable[0].shape[2], THINNED)
         thinned = copy(self)
         thinned.rows = [
             Row(row.pixels.samples(index), row.state.map(lambda x: _some(x, index)))
