@@ -42,8 +42,8 @@ def write_l2(product: xr.Dataset, path: Path) -> Path:
     with whole(path) as partial, h5netcdf.File(partial, "w") as file:
         file.attrs["title"] = f"{product.attrs['title']}, by names of FLEX L2"
         file.attrs["comment"] = (
-            "made by sifnet, not by the mission; what it cannot compute is absent: red fluorescence, "
-            "peaks, integral, escape probability, quantum efficiency"
+            "made by sifnet, not by the mission; what it cannot compute is absent: "
+            "red fluorescence, peaks, integral, escape probability, quantum efficiency"
         )
         for name in ("scene", "acquisition_time", "source", "source_files", "sifnet_version"):
             file.attrs[name] = str(product.attrs[name])
@@ -61,7 +61,9 @@ def write_l2(product: xr.Dataset, path: Path) -> Path:
 
 def _created(file: h5netcdf.File, product: xr.Dataset) -> dict[str, Any]:
     """Empty variables, and the wavelengths."""
-    fluorescence, atmosphere = (file.create_group(f"L2_{n}") for n in ("Fluorescence", "Atmosphere"))
+    fluorescence, atmosphere = (
+        file.create_group(f"L2_{n}") for n in ("Fluorescence", "Atmosphere")
+    )
     for name, axis, values in (
         ("sif_O2_bands_wavelength", "sif_O2_bands", [O2_A]),
         ("sif_wavelength_grid", "sif_wavelengths", SPECTRUM),

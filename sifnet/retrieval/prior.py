@@ -193,7 +193,7 @@ def _stated(atmosphere: xr.Dataset, name: str) -> tuple[Values, Values]:
         mean = spread = math.nan
     low, high = CREDIBLE[name]
     credible = low <= np.min(mean) and np.max(mean) <= high
-    if not (credible and 0 < np.min(spread) and np.max(spread) < math.inf):
+    if not (credible and np.min(spread) > 0 and np.max(spread) < math.inf):
         raise SifnetError(
             f"the atmosphere file's {name} cannot be used",
             found=f"{np.mean(mean):g} with uncertainty {np.mean(spread):g}",

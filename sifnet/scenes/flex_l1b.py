@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
 from sifnet.scenes.flex_air import column_warmth, grams_per_cm2
-from sifnet.scenes.formats.hdf import Contents, Cube, Planes, Variable
+from sifnet.scenes.formats.hdf import Contents, Planes, Variable
 from sifnet.scenes.formats.lazy import Window
 from sifnet.scenes.scene import FIT_WINDOW, Flag, Scene
 from sifnet.scenes.sensor import Sensor

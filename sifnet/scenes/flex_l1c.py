@@ -151,6 +151,7 @@ def _geometry(
     product: Contents, plane: Variable, site: Site, notes: list[str]
 ) -> tuple[dict[str, Any], NDArray[np.bool_]]:
     """Angles of FLORIS and the ground, (line, sample), and where they are not known."""
+
     def angle(name: str) -> NDArray[np.float32]:
         variable = product.needed(name)
         if len(variable.shape) == 2:
@@ -215,9 +216,7 @@ def _flags(product: Contents, notes: list[str]) -> NDArray[np.uint16]:
     return flags
 
 
-def decoded(
-    numbers: NDArray[Any], attributes: Mapping[str, Any]
-) -> dict[str, NDArray[np.bool_]]:
+def decoded(numbers: NDArray[Any], attributes: Mapping[str, Any]) -> dict[str, NDArray[np.bool_]]:
     """Where each class is, by CF's ``flag_meanings`` with masks or values, else by CLASSES."""
     meanings = attributes.get("flag_meanings", " ".join(CLASSES))
     names = (meanings.decode() if isinstance(meanings, bytes) else str(meanings)).split()

@@ -58,9 +58,7 @@ def test_names_of_the_mission(mapped: tuple[Path, xr.Dataset]) -> None:
             group["sif_O2_bands_value_uncertainty"][..., 0], product.sif_760_uncertainty
         )
         assert list(group["sif_O2_bands_wavelength"]) == [760.0]
-        spectrum, sd = (
-            group[f"sif_emission_spectrum{n}"][:] for n in ("", "_uncertainty")
-        )
+        spectrum, sd = (group[f"sif_emission_spectrum{n}"][:] for n in ("", "_uncertainty"))
         assert spectrum.shape == (*SHAPE, SPECTRUM.size)
         np.testing.assert_allclose(spectrum[..., 0], product.sif_740, rtol=1e-5)
         np.testing.assert_allclose(sd[..., 0], product.sif_740_uncertainty, rtol=1e-4)
