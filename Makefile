@@ -16,7 +16,7 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test style docs test-slow bench accuracy ablation atmosphere failures aerosol forecast desis field loop worlds anchors hostile kill model emulator discrepancy mutants clean
+.PHONY: help setup demo test style docs test-slow bench accuracy ablation atmosphere failures aerosol forecast desis field sensors loop worlds anchors hostile kill model emulator discrepancy mutants clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
@@ -36,6 +36,7 @@ help:
 	@echo "make forecast  the masked-token model beside cheap forecasts (half an hour; needs reference data)"
 	@echo "make desis     DESIS scenes with known truth, the shape of reflectance, time and memory (half an hour)"
 	@echo "make field     real FloX spectra beside SPECFIT, SFM and iFLD (two minutes; needs reference data)"
+	@echo "make sensors   how well a pixel of each sensor can tell fluorescence (a minute)"
 	@echo "make loop      the forecast of the air in the retrieval, beside analysis and climatology (ten minutes)"
 	@echo "make aerosol   the aerosol forecast with and without weather, against persistence (ten minutes)"
 	@echo "make model     train the model that ships again (half an hour)"
@@ -95,7 +96,7 @@ mutants: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
 
-accuracy ablation atmosphere failures aerosol forecast desis field loop worlds anchors hostile kill: $(STAMP)
+accuracy ablation atmosphere failures aerosol forecast desis field sensors loop worlds anchors hostile kill: $(STAMP)
 	$(BIN)/python tests/benchmarks/$@.py
 
 model: $(STAMP)

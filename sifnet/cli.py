@@ -55,7 +55,7 @@ ScenePaths = Annotated[
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder, made if need be.")]
 Sensor = Annotated[
     str | None,
-    typer.Option(help="hyplant, flox, desis or enmap; recognised from the files by default."),
+    typer.Option(help="hyplant, flox, desis, flex or enmap; recognised from the files by default."),
 ]
 Place = Annotated[
     str | None,
@@ -268,7 +268,7 @@ def remake(
 
 @app.command()
 def simulate(
-    sensor: Annotated[str, typer.Option(help="hyplant, flox or desis.")],
+    sensor: Annotated[str, typer.Option(help="hyplant, flox, desis or flex.")],
     output: Output,
     lines: Annotated[int, typer.Option(min=1, help="Lines, or measurements of FloX.")] = 96,
     samples: Annotated[int, typer.Option(min=1, help="Pixels across track.")] = 96,

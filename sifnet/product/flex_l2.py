@@ -42,8 +42,8 @@ def write_l2(product: xr.Dataset, path: Path) -> Path:
     with whole(path) as partial, h5netcdf.File(partial, "w") as file:
         file.attrs["title"] = f"{product.attrs['title']}, by names of FLEX L2"
         file.attrs["comment"] = (
-            "made by sifnet, not by the mission; what it cannot compute is absent: red fluorescence, "
-            "peaks, integral, escape probability, quantum efficiency"
+            "made by sifnet, not by the mission; what it cannot compute is absent: "
+            "red fluorescence, peaks, integral, escape probability, quantum efficiency"
         )
         for name in ("scene", "acquisition_time", "source", "source_files", "sifnet_version"):
             file.attrs[name] = str(product.attrs[name])

@@ -43,7 +43,8 @@ def simulate(
 
     Args:
         sensor: its record or name. What is simulated follows from ``simulated_as``: a flight line,
-            a scene or a swath from orbit (lines x samples pixels), a series of ``lines`` measurements.
+            a scene or a swath from orbit (lines x samples pixels), a series of ``lines``
+            measurements.
         output: folder, made if need be.
         lines: lines along track, or measurements in time.
         samples: columns across track; a series has one.

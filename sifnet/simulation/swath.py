@@ -24,8 +24,8 @@ Array = NDArray[np.float64]
 
 AEROSOL_ERROR, WARMTH_ERROR = (0.03, 0.1), 0.7  # of what the product states; K
 WATER_ERROR = 0.1  # share
-# No canopy is so sparse that its radiance looks like bare ground, on which the retrieval takes it as
-# known that nothing glows: fluorescence is drawn without regard to how many leaves there are.
+# No canopy is so sparse that its radiance looks like bare ground, on which the retrieval takes it
+# as known that nothing glows: fluorescence is drawn without regard to how many leaves there are.
 LEAST_NDVI = 0.6
 COARSEST = 2.0  # nm, of channels seen on a grid of 1 nm
 CLASS = {"soil": 1, "vegetation": 2}

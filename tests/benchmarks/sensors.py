@@ -33,18 +33,18 @@ SKY = {"solar_zenith_angle": 40.0, "view_zenith_angle": 3.0, "relative_azimuth_a
 HEIGHT = {"hyplant": 0.6, "flox": 0.002}  # km
 FEWEST = 5  # bands, for reflectance as a parabola and fluorescence
 SNR = 300.0  # of a band at L = 100, assumed for those that only have spacings here
-INTRODUCTION = f"""Spacing and width in 750-770 nm, nm; limits are standard deviations of SIF at 760 nm, {UNIT}:
-the least that any unbiased method can reach with reflectance as a free parabola, one pixel by itself
-and one of 16 x 16 that share the air, their columns the sensor. One green pixel (reflectance 0.35, SIF
-1.5), sun at 40 degrees; noise as in each sensor's record, signal to noise {SNR:g} at L = 100 assumed
-where there is none. What is common to all pixels adds to it: stray light, spectroscopy, shapes of
-reflectance.
+INTRODUCTION = f"""Spacing and width in 750-770 nm, nm; limits are standard deviations of SIF at
+760 nm, {UNIT}: the least that any unbiased method can reach with reflectance as a free parabola,
+one pixel by itself, and one of 16 x 16 that share the air, their columns the sensor. One green
+pixel (reflectance 0.35, SIF 1.5), sun at 40 degrees; noise as in each sensor's record, signal to
+noise {SNR:g} at L = 100 assumed where there is none. What is common to all pixels adds to it: stray
+light, spectroscopy, shapes of reflectance.
 
 At 687 nm no limit can be computed: no emulator of the red window ships.
 
 FLEX: SIF at 760 nm from the O2 A band is mapped. SIF at 687 nm, the peaks and the integral of the
-emission would need an emulator of 670-740 nm; they are absent in its products, not filled.
-DESIS is mapped with reflectance as the rest of its spectrum foretells it, which is a limit of its own
+emission would need an emulator of 670-740 nm; they are absent in its products, not filled. DESIS is
+mapped with reflectance as the rest of its spectrum foretells it, which is a limit of its own
 ([docs/desis.md](desis.md))."""
 
 
@@ -106,7 +106,7 @@ def limit(sensor: Sensor) -> tuple[int, str, str]:
 
 @torch.no_grad()
 def green(sensor: Sensor, window: tuple[float, float]) -> Scene | int:
-    """Equal green pixels of a sensor with the bands that can be simulated, or how few these are."""
+    """Equal green pixels with the bands that can be simulated, or how few these are."""
     sensor = replace(sensor, window=window, inspect_only="")
     if sensor.sampling >= 6.0:  # their wings would leave no band within the emulator's wavelengths
         sensor = replace(sensor, shift_range=(-0.1, 0.1), fwhm_range=(-0.1, 0.1))

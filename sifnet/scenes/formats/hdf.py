@@ -1,4 +1,4 @@
-"""Variables of HDF5 and NetCDF-4 files by their names, wherever their groups are; read by windows."""
+"""Variables of HDF5 and NetCDF-4 files by their names, in whatever groups; read by windows."""
 
 from __future__ import annotations
 
