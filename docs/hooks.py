@@ -73,6 +73,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown
 
 
+def on_page_content(content: str, **_: Any) -> str:
+    """Docstrings name what they mean as Sphinx does; here the name is enough."""
+    return re.sub(r":(?:class|mod|func|meth|attr):(?=<code)", "", content)
+
+
 def commands() -> str:
     """A page with every command, its options and what they mean, from the commands themselves."""
     from atmorep_bridge import cli as bridge

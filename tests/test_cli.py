@@ -408,12 +408,12 @@ def test_help_teaches_and_is_quick() -> None:
         "from typer.testing import CliRunner\n"
         "from sifnet import cli\n"
         "text = CliRunner().invoke(cli.app, ['--help']).output\n"
-        "assert 'sifnet fit' in text and 'build-emulator' in text, text\n"
+        "assert 'sifnet demo' in text and 'build-emulator' in text, text\n"
         "heavy = {'torch', 'lightning', 'xarray', 'rasterio', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
-    for command in ("fit", "retrieve", "simulate", "evaluate", "inspect", "build-emulator"):
+    for command in ("demo", "fit", "retrieve", "simulate", "evaluate", "inspect", "build-emulator"):
         text = _run(command, "--help").output
         assert "Example:" in text
         assert f"sifnet {command}" in " ".join(text.split())

@@ -27,7 +27,7 @@ PAGES = [
     *sorted((PROJECT / "docs").rglob("*.md")),
 ]
 BLOCK = re.compile(
-    r"(?:^<!-- (illustration|needs: (?P<needs>.*)) -->\n)?"
+    r"(?:^<!-- (illustration|needs: (?P<needs>[^\n]*)) -->\n)?"
     r"^```(?P<language>\w*)\n(?P<code>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )

@@ -18,6 +18,7 @@ FLOORS = (
     ("sifnet.product", "sifnet.training"),
     ("sifnet.batch", "sifnet.evaluation"),
     ("sifnet.cli", "atmorep_bridge"),
+    ("sifnet.__main__",),
 )
 BRIDGE_MAY_USE = (
     "sifnet.training.resume",
