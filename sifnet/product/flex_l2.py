@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from sifnet.files import whole
 from sifnet.physics.surface import emission_spread, sif_shape
+from sifnet.product.axes import axes
 from sifnet.product.netcdf import windows
+from sifnet.product.provenance import told
 
 SENSOR = "flex"
 AXES = ("number_of_along_track_samples", "number_of_across_track_samples")
@@ -38,7 +40,7 @@ def write_l2(product: xr.Dataset, path: Path) -> Path:
     Raises:
         SifnetError: the file cannot be written.
     """
-    sizes = tuple(product.sizes[name] for name in ("line", "sample"))
+    sizes, origin = tuple(product.sizes[name] for name in axes(product)), told(product)
     with whole(path) as partial, h5netcdf.File(partial, "w") as file:
         file.attrs["title"] = f"{product.attrs['title']}, by names of FLEX L2"
         file.attrs["comment"] = (
@@ -46,13 +48,13 @@ def write_l2(product: xr.Dataset, path: Path) -> Path:
             "red fluorescence, peaks, integral, escape probability, quantum efficiency"
         )
         for name in ("scene", "acquisition_time", "source", "source_files", "sifnet_version"):
-            file.attrs[name] = str(product.attrs[name])
+            file.attrs[name] = str(origin[name])
         file.dimensions = {**dict(zip(AXES, sizes, strict=True)), "sif_O2_bands": 1,
                            "sif_wavelengths": SPECTRUM.size}  # fmt: skip
         made = _created(file, product)
         start = 0
         for part in windows(product):
-            lines = slice(start, start + part.sizes["line"])
+            lines = slice(start, start + part.sizes[axes(product)[0]])
             for name, values in _computed(part).items():
                 made[name][lines] = values
             start = lines.stop
@@ -71,16 +73,16 @@ def _created(file: h5netcdf.File, product: xr.Dataset) -> dict[str, Any]:
         grid = fluorescence.create_variable(name, (axis,), np.float64, data=np.array(values))
         grid.attrs["units"] = "nm"
     made = {}
-    for name, (group, axis, unit, text) in {
+    for name, (group, along, unit, text) in {
         "sif_O2_bands_value": (fluorescence, "sif_O2_bands", UNIT, "SIF at the O2 A band"),
         "sif_emission_spectrum": (fluorescence, "sif_wavelengths", UNIT,
                                   "SIF at 760 nm times a mean shape of emission"),
         "aerosol_optical_thickness": (atmosphere, None, "", "as retrieved, at 550 nm"),
     }.items():  # fmt: skip
-        made[name] = _variable(group, name, axis, unit, text)
-        if axis is not None:
+        made[name] = _variable(group, name, along, unit, text)
+        if along is not None:
             wide = f"{name}_uncertainty"
-            made[wide] = _variable(group, wide, axis, unit, "one standard deviation")
+            made[wide] = _variable(group, wide, along, unit, "one standard deviation")
     quality = file.create_group("Quality").create_variable("quality_flags", AXES, np.uint16)
     quality.attrs.update({k: v for k, v in product["quality_flag"].attrs.items() if "flag_" in k})
     made["quality_flags"] = quality
@@ -90,10 +92,10 @@ def _created(file: h5netcdf.File, product: xr.Dataset) -> dict[str, Any]:
 
 
 def _variable(group: Any, name: str, axis: str | None, unit: str, text: str) -> Any:
-    axes = AXES if axis is None else (*AXES, axis)
+    dimensions = AXES if axis is None else (*AXES, axis)
     place = name in ("latitude", "longitude")
     variable = group.create_variable(
-        name, axes, np.float64 if place else np.float32, fillvalue=None if place else np.nan,
+        name, dimensions, np.float64 if place else np.float32, fillvalue=None if place else np.nan,
         compression="gzip", compression_opts=4, shuffle=True,
     )  # fmt: skip
     variable.attrs["long_name"] = text

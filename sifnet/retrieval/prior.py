@@ -52,7 +52,7 @@ def atmosphere_prior(
             pressures does not reach the ground.
     """
     mean: dict[str, Any] = {name: value for name, (value, _) in USUAL.items()}
-    sd = {name: spread for name, (_, spread) in USUAL.items()}
+    sd: dict[str, Any] = {name: spread for name, (_, spread) in USUAL.items()}
     mean["surface_pressure"] = standard_pressure(elevation)
     mean["temperature_offset"] = usual_warmth(scene)
     for source in (own_air(scene), atmosphere):

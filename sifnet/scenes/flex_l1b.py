@@ -93,7 +93,7 @@ def read(product: Contents, name: str, sensor: Sensor, site: Site) -> Scene:
         site.in_vacuum(wavelength[order], sensor.medium),
         fwhm[order],
         geometry={
-            **{n: (("line", "sample"), v.astype(np.float32)) for n, v in geometry.items()},
+            **{n: (("line", "sample"), np.asarray(v, np.float32)) for n, v in geometry.items()},
             "sensor_height": np.inf,
             "sun_earth_distance": float(sun_earth_distance(middle)),
         },

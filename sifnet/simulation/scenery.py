@@ -124,8 +124,8 @@ class Settings:
         # The drift is drawn again with the air, so that the scene of a seed stays what it was.
         sight = SIGHT | (NADIR if form == "swath" else {})
         seen = form in ("orbit", "swath")
-        sight = draw(sight | drift) | {"sensor_height": np.inf} if seen else {}
-        return cls(**({"noise": sensor.shot_noise} | draw(SUMMER | drift) | sight | fixed))
+        looked = draw(sight | drift) | {"sensor_height": np.inf} if seen else {}
+        return cls(**({"noise": sensor.shot_noise} | draw(SUMMER | drift) | looked | fixed))
 
     @property
     def surface_pressure(self) -> float:

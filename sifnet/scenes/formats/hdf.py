@@ -71,12 +71,14 @@ class Variable:
     def scaled(self, numbers: NDArray[Any], fill: float | None = None) -> NDArray[np.floating]:
         """Numbers as stored to what they mean: scale x number + offset."""
         nothing = fill if self.fill is None else self.fill
-        kind = np.float32 if numbers.dtype.kind in "iu" and numbers.itemsize < 4 else np.float64
+        short = numbers.dtype.kind in "iu" and numbers.itemsize < 4
         scale, offset = (
-            kind(np.ravel(self.attributes.get(name, usual))[0])
+            float(np.ravel(self.attributes.get(name, usual))[0])
             for name, usual in (("scale_factor", 1.0), ("add_offset", 0.0))
         )
-        meant: NDArray[np.floating] = numbers.astype(kind) * scale + offset
+        meant: NDArray[np.floating] = numbers.astype(np.float32 if short else np.float64)
+        meant *= scale
+        meant += offset
         if nothing is not None:
             meant[numbers == np.asarray(nothing).astype(numbers.dtype)] = np.nan
         return meant
