@@ -14,7 +14,7 @@ from conftest import PROJECT
 from sifnet.errors import EXTRAS, not_installed
 
 HIDE = f"import sys\nsys.modules.update(dict.fromkeys({sorted(EXTRAS)!r}))\n"
-LAZY = {"scipy", "matplotlib", "rasterio", "pvlib", "spectral", "bokeh", "jinja2", "geopandas"}
+LAZY = {"scipy", "matplotlib", "rasterio", "pvlib", "spectral", "bokeh", "jinja2"}
 
 
 def _without_extras(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:

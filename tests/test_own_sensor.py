@@ -73,7 +73,7 @@ def test_the_how_to_maps_a_line_from_plain_arrays(
     centre = demo.wavelength[:276].reshape(138, 2).mean(-1)
     np.savez(tmp_path / "line.npz", radiance=pairs, wavelength=centre, fwhm=width)
     monkeypatch.chdir(tmp_path)
-    page = (PROJECT / "docs" / "howto_own_sensor.md").read_text(encoding="utf-8")
+    page = (PROJECT / "docs" / "howto" / "array.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", page, re.DOTALL)
     assert code is not None
     assert len([text for text in code[1].splitlines() if text.strip()]) <= 17

@@ -27,9 +27,9 @@ def hourly(maps: xr.Dataset, around: xr.Dataset) -> xr.Dataset:
         sigma^2 = (mean of shared)^2 + (sum of own^2) / n^2
 
     Args:
-        maps: (line, 1). around: with the coordinate ``time`` (line).
+        maps: (line, 1). around: time and angle of the sun of every line.
     """
-    if maps.sizes["sample"] != 1 or "time" not in around.coords:
+    if maps.sizes["sample"] != 1 or around["time"].dims != ("line",):
         return xr.Dataset()
     good = trusted(maps)[:, 0]
     start = around["time"].values.astype("datetime64[h]")
@@ -63,7 +63,8 @@ def hourly(maps: xr.Dataset, around: xr.Dataset) -> xr.Dataset:
             "units": maps[name].attrs["units"],
             "comment": "how much light changed within the hour is not part of it",
         }  # fmt: skip
-    layer[f"{SUN}_hourly"] = AXIS, mean(maps[SUN].values[:, 0]), {
+    sun = np.broadcast_to(around[SUN].values, good.shape)
+    layer[f"{SUN}_hourly"] = AXIS, mean(sun), {
         "long_name": "mean angle of the sun from the zenith", "units": "degree",
     }  # fmt: skip
     layer[COUNT] = AXIS, np.bincount(inverse).astype(np.int32), {

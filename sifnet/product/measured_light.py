@@ -103,7 +103,7 @@ def spectrum_layer(scene: Scene, emission: Emission) -> xr.Dataset:
 
 
 def _put_rest(scene: Scene, emission: Emission, put: Callable[..., None]) -> None:
-    """Reflectance, sun, and how well a spectrum is explained."""
+    """Reflectance, and how well a spectrum is explained."""
     bands = scene.shape[2]
     reflectance = emission.reflectance
     if emission.covers(738.0, 742.0):
@@ -111,11 +111,6 @@ def _put_rest(scene: Scene, emission: Emission, put: Callable[..., None]) -> Non
         put("reflectance_740", reflectance[:, at], "reflectance of the surface at 740 nm", "1")
         slope = (reflectance[:, at + 1] - reflectance[:, at - 1]) / 2
         put("reflectance_slope", slope, "slope of the reflectance at 740 nm", "nm-1")
-    data = scene.dataset
-    sun = data["solar_zenith_angle"].broadcast_like(data["radiance"].isel(band=0, drop=True))
-    sun = sun.transpose("line", "sample")
-    put("solar_zenith_angle", sun.values, "angle of the sun from the zenith", "degree",
-        standard_name="solar_zenith_angle")  # fmt: skip
     green = ndvi(scene.radiance.values.reshape(-1, bands), scene.wavelength)
     put("ndvi_radiance", green,
         "normalised difference of mean radiances 770-810 and 650-680 nm", "1")  # fmt: skip
@@ -143,7 +138,9 @@ def _flags(scene: Scene, emission: Emission, maps: xr.Dataset, grave: bool) -> N
         )
     strange = np.isfinite(level) & ~((level >= DARK) & (level <= BRIGHT))
     flags[strange] |= np.uint16(Flag.CLOUD_OR_DARK)
-    flags[maps["solar_zenith_angle"].values > GRAZING] |= np.uint16(Flag.OUT_OF_RANGE)
+    sun = scene.dataset["solar_zenith_angle"]
+    low = (sun > GRAZING).broadcast_like(scene.radiance.isel(band=0, drop=True))
+    flags[low.transpose("line", "sample").values] |= np.uint16(Flag.OUT_OF_RANGE)
     if grave:
         flags |= np.uint16(Flag.UNLIKELY_AIR)
     return flags

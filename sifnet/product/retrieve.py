@@ -15,14 +15,7 @@ from rich.progress import Progress
 from sifnet.files import whole
 from sifnet.product import doubts, kept
 from sifnet.product.aggregate import GROUP, SPACE, aggregate
-from sifnet.product.hourly import hourly
 from sifnet.product.labels import frame, label, located
-from sifnet.product.measured_light import (
-    SOURCE,
-    emission_maps,
-    solve_scene,
-    spectrum_layer,
-)
 from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_strips
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files
 from sifnet.retrieval.device import device_of
@@ -116,6 +109,9 @@ def _under_measured_light(
     provenance: Provenance,
 ) -> xr.Dataset:
     """The whole emission of every measurement (``retrieval.full_spectrum``): no model, no air."""
+    from sifnet.product.hourly import hourly  # these load scipy, for which maps need not wait
+    from sifnet.product.measured_light import SOURCE, emission_maps, solve_scene, spectrum_layer
+
     if model is not None:
         refuse_measured_light(scene)
     scene = registered(scene)

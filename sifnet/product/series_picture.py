@@ -29,7 +29,7 @@ def series_figure(product: xr.Dataset) -> Figure:
     """SIF with its uncertainty and hourly means against time, what explains it, and its spectra."""
     spectral = SPECTRUM in product
     figure = roomy_figure(9.0, 10.0 if spectral else 7.0)
-    below = {name: label for name, label in BELOW.items() if name in product}
+    below = {n: label for n, label in BELOW.items() if n in product and product[n].ndim}
     heights = (2.4, *[0.8] * len(below), *([0.25, 2.2] if spectral else []))
     panels = list(figure.subplots(len(heights), 1, height_ratios=heights))
     good = trusted(product)[:, 0]
@@ -39,8 +39,9 @@ def series_figure(product: xr.Dataset) -> Figure:
     column = product.isel({across: 0})
     _course(panels[0], column, when, good)
     for axes, (name, label) in zip(panels[1:], below.items(), strict=False):
+        values = np.broadcast_to(column[name].values, when.shape)
         for chosen, colour in ((good, ACCENT), (~good, FLAGGED)):
-            axes.plot(when[chosen], column[name].values[chosen], color=colour, linestyle="none",
+            axes.plot(when[chosen], values[chosen], color=colour, linestyle="none",
                       marker="o", markersize=3)  # fmt: skip
         axes.set_ylabel(label, fontsize=9)
         plain(axes)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+TABLE = "emission.csv"  # what ships: shapes of emission
 PEAKS = {"red": (680.0, 698.0), "far_red": (725.0, 760.0)}  # nm, within which a peak is looked for
 
 

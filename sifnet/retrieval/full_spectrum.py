@@ -31,11 +31,10 @@ from scipy.interpolate import BSpline, CubicSpline
 
 from sifnet.errors import SifnetError
 from sifnet.files import data_file
-from sifnet.retrieval.emission import Emission
+from sifnet.retrieval.emission import TABLE, Emission
 
 Array = NDArray[np.float64]
 
-TABLE = "emission.csv"
 WINDOW = (670.0, 780.0)  # nm, for which emission is given
 BEYOND = 1.0  # nm either side, of which bands are fitted too
 ANCHOR = 760.0  # nm, where the level of emission is counted

@@ -215,7 +215,9 @@ class Retrieval(nn.Module):
 
     def correction(self, errors: Float[Tensor, "*patch error"]) -> Correction | None:
         """Of the simulation, by what it is wrong by; see ``errors``."""
-        return None if self.discrepancy is None else self.discrepancy.correction(errors[..., 1:])
+        with exact():
+            found = self.discrepancy
+            return None if found is None else found.correction(errors[..., 1:])
 
     def add_lines(self, sensors: Tensor, errors: Tensor) -> None:
         """Know flight lines, to be fitted further.

@@ -18,8 +18,8 @@ from sifnet.files import data_file
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import State
 from sifnet.retrieval.draws import Draws, anywhere
+from sifnet.retrieval.emission import TABLE
 from sifnet.retrieval.encoder import log_spectrum
-from sifnet.retrieval.full_spectrum import TABLE
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.without_network import from_prior, needs_no_network
@@ -72,9 +72,9 @@ def model_for(scene: Scene, model: str | Path | Retrieval | None = None) -> Retr
     Raises:
         SifnetError: no model ships for this sensor, or the model cannot read these bands.
     """
+    refuse_measured_light(scene)
     if isinstance(model, Retrieval):
         return on_bands_of(model, scene)
-    refuse_measured_light(scene)
     path = model or shipped_file(scene)
     if path is None and needs_no_network(scene):
         return from_prior(scene)

@@ -372,7 +372,7 @@ class Scene:
 
 def _cut(dataset: xr.Dataset, lines: slice) -> xr.Dataset:
     """Some lines; the transform of a map is then that of the first of them, and of the step."""
-    part = dataset.isel(line=lines)
+    part = dataset.isel(line=lines, missing_dims="ignore")
     if (transform := dataset.attrs.get("transform")) is not None:
         a, b, c, d, e, f = list(transform)[:6]
         first, _, step = lines.indices(dataset.sizes["line"])

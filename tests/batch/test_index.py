@@ -62,8 +62,9 @@ def test_every_sensor_is_shown_by_its_own_headline_and_where_it_is(tmp_path: Pat
         maps["sif_740"] = 2 * maps["sif_760"]
         maps["sif_740_uncertainty"] = 2 * maps["sif_760_uncertainty"]
         made = finish(maps, scene).assign_attrs(sensor=sensor)
-        (tmp_path / f"{stem}_sif.nc").touch()
-        item = write_item(made, tmp_path / f"{stem}_sif.json", {"product": f"{stem}_sif.nc"})
+        file = tmp_path / f"{stem}_sif.nc"
+        file.touch()
+        item = write_item(made, file.with_suffix(".json"), {"product": file})
         assert json.loads(item.read_text())["properties"]["sifnet:headline"] == f"sif_{nm}"
     page = write_index(tmp_path).read_text()
     means = [float(value) for value in re.findall(r'data-mean="([^"]*)"', page)]

@@ -102,7 +102,7 @@ def test_in_the_same_file_at_its_own_place(tmp_path: Path) -> None:
     """GDAL finds both layers where they are; the corner of a map is that of its blocks."""
     made = _made(np.ones((25, 12)), 0.5, **UTM)
     path = write(made, tmp_path / "p.nc")
-    outputs.append(aggregate(made, 10), path, "aggregated")
+    outputs.append(aggregate(made, 10), path, group="aggregated")
     for name, size, shape in (("sif_760", 30, (25, 12)), ("/aggregated/sif_760", 300, (3, 2))):
         with rasterio.open(f"netcdf:{path}:{name}") as file:
             assert file.crs.to_epsg() == 32632

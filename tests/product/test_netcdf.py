@@ -55,7 +55,7 @@ def test_nothing_looks_for_a_cluster_to_write(tmp_path: Path) -> None:
         "import sys, xarray as xr; from pathlib import Path; from sifnet.product import netcdf\n"
         "path, strip = Path(sys.argv[1]), xr.Dataset({'x': (('line', 'sample'), [[1.0]])})\n"
         "netcdf.write_strips(xr.Dataset({'y': 2.0}), [(slice(None), strip)], path, 1)\n"
-        "netcdf.append(xr.Dataset({'z': ('block', [3.0])}), path, 'group')\n"
+        "netcdf.append(xr.Dataset({'z': ('block', [3.0])}), path, group='group')\n"
         "with netcdf.opened(path) as file, netcdf.opened(path, 'group') as group:\n"
         "    assert (file['x'] + file['y'] + group['z']).item() == 6.0\n"
         "assert 'distributed' not in sys.modules\n"

@@ -47,7 +47,7 @@ def _written(folder: Path, place: str, block: int = 0) -> Path:
     made = finish(fake_maps(30, 20), scene, long)
     path = write(made, folder / "p_sif.nc")
     if block:
-        outputs.append(aggregate(made, block), path, "aggregated")
+        outputs.append(aggregate(made, block), path, group="aggregated")
     return path
 
 

@@ -108,6 +108,7 @@ def test_nothing_of_a_map_stays_on_the_processor(
             SensorState.unstack(torch.zeros(16, 2)),
             usual,
             PATCH,
+            torch.zeros(1, device="cpu"),
         )
         line = torch.arange(whole_swath.patches) + 0.5
         one = replace(simulator, responses=there.instrument.at(found.sensor))

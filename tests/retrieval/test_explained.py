@@ -11,6 +11,7 @@ import torch
 from fakes.fitted import quick_fit
 from sifnet.physics.surface import sif_shape
 from sifnet.retrieval.explained import ON_BANDS, PARAMETERS, Sample, explain
+from sifnet.retrieval.refinement import STRAY_SD
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.strips import solve_strips
 from sifnet.scenes.scene import Flag
@@ -21,7 +22,8 @@ def mapped():
     known, model = quick_fit()
     scene = replace(known.scene, dataset=known.scene.dataset.copy(deep=True))
     scene.dataset.radiance.values[5, 3] = np.nan
-    shared = replace(find_shared(scene, model), stray=0.002)  # as a line may well have
+    shared = find_shared(scene, model)
+    shared.errors[0] = 0.002 / STRAY_SD  # as a line may well have
     sample = Sample(scene, model, shared)
     ((_, maps),) = solve_strips(scene, model, shared, see=sample.see)
     return scene, model, shared, maps, sample.kept()

@@ -227,9 +227,9 @@ def test_another_sensor_with_like_bands_is_read(quick: Retrieval) -> None:
 def test_measured_light_and_the_other_side_of_the_air_are_refused(quick: Retrieval) -> None:
     lit = known_scene(fake_emulator(), sensor="flox", measured_irradiance=True).scene
     above = known_scene(fake_emulator()).scene.dataset.assign(sensor_height=np.inf)
-    for scene in (lit, Scene(above)):
-        with pytest.raises(SifnetError, match="was not made for this scene"):
-            on_bands_of(quick, scene)
+    for scene, reason in ((lit, "needs no model"), (Scene(above), "was not made for this scene")):
+        with pytest.raises(SifnetError, match=reason):
+            model_for(scene, quick)
 
 
 def test_the_start_model_follows_from_bands_and_place() -> None:

@@ -50,7 +50,10 @@ def test_ranges_follow_from_the_width_unless_they_are_stated() -> None:
         ({"fwhm_range": (0.1, 0.1)}, "impossible fwhm_range"),
         ({"shift_range": (0.1, 0.2)}, "impossible shift_range: .* expected a range around 0"),
         ({"medium": "water"}, "impossible medium: found 'water'; expected air or vacuum"),
-        ({"simulated_as": "drone"}, "impossible simulated_as: .* line or series or orbit or None"),
+        (
+            {"simulated_as": "drone"},
+            "impossible simulated_as: .* orbit or swath or None",
+        ),
     ],
 )
 def test_what_no_spectrometer_has_is_refused(changed: dict[str, Any], message: str) -> None:

@@ -136,7 +136,7 @@ def test_unknown_sensors_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SifnetError, match="cannot simulate this sensor: found 'enmap'.*desis"):
         simulate("enmap", tmp_path)
     toy = Sensor(name="toy", sampling=0.2, fwhm=0.5, shot_noise=0.05)
-    with pytest.raises(SifnetError, match="'toy', whose record has no simulated_as.*state it"):
+    with pytest.raises(SifnetError, match="'toy', whose record has no simulated_as.*in the record"):
         simulate(toy, tmp_path)
 
 
