@@ -62,9 +62,12 @@ def of_line(shared: Shared, sample: Sample, *, refine: bool) -> xr.Dataset:
     told = sample.kept()
     said = shared.said or shared
     for name, part in (("", shared), ("encoder_", said)):
-        told[f"{name}air_deviation"] = ("patch_row", "patch_column", "air"), part.deviation.numpy()
-        told[f"{name}sensor"] = ("column", "of_sensor"), part.sensor.stack().numpy()
-        told[f"{name}errors"] = "error", part.errors.numpy()
+        told[f"{name}air_deviation"] = (
+            ("patch_row", "patch_column", "air"),
+            part.deviation.cpu().numpy(),
+        )
+        told[f"{name}sensor"] = ("column", "of_sensor"), part.sensor.stack().cpu().numpy()
+        told[f"{name}errors"] = "error", part.errors.cpu().numpy()
     told["air_deviation"].attrs["long_name"] = "air of every patch from its prior, in its sd"
     told.attrs = {
         "title": "what the pixels of the line share, and some spectra with their fit",

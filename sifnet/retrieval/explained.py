@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sifnet.physics.forward import Simulator
+from sifnet.physics.precision import exact
 from sifnet.physics.state import Atmosphere, SensorState, State
 from sifnet.physics.surface import Surface
+from sifnet.retrieval.device import made_on
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels, join, read
 from sifnet.retrieval.shared import Shared, reading
@@ -93,11 +95,18 @@ class Explainer:
             middle: of every block, in lines.
             lines: block, and line in the block, by the number of a line.
         """
+        device = self.model.device
         chosen = join([_line(blocks, *at).samples(self.column) for at in lines.values()])
-        at = middle[[block for block, _ in lines.values()]], self.column
-        found = _fit(self.model, self.simulators[0], self.shared, chosen, at, refine=self.refine)
-        encoder = _fit(self.model, self.simulators[1], self.said, chosen, at, refine=False)
-        return _labelled(chosen, found, encoder, list(lines), self.moved)
+        chosen = chosen.map(lambda x: x.to(device))
+        at = middle[[block for block, _ in lines.values()]].to(device), self.column.to(device)
+        with made_on(device), exact():
+            found, encoder = (
+                _fit(self.model, simulator, shared, chosen, at, refine=refine)
+                for simulator, shared, refine in zip(
+                    self.simulators, (self.shared, self.said), (self.refine, False), strict=True
+                )
+            )
+        return _labelled(chosen.map(Tensor.cpu), found, encoder, list(lines), self.moved)
 
 
 def explain(
@@ -162,7 +171,7 @@ def _fit(
         "value": _parameters(pixels, fit.state),
         "chi2": fit.chi2,
     }
-    return {name: values[:, 0] for name, values in found.items()}
+    return {name: values[:, 0].cpu() for name, values in found.items()}
 
 
 def _parameters(pixels: Pixels, state: State) -> Tensor:

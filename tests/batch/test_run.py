@@ -10,6 +10,7 @@ import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5netcdf
 import numpy as np
@@ -347,6 +348,9 @@ def test_memory_does_not_grow_with_lines(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(mapping, "registered", lambda scene: scene)
     monkeypatch.setattr(mapping, "examine", lambda _: [])
     monkeypatch.setattr(mapping.doubts, "of_line", lambda _: [])
+    monkeypatch.setattr(mapping, "Sample", lambda *_, **__: SimpleNamespace(see=None))
+    monkeypatch.setattr(mapping.kept, "of_line", lambda *_, **__: xr.Dataset())
+    monkeypatch.setattr(mapping.kept, "within_packing", lambda told: told)
     fitted = quick_fit()[1]
     monkeypatch.setattr(mapping, "model_for", lambda *_: fitted)
 
