@@ -171,7 +171,7 @@ def fit(
     )
     if is_first_process():
         job = Job(output, output / "model.ckpt", sensor, atmosphere, _command(),
-                  device=device or "auto")  # fmt: skip
+                  device="cpu" if settings.device == "cpu" else "auto")  # fmt: skip
         products = _map(job, paths)
         report = write_report(products, output / "report.html", log=output / "log" / "metrics.csv")
         (output / training.NOTE).unlink(missing_ok=True)

@@ -18,8 +18,8 @@ from sifnet.product.provenance import told
 MOST = 1200  # pixels a side that are looked at
 BARE_NDVI = 0.12  # up to which ground is bare, where the model does not say
 FEWEST = 30  # pixels that a mean is taken of
-# Where a figure is good, and beyond what nothing is to be believed. Nine worlds of another code
-# have chi-square of 0.9 to 1.2, and bare ground within 0.08; see docs/worlds.md.
+# Where a figure is good, and beyond what nothing is to be believed; our judgement. Bare ground of
+# lines of another code lies within 0.03 (docs/worlds.md).
 CHI2 = (1.3, 2.0)
 BARE = (0.1, 0.3)  # mW m-2 nm-1 sr-1
 PRESSURE = (1.5, 3.0)  # standard deviations of the prior
