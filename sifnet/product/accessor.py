@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sifnet import card
 from sifnet.errors import SifnetError
 
 if TYPE_CHECKING:
@@ -28,6 +29,34 @@ class SifAccessor:
 
     def __init__(self, data: xr.Dataset) -> None:
         self._data = data
+
+    def _card(self) -> list[tuple[str, str]]:
+        """What a person asks of a map first; only its scene where the dataset is no product."""
+        from sifnet.product.labels import headline
+        from sifnet.product.netcdf import summary
+
+        product = self._data
+        rows = [(name, str(product.attrs.get(name, ""))) for name in ("sensor", "acquisition_time")]
+        if "sif_760" not in product:
+            return rows
+        first, found = headline(product), summary(product)
+        mean, sd, sigma = (found.get(f"{first}_{n}", float("nan"))
+                           for n in ("mean", "sd", "uncertainty_mean"))  # fmt: skip
+        size = " x ".join(f"{n} {dim}" for dim, n in product["sif_760"].sizes.items())
+        return [
+            *rows,
+            ("size", size),
+            ("trusted", f"{found['trusted']:.1%} of the pixels"),
+            (f"mean {first}", f"{mean:.2f}, sd {sd:.2f}, mean uncertainty {sigma:.2f}, "
+             f"{product[first].attrs.get('units', '')}"),
+            ("verdict", self.verdict()),
+        ]  # fmt: skip
+
+    def __repr__(self) -> str:
+        return card.text(f"product of {self._data.attrs.get('scene', 'no scene')}", self._card())
+
+    def _repr_html_(self) -> str:
+        return card.html(f"Product of {self._data.attrs.get('scene', 'no scene')}", self._card())
 
     def spectrum(
         self,

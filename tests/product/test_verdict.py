@@ -50,3 +50,16 @@ def test_a_retrieval_tells_how_far_its_pressure_is() -> None:
     text = str(verdict(retrieve(known.scene, model)))
     assert "hPa" in text
     assert "its prior (" in text
+
+
+def test_a_product_says_what_it_is_in_a_few_lines() -> None:
+    made = _product(bare=0.5)
+    for told in (repr(made.sif), made.sif._repr_html_()):
+        for text in (
+            "20 line x 20 sample",
+            "100.0% of the pixels",
+            "0.50, sd 0.00",
+            "do not trust",
+        ):
+            assert text in told
+    assert "no scene" in repr(xr.Dataset().sif)
