@@ -61,9 +61,8 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
         """Pixels ``patches, LINES, SAMPLES`` with noise, and the state they were made from."""
         unseen, state, unexplained = self.unlit()
         radiance = self._world().radiance(state, unseen.geometry, shape_prior=unseen.shape_prior)
-        if self.model.discrepancy is not None:
-            stray = STRAY_SD * torch.randn(())
-            radiance = radiance + stray * radiance.mean(-1, keepdim=True)
+        stray = STRAY_SD * torch.randn(())
+        radiance = radiance + stray * radiance.mean(-1, keepdim=True)
         shot = noise_sd(radiance, self.model.setup.sensor.shot_noise)
         noise = torch.hypot(shot, unexplained * radiance)
         noisy = (radiance + noise * torch.randn_like(radiance)).clamp(min=1e-2)
@@ -82,8 +81,6 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
     def _world(self) -> Simulator:
         """The simulation under physics that may as well be true, another one every time."""
         discrepancy = self.model.discrepancy
-        if discrepancy is None:
-            return self.model.simulator
         drawn = discrepancy.correction(torch.randn(discrepancy.count))
         return replace(self.model.simulator, correction=drawn)
 

@@ -159,7 +159,7 @@ def _fit(
 ) -> dict[str, Tensor]:
     """``line, sample, band`` of the fit, ``line, sample, parameter``, and chi-square."""
     fit, _ = surfaces(model, simulator, pixels, shared, at, refine=refine)
-    light = simulator.light(fit.state, pixels.geometry, pixels.irradiance, pixels.shape_prior)
+    light = simulator.light(fit.state, pixels.geometry, shape_prior=pixels.shape_prior)
     wavelength = simulator.wavelength(fit.state.sensor).expand(light.value.shape)
     _, emitted = fit.state.surface.spectra(wavelength)
     fitted = light.value + (shared.stray * pixels.stray)[..., None]

@@ -210,14 +210,12 @@ class Retrieval(nn.Module):
         """``errors`` of the lines of patches, 0 where none is fitted."""
         if self.errors.numel():
             return self.errors[line_id] * (line_id >= 0)[:, None]
-        count = 0 if self.discrepancy is None else self.discrepancy.count
-        return self.errors.new_zeros(len(line_id), 1 + count)
+        return self.errors.new_zeros(len(line_id), 1 + self.discrepancy.count)
 
-    def correction(self, errors: Float[Tensor, "*patch error"]) -> Correction | None:
+    def correction(self, errors: Float[Tensor, "*patch error"]) -> Correction:
         """Of the simulation, by what it is wrong by; see ``errors``."""
         with exact():
-            found = self.discrepancy
-            return None if found is None else found.correction(errors[..., 1:])
+            return self.discrepancy.correction(errors[..., 1:])
 
     def add_lines(self, sensors: Tensor, errors: Tensor) -> None:
         """Know flight lines, to be fitted further.
@@ -234,7 +232,7 @@ class Retrieval(nn.Module):
         return Simulator(self.emulator, self.instrument)
 
     @cached_property
-    def discrepancy(self) -> Discrepancy | None:
+    def discrepancy(self) -> Discrepancy:
         """What the simulation may be wrong by."""
         return Discrepancy.of_sensor(self.instrument, self.emulator)
 

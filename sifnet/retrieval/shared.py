@@ -131,8 +131,7 @@ class Line:
         self.brightness = Brightness.of(row.pixels for row in rows)
         self.model, self.rows = model, [replace(row, pixels=self._lit(row.pixels)) for row in rows]
         self.ranges = {**model.emulator.ranges, **model.instrument.ranges}
-        discrepancy = model.discrepancy
-        components = 0 if discrepancy is None else discrepancy.count
+        components = model.discrepancy.count
         grid = len(rows), rows[0].pixels.patches
         self.unknowns = Unknowns(components, grid, samples)
         deviation = [r.pixels.prior.deviation(r.state.atmosphere).mean((1, 2)) for r in rows]

@@ -291,8 +291,8 @@ def _learn(model: Retrieval, pixels: Pixels, config: Training, line: Line | Lite
 
 def _nothing_known(model: Retrieval, lines: int, columns: int) -> tuple[Tensor, Tensor]:
     """What ``Retrieval.add_lines`` asks for, 0 everywhere."""
-    components = 0 if model.discrepancy is None else model.discrepancy.count
-    return torch.zeros(lines, columns, len(SensorState.names())), torch.zeros(lines, 1 + components)
+    sensors = torch.zeros(lines, columns, len(SensorState.names()))
+    return sensors, model.errors_of(torch.full((lines,), -1)).detach()
 
 
 def _lines(
