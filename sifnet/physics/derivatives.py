@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from sifnet.physics.forward import Simulator
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import ShapePrior, Surface, powers_of, sif_shape
-from sifnet.physics.transfer import SUNLIT, TransferFunctions, linearised, to_transfer
+from sifnet.physics.transfer import TransferFunctions, linearised, to_transfer
 
 SHARED = (*Atmosphere.names(), *SensorState.names())
 """What the pixels of a patch or column share, in the order of derivatives to it."""
@@ -89,20 +89,16 @@ def transfer_derivatives(
         return _forward_derivatives(on_bands, alike[:-1])
 
     components, to_air = simulator.emulator.linearised(state.atmosphere, geometry)
-    responses = simulator.responses or simulator.instrument.at(state.sensor, slopes=True)
+    settled = simulator if simulator.responses else simulator.settled(state.sensor, slopes=True)
+    responses = settled.responses
+    assert responses is not None  # settled
     first = components.map(lambda x: x[None])
     both = TransferFunctions.combine(torch.cat, [first, to_air]).map(lambda x: x.movedim(0, -2))
     rows, to_sensor = responses.of_rows(both), responses.by_sensor(components)
     transfer = rows.map(lambda x: x[..., 0, :])
     pairs = zip(rows.items(), to_sensor.items(), strict=True)
     changes = [torch.cat([row[..., 1:, :], own], dim=-2).mT for (_, row), (_, own) in pairs]
-    if simulator.correction is None:
-        return transfer, changes
-    wavelength = simulator.wavelength(state.sensor)
-    path, ground = (f[..., None] for f in simulator.correction.factors(wavelength))
-    factors = (path, ground, ground)
-    lit = [change * factor for change, factor in zip(changes[:SUNLIT], factors, strict=True)]
-    return simulator.correction(transfer, wavelength), lit + changes[SUNLIT:]
+    return transfer, changes
 
 
 def _forward_derivatives(

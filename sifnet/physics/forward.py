@@ -27,7 +27,8 @@ class Simulator:
         emulator: gives transfer functions in components.
         instrument: brings them to the bands.
         correction: of what it is known to be wrong by, on a line; not under measured light.
-        responses: of the instrument, where the sensor state is settled; they then stand for it.
+        responses: of the instrument, where the sensor state is settled; they then stand for it
+            and for the correction.
     """
 
     emulator: Emulator
@@ -69,6 +70,17 @@ class Simulator:
         if shape_prior is not None:
             reflectance = reflectance * shape_prior.gain
         return linearised(reflectance, sif, transfer)
+
+    def settled(self, sensor: SensorState, *, slopes: bool = False) -> Simulator:
+        """For one sensor state, for which instrument and correction become one.
+
+        Args:
+            slopes: and how what bands see goes with the sensor state.
+        """
+        responses = self.instrument.at(sensor, slopes=slopes)
+        if self.correction is not None:
+            responses = responses.corrected(*self.correction.factors(self.wavelength(sensor)))
+        return replace(self, correction=None, responses=responses)
 
     def wavelength(self, sensor: SensorState) -> Float[Tensor, "*batch band"]:
         """Band centres under a sensor state, nm, ``..., band``."""

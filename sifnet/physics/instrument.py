@@ -160,6 +160,13 @@ class Responses(TensorFields):
         """The same of many at once under each sensor state: ``..., row, component``."""
         return _on_bands(transfer, self.bands, "...rk,...kb->...rb")
 
+    def corrected(self, path: Float[Tensor, "*batch band"], ground: Tensor) -> Responses:
+        """With factors on the sunlight that bands see, ``..., band`` (``Correction.factors``)."""
+        ones = torch.ones_like(path)
+        factors = torch.stack([path, ground, ground, ones, ones])[..., None, :]
+        slopes = None if self.slopes is None else self.slopes * factors
+        return Responses(self.bands * factors, slopes)
+
     def by_sensor(self, transfer: TransferFunctions) -> TransferFunctions:
         """Derivatives ``..., 2, band`` of the transfer functions to shift and width, nm-1."""
         if self.slopes is None:

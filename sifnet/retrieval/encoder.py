@@ -94,7 +94,9 @@ class ResidualBlock(nn.Module):
 
 def _folded(linear: nn.Linear, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """Weight and bias of a linear layer and the frozen batch norm after it as one."""
-    mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None, "without statistics it is no map"
+    assert variance is not None
     scale = norm.weight * torch.rsqrt(variance + norm.eps)
     return linear.weight * scale[:, None], (linear.bias - mean) * scale + norm.bias
 

@@ -186,17 +186,19 @@ class System:
         """Without equations yet.
 
         Args:
-            wavelength: of the bands of every column, nm, at which the discrepancy is seen.
+            wavelength: of the bands of columns, nm, at which the discrepancy is seen.
         """
         self.unknowns = unknowns
         size = unknowns.columns.stop
         self.matrix = torch.zeros(size, size, dtype=torch.double)
         self.side = torch.zeros(size, dtype=torch.double)
-        self.alike = math.ceil(unknowns.samples / STRETCHES)
+        self.alike = unknowns.samples
         self.errors: list[Tensor] = []
         self.strengths: list[Tensor] = []
         self.of_patch: Tensor | None = None
         if discrepancy is not None and wavelength is not None:
+            patches, _, columns, _ = wavelength.shape
+            self.alike = math.ceil(patches * columns / STRETCHES)
             self.of_patch = discrepancy.errors(wavelength.mean((1, 2)))
             for some in wavelength[:, 0].split(self.alike, dim=1):
                 self.errors.append(discrepancy.errors(some.mean(1)))

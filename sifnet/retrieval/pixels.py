@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -105,6 +106,11 @@ class Pixels(TensorFields):
 
     def _thinned(self, thin: Callable[[Tensor], Tensor]) -> Pixels:
         return self.map(lambda x: thin(x) if x.dim() > 2 else x)
+
+    def split(self, count: int) -> list[Pixels]:
+        """At most ``count`` patches at a time."""
+        starts = range(0, self.patches, count)
+        return [self.map(itemgetter(slice(start, start + count))) for start in starts]
 
     def without_stray(self, share: float | Tensor) -> Pixels:
         """The same pixels less light that is scattered from all bands into every band."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,14 +30,13 @@ from sifnet.scenes.scene import Scene
 
 LEVEL = 0.004  # km of relief (0.5 hPa), below which a scene is taken for level
 SCAN_LINES = (3, 8)  # of a patch, at least and at most, from which what is shared is found
+STAGGERED = 3  # rows of patches, each of which is looked at in other columns
 SCANNED = 12_288  # pixels of a scene that are enough for that
 MOST_PATCHES = 1_000  # of a scene; where there were more, they are made larger
 BARE_SD = 0.1  # mW m-2 nm-1 sr-1, fluorescence of a pixel of bare ground
 USUAL_SIF = (1.3, 0.6)  # mW m-2 nm-1 sr-1, mean over what is green in a line, and its spread
 STEPS = 5  # Gauss-Newton, of all that a line shares
-THINNED = 3  # columns of which one is looked at, until what is shared is nearly found
-NEARLY = 1.0  # change of an unknown in units of its prior, at which all columns are looked at
-CONVERGED = 0.3  # the same, at which no further step is made
+CONVERGED = 0.3  # change of an unknown in units of its prior, at which no further step is made
 
 
 @dataclass(frozen=True)
@@ -101,18 +99,20 @@ def find_shared(
     model.refuse_other(scene)
     model = model.eval()
     patch = patches_of(scene, model.setup.patch)
+    apart = _columns_apart(scene, patch) if refine else 1
     fewest, most = SCAN_LINES
-    enough = SCANNED * patch[0] // (scene.shape[0] * scene.shape[1]) if refine else fewest
-    every = max(1, patch[0] // min(max(enough, fewest), most))
-    rows = []
+    enough = apart * SCANNED * patch[0] // (scene.shape[0] * scene.shape[1]) if refine else fewest
+    every = max(1, patch[0] // min(max(enough, fewest), apart * most))
+    rows: list[Row] = []
     for window, pixels in pixel_strips(scene, model, patch, atmosphere, patch[0], every):
         alone = replace(pixels, expected=None)  # learned of this line, it would be told twice
-        alone = alone.map(lambda x: x.to(model.device))
+        looked_at = torch.arange(len(rows) % apart, pixels.usable.shape[2], apart)
+        alone = alone.samples(looked_at).map(lambda x: x.to(model.device))
         with made_on(model.device), exact():
             rows.append(Row(alone, model.encoder(alone)))
         done(window.stop - window.start)
     with made_on(model.device), exact():
-        line = Line(model, rows, scene.shape[1])
+        line = Line(model, rows, scene.shape[1], apart)
         return line.refined(patch) if refine else line.encoded(patch)
 
 
@@ -125,12 +125,17 @@ class Row(TensorFields):
 
 
 class Line:
-    """A scene's rows of patches, and the search for what they share."""
+    """A scene's rows of patches, and the search for what they share.
 
-    def __init__(self, model: Retrieval, rows: list[Row], samples: int) -> None:
+    Args:
+        apart: every so many rows have the same columns.
+    """
+
+    def __init__(self, model: Retrieval, rows: list[Row], samples: int, apart: int = 1) -> None:
         self.brightness = Brightness.of(row.pixels for row in rows)
         self.model, self.rows = model, [replace(row, pixels=self._lit(row.pixels)) for row in rows]
         self.ranges = {**model.emulator.ranges, **model.instrument.ranges}
+        self.columns = [row.pixels.column for row in rows[:apart]]
         components = model.discrepancy.count
         grid = len(rows), rows[0].pixels.patches
         self.unknowns = Unknowns(components, grid, samples)
@@ -163,9 +168,7 @@ class Line:
         """What explains all pixels best, with everything that is known beforehand."""
         near = self.start.deviation.clamp(-1.0, 1.0)  # an encoder may be far off in another light
         guess = replace(self.start, deviation=near * _field_only())
-        if self.usable[0].shape[2] >= 2 * THINNED:
-            guess, *_ = self._thinned()._searched(guess, NEARLY)
-        guess, system, gains = self._searched(guess, CONVERGED)
+        guess, system, gains = self._searched(guess)
         carried = self._carried(gains, system)
         said = Shared(
             self.encoder_says, carried, SensorState.unstack(self.start.sensor), self.brightness,
@@ -181,8 +184,8 @@ class Line:
             said,
         )
 
-    def _searched(self, guess: Guess, change: float) -> tuple[Guess, System, list[Tensor]]:
-        """From a guess to the best one, until a ``change``; the last system and its gains."""
+    def _searched(self, guess: Guess) -> tuple[Guess, System, list[Tensor]]:
+        """From a guess to the best one; the last system and its gains."""
         surfaces = [row.state.surface for row in self.rows]
         independent = self.model.setup.weights.independent_pixels
         counted = min(1.0, independent / max(1, sum(int(u.sum()) for u in self.usable)))
@@ -193,31 +196,15 @@ class Line:
             before = guess.stacked(self.start)
             after = system.solve(self.prior, before, self.low, self.high)
             guess = guess.moved(self.unknowns, after, self.start)
-            if float((after - before)[: self.unknowns.patches.stop].abs().max()) < change:
+            if float((after - before).abs().max()) < CONVERGED:
                 break
         return guess, system, gains
 
-    def _thinned(self) -> Line:
-        """With some columns of every patch only, which lead nearly as far."""
-        index = torch.arange(THINNED // 2, self.usable[0].shape[2], THINNED)
-        thinned = copy(self)
-        thinned.rows = [
-            Row(row.pixels.samples(index), row.state.map(lambda x: _some(x, index)))
-            for row in self.rows
-        ]
-        thinned.usable = [row.pixels.usable for row in thinned.rows]
-        thinned.greens = thinned._greens()
-        return thinned
-
-    def _simulator(self, guess: Guess) -> Simulator:
-        """Under a guess; all rows of patches have the same columns."""
-        sensors = guess.sensors(self.rows[0].pixels.column, self.ranges)
-        responses = self.model.instrument.at(sensors, slopes=True)
-        return replace(
-            self.model.simulator,
-            correction=self.model.correction(guess.errors()),
-            responses=responses,
-        )
+    def _simulators(self, guess: Guess) -> list[Simulator]:
+        """Under a guess, of all columns that rows of patches have."""
+        wrong = replace(self.model.simulator, correction=self.model.correction(guess.errors()))
+        sensors = [guess.sensors(column, self.ranges) for column in self.columns]
+        return [wrong.settled(sensor, slopes=True) for sensor in sensors]
 
     def _state(self, row: int, guess: Guess, surface: Surface) -> State:
         pixels = self.rows[row].pixels
@@ -232,15 +219,15 @@ class Line:
     ) -> tuple[System, list[Tensor], list[State]]:
         """The system around a guess; by row, what all that is shared does to fluorescence, and
         the states with their best surfaces (see ``row_equations``)."""
-        simulator, gains, refined = self._simulator(guess), [], []
-        wavelength = simulator.wavelength(guess.sensors(self.rows[0].pixels.column, self.ranges))
+        simulators, gains, refined = self._simulators(guess), [], []
+        wavelength = simulators[0].wavelength(guess.sensors(self.columns[0], self.ranges))
         system = System(self.unknowns, self.model.discrepancy, wavelength)
         of_mean, excess = torch.zeros(self.unknowns.columns.stop), 0.0
         for number, (row, state) in enumerate(zip(self.rows, states, strict=True)):
             pixels = self._seen(row, guess)
             known = counted * self._bare(pixels) / BARE_SD**2
             state, equations, gain = row_equations(
-                pixels, state, simulator, known, counted, steps=steps
+                pixels, state, simulators[number % len(simulators)], known, counted, steps=steps
             )
             refined.append(state)
             system.add(number, equations, pixels.column)
@@ -297,10 +284,6 @@ def _by_unknown(gain: Float[Tensor, "patch *of gain"], system: System) -> Tensor
     return torch.cat([own[..., LINE], errors, own[..., [FIELD]], own[..., SENSOR]], -1)
 
 
-def _some(values: Tensor, sample: Tensor) -> Tensor:
-    return values if values.shape[2] == 1 else values[:, :, sample]
-
-
 def _against_reflectance(pixels: Pixels, state: State, gain: Tensor) -> Tensor:
     """``patch, 2, parameter``: gains of sif_760 as intercept and slope over reflectance.
 
@@ -322,6 +305,16 @@ def patches_of(scene: Scene, wanted: tuple[int, int]) -> tuple[int, int]:
     while math.ceil(lines / patch[0]) * math.ceil(samples / patch[1]) > MOST_PATCHES:
         patch = 2 * patch[0], patch[1] if samples == 1 else 2 * patch[1]
     return patch
+
+
+def _columns_apart(scene: Scene, patch: tuple[int, int]) -> int:
+    """Of so many columns of a patch one is looked at, in the next row of patches the next.
+
+    What it costs goes with columns, for each of which transfer functions and their slopes are
+    formed, not with the lines that are looked at.
+    """
+    enough = scene.shape[0] > patch[0] * (STAGGERED - 1) and patch[1] >= 2 * STAGGERED
+    return STAGGERED if enough else 1
 
 
 def _field_only() -> Tensor:

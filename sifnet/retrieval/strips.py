@@ -28,6 +28,7 @@ from sifnet.scenes.scene import Flag, Scene
 
 BLOCK = 8  # lines over which the interpolated atmosphere is taken constant, if refined
 AT_ONCE = 4096  # pixels solved together: few enough for a processor's cache
+READ_AHEAD = 4  # times as many are read together
 POOR_FIT = 4.0  # reduced chi-square: a residual twice what noise explains
 UNLIKELY = 3.0  # standard deviations of the prior, beyond which air is not believed
 STRANGE = 2.0  # mean square of the coefficients of a line's correction, beyond which it is not
@@ -61,20 +62,24 @@ def solve_strips(
     """
     model = model.eval()
     block = (block_lines(shared, refine=refine), scene.shape[1])
-    # Whole blocks, wherever a scene is cut.
-    strip = max(1, AT_ONCE // (block[0] * block[1])) * block[0]
+    together = max(1, AT_ONCE // (block[0] * block[1]))  # whole blocks, wherever a scene is cut
+    strip = READ_AHEAD * together * block[0]
     thinned = block[0] * every, block[1]
     simulator = line_simulator(model, shared, torch.arange(scene.shape[1]))
     for window, pixels in pixel_strips(scene, model, thinned, atmosphere, strip * every, every):
         pixels = pixels.map(lambda x: x.to(model.device))
+        middle = window.start + (torch.arange(pixels.patches) + 0.5) * thinned[0]
         with made_on(model.device), exact():
-            middle = window.start + (torch.arange(pixels.patches) + 0.5) * thinned[0]
-            maps, flags = _solve(model, simulator, pixels, shared, middle, refine)
+            parts = [
+                _solve(model, simulator, some, shared, at.to(model.device), refine)
+                for some, at in zip(pixels.split(together), middle.split(together), strict=True)
+            ]
+            flags = torch.cat([flags for _, flags in parts])
             if grave:
                 flags = _flagged(flags, pixels.usable, Flag.UNLIKELY_AIR)
-            together = torch.stack([values.to(torch.float32) for values in maps.values()])
+            solved = torch.cat([torch.stack(list(maps.values())) for maps, _ in parts], 1)
         height = len(range(window.start, window.stop, every))
-        maps = dict(zip(maps, together.cpu(), strict=True))  # one copy back
+        maps = dict(zip(parts[0][0], solved.to(torch.float32).cpu(), strict=True))  # one copy back
         maps["quality_flag"] = flags.cpu().to(torch.uint16)
         planes = {n: v.flatten(0, 1)[:height].numpy() for n, v in maps.items()}
         see(window, pixels, middle)
@@ -149,11 +154,9 @@ def surfaces(
 
 def line_simulator(model: Retrieval, shared: Shared, column: Tensor) -> Simulator:
     """The simulation of some columns of a line, with all that was found of it."""
-    sensor = shared.sensor.map(lambda x: x[column])
+    wrong = replace(model.simulator, correction=model.correction(shared.errors))
     with exact():
-        responses = model.instrument.at(sensor)
-    correction = model.correction(shared.errors)
-    return replace(model.simulator, correction=correction, responses=responses)
+        return wrong.settled(shared.sensor.map(lambda x: x[column]))
 
 
 def _maps(

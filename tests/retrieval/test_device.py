@@ -83,9 +83,9 @@ def test_nothing_of_a_map_stays_on_the_processor(
     seen, whole_swath = pixels.map(lambda x: x.to(META)), cut(scene, model)
     with torch.no_grad(), made_on(META):
         state = there.encoder(seen)
-        responses = there.instrument.at(state.sensor, slopes=True)
         correction = there.discrepancy.correction(torch.zeros(there.discrepancy.count))
-        simulator = replace(there.simulator, responses=responses, correction=correction)
+        wrong = replace(there.simulator, correction=correction)
+        simulator = wrong.settled(state.sensor, slopes=True)
         fit = refine_surface(seen, seen.noise, state, simulator)
         assert fit.chi2.device == META
         assert fit.chi2.shape == pixels.usable.shape
@@ -111,8 +111,8 @@ def test_nothing_of_a_map_stays_on_the_processor(
             torch.zeros(1, device="cpu"),
         )
         line = torch.arange(whole_swath.patches) + 0.5
-        one = replace(simulator, responses=there.instrument.at(found.sensor))
-        maps, flags = _solve(there, one, whole_swath, found, line, True)
+        settled = wrong.settled(found.sensor)
+        maps, flags = _solve(there, settled, whole_swath, found, line, True)
         assert {values.device for values in maps.values()} | {flags.device} == {META}
 
 
