@@ -16,7 +16,7 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test style docs test-slow bench accuracy ablation atmosphere failures aerosol forecast desis field sensors loop worlds anchors hostile kill model emulator discrepancy mutants clean
+.PHONY: help setup demo test style docs test-slow bench speed accuracy ablation atmosphere failures aerosol forecast desis field sensors loop worlds anchors hostile kill model emulator discrepancy mutants clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-slow the tests that take minutes (half an hour)"
 	@echo "make mutants   bugs put in by hand, one at a time: which of them the tests see (a quarter hour)"
 	@echo "make bench     speed and accuracy of the simulation beside published figures"
+	@echo "make speed     what a map costs, beside an earlier commit on the same machine (a quarter hour)"
 	@echo "make accuracy  four lines with known truth, all baselines, the information limit (20 minutes)"
 	@echo "make ablation  what each part of the method buys on these lines (half an hour)"
 	@echo "make atmosphere what knowing pressure and terrain buys (ten minutes; needs reference data)"
@@ -96,7 +97,7 @@ mutants: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
 
-accuracy ablation atmosphere failures aerosol forecast desis field sensors loop worlds anchors hostile kill: $(STAMP)
+accuracy ablation atmosphere failures aerosol forecast desis field sensors loop speed worlds anchors hostile kill: $(STAMP)
 	$(BIN)/python tests/benchmarks/$@.py
 
 model: $(STAMP)

@@ -34,7 +34,9 @@ def jacobians(
     See ``Simulator.radiance`` for the arguments.
     """
     transfer, changes = transfer_derivatives(simulator, state, geometry, irradiance)
-    return chained(transfer, changes, state, simulator.wavelength(state.sensor), shape_prior)
+    wavelength = simulator.wavelength(state.sensor)
+    radiance, surface, shared = chained(transfer, changes, state, wavelength, shape_prior)
+    return radiance, surface.mT, shared.mT
 
 
 def chained(
@@ -43,36 +45,44 @@ def chained(
     state: State,
     wavelength: Float[Tensor, "*#batch band"],
     shape_prior: ShapePrior | None = None,
+    scale: Float[Tensor, "*#batch band"] | float = 1.0,
 ) -> tuple[
     Float[Tensor, "*batch band"],
-    Float[Tensor, "*batch band surface"],
-    Float[Tensor, "*batch band shared"],
+    Float[Tensor, "*batch surface band"],
+    Float[Tensor, "*batch shared band"],
 ]:
-    """``jacobians`` from transfer functions and their derivatives (``transfer_derivatives``)."""
-    basis = powers_of(wavelength, len(Surface.names()) - 1)
+    """``jacobians`` from transfer functions and their derivatives (``transfer_derivatives``).
+
+    Bands are beside each other, as a processor wants them: derivatives are ``..., 4, band``.
+
+    Args:
+        scale: of all derivatives, ``..., band``.
+    """
+    basis = powers_of(wavelength, len(Surface.names()) - 1).mT
     reflectance, sif = state.surface.spectra(wavelength)
     if shape_prior is not None:
-        basis = basis * shape_prior.gain[..., None]
+        basis = basis * shape_prior.gain[..., None, :]
         reflectance = reflectance * shape_prior.gain
     radiance = linearised(reflectance, sif, transfer)
-    to_sif = (radiance.to_sif * sif_shape(wavelength))[..., None]
-    to_surface = torch.cat([radiance.to_reflectance[..., None] * basis, to_sif], -1)
-    to_shared = torch.zeros_like(radiance.value)[..., None]
+    lit = (radiance.to_reflectance * scale)[..., None, :]
+    emitted = radiance.to_sif * scale
+    to_surface = torch.cat([lit * basis, (emitted * sif_shape(wavelength))[..., None, :]], -2)
+    to_shared = torch.zeros_like(lit)
     weights = to_transfer(reflectance, sif, transfer)
     for (_, weight), change in zip(weights.items(), changes, strict=True):
-        to_shared = torch.addcmul(to_shared, weight[..., None], change)
+        to_shared = torch.addcmul(to_shared, (weight * scale)[..., None, :], change)
     # Reflectance and emission are sampled at shifted bands.
     shape_slope = sif_shape(wavelength + 0.5) - sif_shape(wavelength - 0.5)  # nm-1
-    moved = to_surface[..., 0] * state.surface.slope(wavelength)
-    moved = moved + radiance.to_sif * state.surface.sif_760[..., None] * shape_slope
-    to_shared[..., SHARED.index("wavelength_shift")] += moved
+    moved = to_surface[..., 0, :] * state.surface.slope(wavelength)
+    moved = moved + emitted * state.surface.sif_760[..., None] * shape_slope
+    to_shared[..., SHARED.index("wavelength_shift"), :] += moved
     return radiance.value, to_surface, to_shared
 
 
 def transfer_derivatives(
     simulator: Simulator, state: State, geometry: Geometry, irradiance: Tensor | None = None
 ) -> tuple[TransferFunctions, list[Tensor]]:
-    """Transfer functions on bands and, for each, derivatives to SHARED ``..., band, 8``.
+    """Transfer functions on bands and, for each, derivatives to SHARED ``..., 8, band``.
 
     The emulator tells its slopes in its few components; the instrument is linear in these, and a
     polynomial in shift and width. Under measured irradiance they are derived in forward mode, one
@@ -97,14 +107,14 @@ def transfer_derivatives(
     rows, to_sensor = responses.of_rows(both), responses.by_sensor(components)
     transfer = rows.map(lambda x: x[..., 0, :])
     pairs = zip(rows.items(), to_sensor.items(), strict=True)
-    changes = [torch.cat([row[..., 1:, :], own], dim=-2).mT for (_, row), (_, own) in pairs]
+    changes = [torch.cat([row[..., 1:, :], own], dim=-2) for (_, row), (_, own) in pairs]
     return transfer, changes
 
 
 def _forward_derivatives(
     function: Callable[..., TransferFunctions], values: Sequence[Tensor]
 ) -> tuple[TransferFunctions, list[Tensor]]:
-    """Outputs ``..., n`` and their derivatives ``..., n, parameter`` to values, all ``...``.
+    """Outputs ``..., n`` and their derivatives ``..., parameter, n`` to values, all ``...``.
 
     The directions are a leading axis of the batch, so that the instrument stays one product.
     """
@@ -118,4 +128,4 @@ def _forward_derivatives(
         pairs = [forward_ad.unpack_dual(output) for _, output in function(*duals).items()]
     changes = [torch.zeros_like(x) if change is None else change for x, change in pairs]
     outputs = TransferFunctions(*(x[0] for x, _ in pairs))
-    return outputs, [change.movedim(0, -1) for change in changes]
+    return outputs, [change.movedim(0, -2) for change in changes]

@@ -143,15 +143,13 @@ def headline(product: xr.Dataset) -> str:
 
 def label(maps: xr.Dataset, scene: Scene) -> xr.Dataset:
     """Maps of a scene, or of a window of it, with all that belongs to every pixel."""
-    product = xr.Dataset()
-    for name, about in VARIABLES.items():
-        product[name] = maps[name].astype(np.float32).assign_attrs(about)
     moved = np.float32(scene.dataset.attrs.get("registered_shift", 0.0))
-    product["wavelength_shift"] = (product["wavelength_shift"] + moved).assign_attrs(
-        VARIABLES["wavelength_shift"]
-    )
-    product["quality_flag"] = maps["quality_flag"].astype(np.uint16)
-    product["quality_flag"].attrs = flag_attributes()
+    values = {name: maps[name].values.astype(np.float32, copy=False) for name in VARIABLES}
+    values["wavelength_shift"] = values["wavelength_shift"] + moved
+    flags = maps["quality_flag"].values.astype(np.uint16)
+    about = VARIABLES | {"quality_flag": flag_attributes()}
+    planes = (values | {"quality_flag": flags}).items()
+    product = xr.Dataset({name: (SWATH, plane, dict(about[name])) for name, plane in planes})
     return located(product, scene)
 
 

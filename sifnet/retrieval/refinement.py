@@ -74,16 +74,15 @@ def refine_surface(
     # On the nominal bands the powers of a parabola are one matrix.
     surface = state.surface.shifted(shift).stack()
     powers = powers_of(simulator.instrument.wavelength, 2 * REFLECTANCE - 1)
-    weight = 1.0 / sigma**2
+    weight = 1.0 / sigma
     shape_prior, prior = pixels.shape_prior, None
     expected = pixels.expected if steps else None
     curve = powers[:, :REFLECTANCE]
     gain = None if shape_prior is None else shape_prior.gain
     begun = linearised(_gained(surface[..., :SIF] @ curve.T, gain), surface[..., SIF:] * shape,
                        transfer)  # fmt: skip
-    to_r, to_f = _gained(begun.to_reflectance, gain), begun.to_sif * shape
-    seen, misfit = _normal_matrix(to_r, to_f, weight, powers), pixels.radiance - begun.value
-    to_r_weighed, to_f_weighed = to_r * weight, to_f * weight
+    to_r, to_f = _gained(begun.to_reflectance, gain) * weight, begun.to_sif * shape * weight
+    seen, misfit = _normal_matrix(to_r, to_f, powers), (pixels.radiance - begun.value) * weight
     for step in range(steps + 1):
         a, pull = seen, torch.zeros_like(surface)
         if shape_prior is not None:
@@ -96,15 +95,13 @@ def refine_surface(
             pull[..., SIF] += (mean - surface[..., SIF]) / sd**2
         if step == steps:
             break
-        side = torch.cat([(to_r_weighed * misfit) @ curve,
-                          (to_f_weighed * misfit).sum(-1, True)], -1)  # fmt: skip
+        side = torch.cat([(to_r * misfit) @ curve, (to_f * misfit).sum(-1, True)], -1)
         change = solve_small(a, side + pull)
         surface = surface + change
         if step < steps - 1:
             reflectance = _gained(surface[..., :SIF] @ curve.T, gain)
-            misfit = pixels.radiance - at_sensor_radiance(
-                reflectance, surface[..., SIF:] * shape, transfer
-            )
+            light = at_sensor_radiance(reflectance, surface[..., SIF:] * shape, transfer)
+            misfit = (pixels.radiance - light) * weight
         else:  # so small a last step that the slopes tell what it does
             misfit = misfit - to_r * (change[..., :SIF] @ curve.T) - to_f * change[..., SIF:]
     if steps:
@@ -113,8 +110,8 @@ def refine_surface(
         state,
         own_variance(a).to(a),
         by_shape(a, prior),
-        (misfit**2 * weight).sum(-1) / _freedom(a, prior, misfit.shape[-1]),
-        torch.sqrt((misfit**2).mean(-1)),
+        (misfit**2).sum(-1) / _freedom(a, prior, misfit.shape[-1]),
+        torch.sqrt(((misfit * sigma) ** 2).mean(-1)),
     )
 
 
@@ -142,11 +139,11 @@ def by_shape(
     return (to_sif[..., None, :] @ prior.double() @ to_sif[..., None])[..., 0, 0].to(a)
 
 
-def _normal_matrix(to_r: Tensor, to_f: Tensor, weight: Tensor, powers: Tensor) -> Tensor:
+def _normal_matrix(to_r: Tensor, to_f: Tensor, powers: Tensor) -> Tensor:
     """S'S ``..., 4, 4``, S = (to_r x^0, to_r x^1, to_r x^2, to_f), from moments over bands."""
-    moments = (to_r**2 * weight) @ powers
-    mixed = (to_r * to_f * weight) @ powers[:, :REFLECTANCE]
-    sif = (to_f**2 * weight).sum(-1, keepdim=True)
+    moments = to_r**2 @ powers
+    mixed = (to_r * to_f) @ powers[:, :REFLECTANCE]
+    sif = (to_f**2).sum(-1, keepdim=True)
     rows = [
         torch.cat([moments[..., i : i + REFLECTANCE], mixed[..., i : i + 1]], dim=-1)
         for i in range(REFLECTANCE)
@@ -215,20 +212,17 @@ def row_equations(
     wavelength, shape_prior = simulator.wavelength(state.sensor), pixels.shape_prior
     if shape_prior is not None:
         shape_prior = replace(shape_prior, gain=torch.nan_to_num(shape_prior.gain))
-    simulated, s, x = chained(transfer, changes, state, wavelength, shape_prior)
-    path = transfer.path
-    ground = simulated - path - s[..., SIF] * state.surface.sif_760[..., None]
-    weight = 1.0 / pixels.noise
-    misfit = (pixels.radiance - simulated) * weight
-    excess = ((misfit**2).mean(-1)).clamp(min=1.0)  # what noise does not explain counts less
+    excess = fit.chi2.clamp(min=1.0)  # what noise does not explain counts less
     share = torch.where(sound, counted / excess, 0.0)
-    weight = torch.nan_to_num(weight * torch.sqrt(share)[..., None])
+    weight = torch.nan_to_num(torch.sqrt(share)[..., None] / pixels.noise)
+    simulated, s, x = chained(transfer, changes, state, wavelength, shape_prior, weight)
     z = (pixels.radiance - simulated) * weight
-    s, lit = s * weight[..., None], torch.stack([path * weight, ground * weight], -2)
-    everywhere = (pixels.stray[..., None] * weight)[..., None]
-    x = torch.cat([x * weight[..., None], everywhere], -1)
+    path = transfer.path * weight
+    ground = simulated * weight - path - s[..., SIF, :] * state.surface.sif_760[..., None]
+    lit = torch.stack([path, ground], -2)
+    x = torch.cat([x, (pixels.stray[..., None] * weight)[..., None, :]], -2)
 
-    a, to_surface = (s.mT @ s).double(), (s.mT @ z[..., None])[..., 0].double()
+    a, to_surface = (s @ s.mT).double(), (s @ z[..., None])[..., 0].double()
     if shape_prior is not None:
         prior, pull = shape_prior.equations(state.surface.stack())
         a = a + share[..., None, None] * torch.nan_to_num(prior)
@@ -239,21 +233,21 @@ def row_equations(
     a = a + torch.diag_embed(1e-9 * diagonal + 1e-12)
     root = torch.linalg.inv(torch.linalg.cholesky(a))  # surfaces in units of what is known of them
     half = (root @ to_surface[..., None])[..., 0].to(s)
-    roots = s @ root.mT.to(s)  # band, 4
+    roots = root.to(s) @ s  # 4, band
     units = _units(pixels, x)
-    of_shared = (roots.mT @ x) * units
-    of_errors = (roots.mT[..., None, :] * lit[..., None, :, :]).flatten(-2)
+    of_shared = (roots @ x.mT) * units
+    of_errors = (roots[..., None, :] * lit[..., None, :, :]).flatten(-2)
     # Lines of a patch are summed: what surfaces explain of each is a few rows more.
     explained, by_shared = (f.movedim(1, 2).flatten(2, 3) for f in (of_errors, of_shared))
     halves = half.movedim(1, 2).flatten(2, 3)[..., None]
     to_errors = (lit * z[..., None, :]).sum(1).flatten(-2)
-    cross = torch.stack([(x * part[..., None]).sum(1) for part in lit.unbind(-2)], -1)
-    cross = cross.permute(0, 1, 3, 4, 2).flatten(-2) * units[:, 0].mT  # patch, sample, s, n
-    own = (x.mT @ x).sum(1) * units[:, 0] * units[:, 0].mT
+    cross = torch.cat([(x * part[..., None, :]).sum(1) for part in lit.unbind(-2)], -1)
+    cross = cross * units[:, 0].mT  # patch, sample, s, n
+    own = (x @ x.mT).sum(1) * units[:, 0] * units[:, 0].mT
     to_sif = root[..., SIF : SIF + 1, SIF].to(s)  # the last row of the inverse of a triangle
     equations = RowEquations(
         (own - by_shared.mT @ by_shared).double(),
-        ((x.mT @ z[..., None]).sum(1) * units[:, 0].mT - by_shared.mT @ halves)[..., 0].double(),
+        ((x @ z[..., None]).sum(1) * units[:, 0].mT - by_shared.mT @ halves)[..., 0].double(),
         cross - by_shared.mT @ explained,
         torch.stack([(lit[..., i, :] * lit[..., j, :]).sum(1) for i, j in PAIRS], -2),
         explained,

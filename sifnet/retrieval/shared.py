@@ -30,7 +30,7 @@ from sifnet.scenes.scene import Scene
 
 LEVEL = 0.004  # km of relief (0.5 hPa), below which a scene is taken for level
 SCAN_LINES = (3, 8)  # of a patch, at least and at most, from which what is shared is found
-STAGGERED = 3  # rows of patches, each of which is looked at in other columns
+SCAN_COLUMNS = 4  # of a patch, at least; rows of patches are looked at in others each
 SCANNED = 12_288  # pixels of a scene that are enough for that
 MOST_PATCHES = 1_000  # of a scene; where there were more, they are made larger
 BARE_SD = 0.1  # mW m-2 nm-1 sr-1, fluorescence of a pixel of bare ground
@@ -311,10 +311,9 @@ def _columns_apart(scene: Scene, patch: tuple[int, int]) -> int:
     """Of so many columns of a patch one is looked at, in the next row of patches the next.
 
     What it costs goes with columns, for each of which transfer functions and their slopes are
-    formed, not with the lines that are looked at.
+    formed, more than with the lines that are looked at.
     """
-    enough = scene.shape[0] > patch[0] * (STAGGERED - 1) and patch[1] >= 2 * STAGGERED
-    return STAGGERED if enough else 1
+    return max(1, min(math.ceil(scene.shape[0] / patch[0]), patch[1] // SCAN_COLUMNS))
 
 
 def _field_only() -> Tensor:

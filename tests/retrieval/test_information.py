@@ -101,7 +101,8 @@ def test_transfer_derivatives_with_measured_irradiance(  # type: ignore[no-untyp
     low = replace(geometry, sensor_height=torch.full((2,), 0.002, dtype=DOUBLE))
     transfer, changes = transfer_derivatives(simulator, state, low, light)
     changes = dict(zip(PRODUCTS, changes, strict=True))
-    assert changes["ground"].shape == (*transfer.ground.shape, len(SHARED))
+    *batch, bands = transfer.ground.shape
+    assert changes["ground"].shape == (*batch, len(SHARED), bands)
     assert all(torch.isfinite(change).all() for change in changes.values())
 
 

@@ -74,7 +74,7 @@ def cost(line: Line, guess: Guess, counted: float, excess: list[Tensor]) -> floa
     pixels are known not to glow, BARE_SD, as often as they count; the mean over what is green is
     1.3, sd 0.6; and the prior, the field's included.
     """
-    simulator, total, green, number = line._simulator(guess), 0.0, 0.0, 0
+    [simulator], total, green, number = line._simulators(guess), 0.0, 0.0, 0
     for row, strip in enumerate(line.rows):
         pixels = strip.pixels.without_stray(STRAY_SD * guess.stray)
         air = guess.air(pixels.prior, row, line.ranges)
@@ -138,11 +138,11 @@ def test_what_is_found_is_where_the_stated_cost_is_least(monkeypatch: pytest.Mon
     usable = sum(int(row.pixels.usable.sum()) for row in line.rows)
     counted = INDEPENDENT / usable
     assert counted < 0.5
-    excess = []
+    excess, bands = [], len(model().setup.wavelength)
     for row, state in zip(line.rows, kept["states"], strict=True):
         pixels = row.pixels.without_stray(STRAY_SD * guess.stray)
-        simulated = line._simulator(guess).radiance(state, pixels.geometry)
-        chi2 = (((pixels.radiance - simulated) / pixels.noise) ** 2).mean(-1)
+        simulated = line._simulators(guess)[0].radiance(state, pixels.geometry)
+        chi2 = (((pixels.radiance - simulated) / pixels.noise) ** 2).sum(-1) / (bands - 4)
         excess.append(chi2.clamp(min=1.0))
     places = {"pressure": 0, "o2_scale": 4, "stray": 5, "aot": line.unknowns.patches.start}
     for name, place in places.items():
@@ -172,23 +172,26 @@ def test_more_pixels_than_are_independent_say_no_more() -> None:
     assert told[0] > 1.5 * told[1]
 
 
-def test_a_search_begins_on_some_columns_and_ends_where_all_lead(
+def test_each_row_of_patches_is_looked_at_in_other_columns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shared, "CONVERGED", 0.02)
-    columns: list[int] = []
+    """All are looked at once over three rows, and lead where all columns of all rows lead."""
+    scene = known_scene(fake_emulator(), lines=27, samples=8, step=0.3, aot=0.3).scene
+    seen: list[list[int]] = []
     real = shared.row_equations
 
-    def counted(pixels: Pixels, *args: object, **options: object) -> object:
-        columns.append(pixels.usable.shape[2])
+    def looked_at(pixels: Pixels, *args: object, **options: object) -> object:
+        seen.append(pixels.column[0].tolist())
         return real(pixels, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(shared, "row_equations", counted)
-    with torch.no_grad():
-        begun_on_some = line_of().refined(PATCH)
-        assert set(columns) == {3, 8}
-        assert columns == sorted(columns)
-        monkeypatch.setattr(shared, "THINNED", 5)  # more than half of the columns that there are
-        on_all = line_of().refined(PATCH)
-    torch.testing.assert_close(begun_on_some.deviation, on_all.deviation, rtol=0, atol=0.02)
-    torch.testing.assert_close(begun_on_some.carried, on_all.carried, rtol=0.02, atol=1e-5)
+    monkeypatch.setattr(shared, "row_equations", looked_at)
+    monkeypatch.setattr(shared, "SCAN_COLUMNS", 2)
+    some = find_shared(scene, model())
+    assert seen[:3] == [[0, 3, 6], [1, 4, 7], [2, 5]]
+    seen.clear()
+    monkeypatch.setattr(shared, "SCAN_COLUMNS", 8)
+    every = find_shared(scene, model())
+    assert all(columns == list(range(8)) for columns in seen)
+    torch.testing.assert_close(some.deviation, every.deviation, rtol=0, atol=0.3)
+    away = some.sensor.wavelength_shift - every.sensor.wavelength_shift
+    assert away.abs().max() < 0.005
