@@ -242,8 +242,9 @@ class Encoder(nn.Module):
         """
         unbounded = self.column_estimate(latent, pixels)
         fitted = (pixels.line_id >= 0)[:, None, None, None]
-        if self.columns.numel() and bool(fitted.any()):
-            own = self.columns[pixels.line_id.clamp(min=0)[:, None], pixels.column][:, None]
+        if self.columns.numel():  # a line of none of them may be wider
+            column = pixels.column.clamp(max=self.columns.shape[1] - 1)
+            own = self.columns[pixels.line_id.clamp(min=0)[:, None], column][:, None]
             unbounded = torch.where(fitted, own, unbounded)
         return self.bound_sensor(unbounded)
 

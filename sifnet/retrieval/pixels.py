@@ -213,10 +213,10 @@ def _planes(
     ndvi = _ndvi(scene)
     flags[~torch.isfinite(ndvi)] |= int(Flag.NO_NDVI)
     # What is not finite is dead.
-    filled = radiance.masked_fill((flags & int(Flag.DEAD) > 0)[..., None], 1.0)
+    radiance.masked_fill_((flags & int(Flag.DEAD) > 0)[..., None], 1.0)
     return Pixels(
-        radiance=filled,
-        noise=noise_sd(filled.clamp(min=0.1), _shot_noise(scene, bands)),
+        radiance=radiance,
+        noise=noise_sd(radiance, _shot_noise(scene, bands)),
         irradiance=None if irradiance is None else torch.nan_to_num(irradiance, nan=1.0),
         stray=_mean_radiance(scene) if irradiance is None else torch.zeros(flags.shape),
         geometry=geometry,
@@ -338,7 +338,7 @@ def _flags(
 ) -> Tensor:
     """(line, sample) of Flag bits: the reader's, and what is out of range, too bright or dark."""
     flags = torch.from_numpy(scene.flags().values.astype(np.int32))
-    flags[~torch.isfinite(radiance.sum(-1, dtype=torch.double))] |= int(Flag.DEAD)
+    flags[~torch.isfinite(radiance.sum(-1))] |= int(Flag.DEAD)
     if irradiance is not None:
         flags[~(torch.isfinite(irradiance) & (irradiance > 0)).all(-1)] |= int(Flag.DEAD)
     for name, plane in (*geometry.items(), *prior.mean.items()):
