@@ -63,9 +63,10 @@ def test_a_batch_on_workers_that_slurm_starts(slurm: dict[str, str], downloads: 
         recipe = recipe.replace(said, here)
     script = downloads.parent / "batch.py"
     script.write_text(recipe)
-    told = subprocess.run([sys.executable, script], cwd=script.parent, env=slurm, timeout=600,
-                          capture_output=True, text=True, check=True).stdout  # fmt: skip
-    assert [line.split()[0] for line in told.splitlines()] == ["mapped", "mapped"]
+    run = subprocess.run([sys.executable, script], cwd=script.parent, env=slurm, timeout=600,
+                         capture_output=True, text=True)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert [line.split()[0] for line in run.stdout.splitlines()] == ["mapped", "mapped"]
     products = sorted((script.parent / "maps").glob("*_sif.nc"))
     assert len(products) == 2
     assert (script.parent / "maps" / "index.html").exists()
@@ -82,8 +83,10 @@ def test_training_by_srun(slurm: dict[str, str], downloads: Path, command: str) 
     quick = downloads.parent / "quick.yaml"
     quick.write_text("training: {epochs: 1, steps_per_epoch: 2, batch: 2}\n")
     words += ["--config", "quick.yaml"] if command == "fit" else ["--steps", "2"]
-    told = subprocess.run(words, cwd=quick.parent, env=slurm, timeout=900,
-                          capture_output=True, text=True, check=True).stdout  # fmt: skip
+    run = subprocess.run(words, cwd=quick.parent, env=slurm, timeout=900,
+                         capture_output=True, text=True)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    told = run.stdout
     if command == "pretrain":
         assert told == "model: model.ckpt\n"  # said, and written, once
         load(quick.parent / "model.ckpt")
