@@ -103,7 +103,9 @@ def make_trainer(
             ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False,
                             monitor=None, save_on_train_epoch_end=True)
         )  # fmt: skip
-    with _available(device, devices, precision, strategy):
+    with _available(device, devices, precision, strategy), warnings.catch_warnings():
+        # Where `srun` is at hand and one process is enough, it says that `srun` is not used.
+        warnings.filterwarnings("ignore", message=".*srun.*")
         return lightning.Trainer(
             max_epochs=epochs,
             limit_train_batches=steps_per_epoch,
