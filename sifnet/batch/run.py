@@ -253,7 +253,7 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
         device=job.device,
     ) as product:
         statistics = summary(product)
-    told = complete(file, cog=job.cog, anew=True)
+        told = complete(file, cog=job.cog, anew=True, product=product)
     note = "; ".join(filter(None, (str(file), why and f"made again: {why}", told)))
     return Outcome(path, "mapped", note, file, statistics=statistics)
 
