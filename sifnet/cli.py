@@ -151,7 +151,7 @@ def fit(
     from sifnet.scenes import open_scene
     from sifnet.training import fit as training
     from sifnet.training.config import Config, read_config
-    from sifnet.training.trainer import is_first_process
+    from sifnet.training.resume import is_first_process
 
     settings = (read_config(config) if config else Config()).training
     options = {"device": device, "devices": devices, "precision": precision, "strategy": strategy}
@@ -428,6 +428,8 @@ def pretrain(
         int, typer.Option(min=0, max=MOST_SEED, help="Of weights and simulations.")
     ] = 0,
     device: Device = "cpu",
+    devices: Annotated[int, typer.Option(min=1, help="How many, on each node.")] = 1,
+    strategy: Annotated[str, typer.Option(help="auto, ddp, ...")] = "auto",
 ) -> None:
     """Train a start model on simulations over the whole range of the emulator.
 
@@ -435,10 +437,12 @@ def pretrain(
     that ships: `sifnet pretrain -o model_hyplant.ckpt`
     """
     from sifnet.training.pretrain import pretrain as train
+    from sifnet.training.resume import is_first_process
 
-    written = train(sensor, output, steps=steps, seed=seed, device=device,
-                    progress=err.is_terminal)  # fmt: skip
-    say(f"model: {written}")
+    written = train(sensor, output, steps=steps, seed=seed, device=device, devices=devices,
+                    strategy=strategy, progress=err.is_terminal)  # fmt: skip
+    if is_first_process():
+        say(f"model: {written}")
 
 
 @app.command()

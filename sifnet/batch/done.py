@@ -47,10 +47,15 @@ def _checksum(file: Path, state: str) -> str | None:
 
 @dataclass
 class Failures:
-    """``failures.json``: the scenes of a folder that could not be mapped, each until it is."""
+    """``failures.json``: the scenes of a folder that could not be mapped, each until it is.
+
+    Attributes:
+        state: size and time of the file when it was read.
+    """
 
     path: Path
     entries: dict[str, dict[str, str]]
+    state: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> Failures:
@@ -61,6 +66,7 @@ class Failures:
 
     def _reread(self) -> None:
         """What another batch in the same folder may have noted meanwhile."""
+        self.state = size_and_time(self.path)
         try:
             entries = json.loads(regular(self.path, MOST_TEXT).read_text(encoding="utf-8"))
             self.entries = {entry["scene"]: entry for entry in entries}
@@ -83,17 +89,19 @@ class Failures:
 
     def remove(self, scene: Path) -> None:
         """The scene was mapped after all."""
-        if not self.path.exists():
+        path = shown(str(scene.absolute()))
+        if path not in self.entries and size_and_time(self.path) == self.state:
             return
         with in_turn(self.path.parent):
             self._reread()
-            if self.entries.pop(shown(str(scene.absolute())), None) is not None:
+            if self.entries.pop(path, None) is not None:
                 self._save()
 
     def _save(self) -> None:
-        if not self.entries:
+        if self.entries:
+            with whole(self.path) as partial:
+                text = json.dumps(list(self.entries.values()), indent=1, ensure_ascii=False)
+                partial.write_text(text + "\n", encoding="utf-8")
+        else:
             self.path.unlink(missing_ok=True)
-            return
-        with whole(self.path) as partial:
-            text = json.dumps(list(self.entries.values()), indent=1, ensure_ascii=False)
-            partial.write_text(text + "\n", encoding="utf-8")
+        self.state = size_and_time(self.path)

@@ -11,10 +11,10 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rich.progress import Progress
 
@@ -22,12 +22,9 @@ from sifnet.batch import cluster
 from sifnet.batch.done import Failures, outdated
 from sifnet.batch.find import find
 from sifnet.errors import SifnetError, told_by_system
-from sifnet.files import data_file, regular, sha256, size_and_time, sweep, writable
+from sifnet.files import data_file, regular, sha256, sweep, writable
 from sifnet.product.beside import beside, complete
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files, sources
-
-if TYPE_CHECKING:
-    from sifnet.retrieval.model import Retrieval
 
 MOST_TOLD = 16 * 2**30  # bytes of a file that tells of the air
 
@@ -176,22 +173,17 @@ def _shipped(attrs: dict[str, object]) -> Path | None:
 
 def _check(job: Job) -> None:
     """Refuse, before hours are spent, what no scene could be mapped with."""
-    from sifnet.product.retrieve import read_atmosphere
-    from sifnet.scenes.site import stated
+    if job.site is not None:
+        from sifnet.scenes.site import stated
 
-    if job.model is not None:
-        _model(job.model, size_and_time(job.model))
-    stated(job.site)
-    read_atmosphere(job.atmosphere, job.labels)
+        stated(job.site)
+    if job.model is not None or job.atmosphere is not None or job.labels is not None:
+        from sifnet.product.retrieve import loaded, read_atmosphere
+
+        if job.model is not None:
+            loaded(job.model)
+        read_atmosphere(job.atmosphere, job.labels)
     writable(job.output)
-
-
-@cache
-def _model(path: Path, state: str) -> Retrieval:
-    """A model, loaded once while its file does not change."""
-    from sifnet.retrieval.model import load
-
-    return load(path)
 
 
 def _work(
@@ -252,7 +244,7 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
     )
     with retrieve(
         scene,
-        None if model is None or needless else _model(model, size_and_time(model)),
+        None if needless else model,
         atmosphere=read_atmosphere(job.atmosphere, job.labels),
         into=file,
         block=job.aggregate,
@@ -261,7 +253,7 @@ def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcom
         device=job.device,
     ) as product:
         statistics = summary(product)
-    told = complete(file, cog=job.cog, anew=True)
+        told = complete(file, cog=job.cog, anew=True, product=product)
     note = "; ".join(filter(None, (str(file), why and f"made again: {why}", told)))
     return Outcome(path, "mapped", note, file, statistics=statistics)
 

@@ -28,6 +28,7 @@ from sifnet.physics.transfer import TransferFunctions
 
 if TYPE_CHECKING:
     from scipy.interpolate import CubicSpline
+    from scipy.sparse import csr_array
 
 _Array = NDArray[np.floating]
 Response = Sequence[tuple[Sequence[float] | _Array, Sequence[float] | _Array]]
@@ -86,9 +87,9 @@ class Instrument(nn.Module):
         bands = _Bands(grid, emulator.presmoothing_fwhm, centres, widths, response, *ranges)
         bands.refuse_impossible()
         basis = emulator.basis.double().cpu().numpy()
+        light = basis[0, 0] + 0.3 * basis[1, 0]  # mean radiance at reflectance 0.3
         for nodes in _NODES:
-            fitted = _chebyshev_matrices(bands, basis, nodes)
-            error = _interpolation_error(bands, basis, fitted)
+            error = _interpolation_error(bands, light, nodes)
             if error <= _WANTED:
                 break
         # Measured responses with sharp edges end between the two.
@@ -100,6 +101,7 @@ class Instrument(nn.Module):
                 remedy="Narrow shift_range or fwhm_range.",
             )
         self.nodes, self.interpolation_error = nodes, error
+        fitted = _chebyshev_matrices(bands, basis, nodes)
         like = emulator.basis
         self.register_buffer("wavelength", torch.as_tensor(centres).to(like))
         self.register_buffer("fwhm", torch.as_tensor(widths).to(like))
@@ -189,14 +191,21 @@ def gaussian_response(
 
     The grid ascends. Beyond 5 FWHM, where a double holds nothing beside 1, they are 0.
     """
+    near, responses = _gaussians(grid, centre, fwhm)
+    weights = np.zeros((len(centre), len(grid)))
+    np.add.at(weights, (np.arange(len(centre))[:, None], near), responses)
+    return weights
+
+
+def _gaussians(grid: _Array, centre: _Array, fwhm: _Array) -> tuple[NDArray[np.intp], _Array]:
+    """Places ``band, near`` on the grid and responses there, 0 where the grid has ended."""
     ends = centre[:, None] + 5.0 * fwhm[:, None] * np.array([-1.0, 1.0])
     first, last = np.searchsorted(grid, ends.clip(grid[0], grid[-1])).T
-    near = first[:, None] + np.arange((last - first).max() + 1)
-    near = near.clip(max=len(grid) - 1)
+    wanted = first[:, None] + np.arange((last - first).max() + 1)
+    near = wanted.clip(max=len(grid) - 1)
     x = (grid[near] - centre[:, None]) / (fwhm[:, None] * _SIGMA_PER_FWHM)
-    weights = np.zeros((len(centre), len(grid)))
-    np.put_along_axis(weights, near, np.exp(-0.5 * np.asarray(x, np.float64) ** 2), axis=1)
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights = np.exp(-0.5 * np.asarray(x, np.float64) ** 2) * (wanted == near)
+    return near, weights / weights.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -211,23 +220,30 @@ class _Bands:
     shift_range: tuple[float, float]
     fwhm_range: tuple[float, float]
 
-    def matrix(self, shift: float, width: float) -> _Array:
+    def matrix(self, shift: float, width: float) -> csr_array:
         """Responses ``band, wavelength`` with shift and width change (nm) applied.
+
+        A band sees a few of the grid's hundreds of wavelengths.
 
         The grid is smoothed already, so that a response of FWHM w becomes one of
         sqrt(w^2 - presmoothing^2): exact for Gaussians; measured responses are stretched about
         their centre by the same factor.
         """
+        from scipy.sparse import csr_array  # takes 0.3 s, for which an import need not wait
+
         narrowed = np.sqrt((self.fwhm + width) ** 2 - self.presmoothing**2)
         if self.response is None:
-            return gaussian_response(self.grid, self.centre + shift, narrowed)
+            near, weights = _gaussians(self.grid, self.centre + shift, narrowed)
+            rows = np.arange(len(near) + 1) * near.shape[1]
+            shape = len(near), len(self.grid)
+            return csr_array((weights.ravel(), near.ravel(), rows), shape=shape)
         offset = self.grid - (self.centre[:, None] + shift)
         nominal = self.centre[:, None] + offset * (self.fwhm / narrowed)[:, None]
         weights = np.zeros_like(nominal)
         for row, x, spline in zip(weights, nominal, self._splines, strict=True):
             inside = (x >= spline.x[0]) & (x <= spline.x[-1])
             row[inside] = spline(x[inside])
-        return weights / weights.sum(axis=1, keepdims=True)
+        return csr_array(weights / weights.sum(axis=1, keepdims=True))
 
     @cached_property
     def _splines(self) -> list[CubicSpline]:
@@ -295,13 +311,11 @@ def _polynomial_slopes(value: Tensor, limits: tuple[float, float], count: int) -
 def _chebyshev_matrices(bands: _Bands, basis: _Array, nodes: tuple[int, int]) -> _Array:
     """Chebyshev coefficients ``shift, width, product, component, band`` of the convolved basis."""
     shifts, widths = _points(bands.shift_range, nodes[0]), _points(bands.fwhm_range, nodes[1])
-    from scipy.sparse import csr_array  # takes 0.3 s, for which an import need not wait
-
     columns = np.ascontiguousarray(basis.reshape(-1, basis.shape[-1]).T)
-    # A band sees a few of the grid's hundreds of wavelengths.
-    seen = [csr_array(bands.matrix(*node)) @ columns for node in product(shifts, widths)]
+    seen = [bands.matrix(*node) @ columns for node in product(shifts, widths)]
     samples = np.stack(seen).mT.reshape(*nodes, *basis.shape[:2], -1)
-    return np.einsum("is,jw,sw...->ij...", _transform(nodes[0]), _transform(nodes[1]), samples)
+    by_shift = np.tensordot(_transform(nodes[0]), samples, 1)
+    return np.moveaxis(np.tensordot(_transform(nodes[1]), by_shift, (1, 1)), 0, 1)
 
 
 def _points(limits: tuple[float, float], count: int) -> _Array:
@@ -315,18 +329,17 @@ def _transform(count: int) -> _Array:
     return np.linalg.inv(chebyshev.chebvander(chebyshev.chebpts1(count), count - 1))
 
 
-def _interpolation_error(bands: _Bands, basis: _Array, fitted: _Array) -> float:
-    """Largest relative error of the mean radiance at reflectance 0.3, midway between the nodes.
+def _interpolation_error(bands: _Bands, light: _Array, nodes: tuple[int, int]) -> float:
+    """Largest relative error of a spectrum on the grid, midway between the nodes.
 
     The corners of the ranges, where interpolation is worst, are among the points.
     """
-    path, ground = basis[:2, 0]
-    series = fitted[:, :, 0, 0] + 0.3 * fitted[:, :, 1, 0]
+    series = _chebyshev_matrices(bands, light[None, None], nodes)[:, :, 0, 0]
     worst = 0.0
     for x, y in product(np.linspace(-1.0, 1.0, 8), (-1.0, -0.4, 0.3, 1.0)):
         shift = np.mean(bands.shift_range) + x * np.ptp(bands.shift_range) / 2
         width = np.mean(bands.fwhm_range) + y * np.ptp(bands.fwhm_range) / 2
-        exact = bands.matrix(float(shift), float(width)) @ (path + 0.3 * ground)
+        exact = bands.matrix(float(shift), float(width)) @ light
         interpolated = chebyshev.chebval2d(x, y, series)
         worst = max(worst, float(np.abs(interpolated / exact - 1).max()))
     return worst

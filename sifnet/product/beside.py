@@ -4,6 +4,7 @@ lists them."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,12 @@ def of_mission(product: xr.Dataset, path: Path) -> dict[str, Path]:
     return {"flex_l2": path.with_name(f"{path.stem}_flex_l2.nc")} if flex else {}
 
 
-def complete(path: Path, *, cog: bool, anew: bool) -> str:
+def complete(path: Path, *, cog: bool, anew: bool, product: xr.Dataset | None = None) -> str:
     """Make what goes with a product, and tell what nobody would expect of its GeoTIFFs.
 
     Args:
         anew: also what is there already.
+        product: of the path, where it is open already, which takes half a second.
 
     Raises:
         SifnetError: a file cannot be written.
@@ -55,7 +57,7 @@ def complete(path: Path, *, cog: bool, anew: bool) -> str:
     files, told = beside(path, cog=True), ""
     item = files.pop("item")
     wanted = [n for n in beside(path, cog=cog) if n in files and (anew or not files[n].exists())]
-    with opened(path) as product:
+    with opened(path) if product is None else nullcontext(product) as product:
         mission = of_mission(product, path)
         if mission:
             from sifnet.product.flex_l2 import write_l2

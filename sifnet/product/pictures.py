@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
@@ -304,7 +305,19 @@ def _statistics(x: Array, y: Array) -> str:
 
 
 def _saved(figure: Figure, path: str | Path | None) -> Figure:
-    if path is not None:
+    """A PNG is laid out and drawn once; ``savefig`` would draw all once more to lay it out."""
+    if path is None:
+        return figure
+    if Path(path).suffix.lower() != ".png":
         with whole(Path(path)) as partial:
             figure.savefig(partial, dpi=130)
+        return figure
+    figure.set_dpi(130)
+    canvas = FigureCanvasAgg(figure)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    with whole(Path(path)) as partial:
+        canvas.print_png(partial)
     return figure

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5netcdf
 import h5py
 
 from sifnet import __version__
@@ -145,12 +144,16 @@ def source_files(scene: Scene) -> list[Path]:
 def record(product: Path) -> dict[str, Any]:
     """As ``told``, of a file; empty where there is none that can be read."""
     try:
-        h5py.File(product, "r").close()  # of what it cannot open, h5netcdf complains aloud
-        with h5netcdf.File(product, "r") as file:
-            text = file.variables[RECORD][()] if RECORD in file.variables else b"{}"
-            return json.loads(text) | dict(file.attrs)
+        with h5py.File(product, "r") as file:
+            text = file[RECORD][()] if RECORD in file else b"{}"
+            return json.loads(text) | {name: _plain(v) for name, v in file.attrs.items()}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _plain(value: Any) -> Any:
+    """A number or text by itself, as NetCDF-4 has arrays of one."""
+    return value.item() if getattr(value, "size", 0) == 1 else value
 
 
 def sources(attrs: Mapping[str, Any]) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_s
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files
 from sifnet.retrieval.device import device_of
 from sifnet.retrieval.explained import Sample
-from sifnet.retrieval.model import Retrieval, Setup
+from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.prior import describe, on_terrain, own_air
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import model_for, refuse_measured_light, shipped_file
@@ -28,6 +28,8 @@ from sifnet.retrieval.strips import solve_strips
 from sifnet.scenes.consistency import examine
 from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
+
+MOST_BANDS = 4  # sets of bands, 10 MiB each, that a model is kept on
 
 
 def retrieve(
@@ -139,23 +141,50 @@ def _labelled(
     return ((lines, label(part, scene.window(lines))) for lines, part in maps)
 
 
+def loaded(file: str | Path) -> Retrieval:
+    """A model from its file, read once while that does not change.
+
+    Raises:
+        SifnetError: see ``retrieval.model.load``.
+    """
+    return _loaded(file).model
+
+
 def _ready(scene: Scene, file: str | Path | Retrieval | None) -> Retrieval:
-    """The model on the bands of the scene; the last one is kept, for scenes of the very same."""
+    """The model on the bands of the scene; of a file it is kept, for other scenes on the same."""
     if not isinstance(file, str | Path) or not Path(file).is_file():
         return model_for(scene, file)
-    there = Path(file).stat()
-    key = (str(Path(file).resolve()), there.st_mtime_ns, there.st_size)
-    if key in _kept:
-        model, bands = _kept[key]
-        if Setup.of_scene(scene, model.emulator, model.setup.window) == bands:
+    kept = _loaded(file)
+    wanted = Setup.of_scene(scene, kept.model.emulator, kept.model.setup.window)
+    for bands, model in kept.on_bands:
+        if bands == wanted:
             return model
-    _kept.clear()  # before the next is there: one at a time
-    model = model_for(scene, file)
-    _kept[key] = model, Setup.of_scene(scene, model.emulator, model.setup.window)
+    # On the processor, where it is expressed in other bands; all share an emulator.
+    model = model_for(scene, kept.model.to("cpu"))
+    kept.on_bands[:] = [*kept.on_bands[1 - MOST_BANDS :], (wanted, model)]
     return model
 
 
-_kept: dict[tuple[str, int, int], tuple[Retrieval, Setup]] = {}
+@dataclass(frozen=True)
+class _Kept:
+    """A model as it was read, and on the bands of scenes that it mapped last."""
+
+    model: Retrieval
+    on_bands: list[tuple[Setup, Retrieval]] = field(default_factory=list)
+
+
+_kept: dict[tuple[str, int, int], _Kept] = {}
+
+
+def _loaded(file: str | Path) -> _Kept:
+    if not Path(file).is_file():
+        return _Kept(load(file))  # which says what is wrong with it
+    there = Path(file).stat()
+    key = (str(Path(file).resolve()), there.st_mtime_ns, there.st_size)
+    if key not in _kept:
+        _kept.clear()  # before the next is there: one at a time
+        _kept[key] = _Kept(load(file))
+    return _kept[key]
 
 
 def _completed(

@@ -37,12 +37,11 @@ from sifnet.scenes.scene import Scene
 from sifnet.training.patches import Patches, read_patches
 from sifnet.training.pretrain import learn_simulations
 from sifnet.training.progress import Line, shown
-from sifnet.training.resume import Asked, data_told, scenes_told, weights_told
+from sifnet.training.resume import Asked, data_told, is_first_process, scenes_told, weights_told
 from sifnet.training.trainer import (
     MOST,
     by_itself,
     check_settings,
-    is_first_process,
     make_trainer,
     run,
 )

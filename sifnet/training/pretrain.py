@@ -27,7 +27,7 @@ from sifnet.retrieval.pixels import Pixels, join
 from sifnet.retrieval.shape import ShapePredictor
 from sifnet.scenes import record_of
 from sifnet.scenes.sensor import Sensor
-from sifnet.training.resume import Asked, weights_told
+from sifnet.training.resume import Asked, is_first_process, weights_told
 from sifnet.training.trainer import by_itself, check_seed, make_trainer, run
 
 # Predicted shapes err alike over a field, and a patch of a scene from space has few fields.
@@ -44,6 +44,8 @@ class Pretraining(lightning.LightningModule):
     def __init__(self, encoder: Encoder, learning_rate: float) -> None:
         super().__init__()
         self.encoder = encoder
+        # Of lines, of which there are none yet; processes must agree on what is learned.
+        encoder.columns.requires_grad_(False)
         self.learning_rate = learning_rate
 
     def training_step(self, batch: tuple[Pixels, State], _: int) -> Tensor:
@@ -71,7 +73,7 @@ class Pretraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with one cycle of the learning rate: up for a fifth of the steps, then to zero."""
-        parameters = [p for n, p in self.encoder.named_parameters() if n != "columns"]
+        parameters = [p for p in self.encoder.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(parameters, lr=self.learning_rate)
         steps = int(self.trainer.estimated_stepping_batches) + 1
         cycle = one_cycle(optimizer, self.learning_rate, steps)
@@ -110,6 +112,8 @@ def pretrain(
     architecture: Architecture = Architecture(),
     emulator: Emulator | None = None,
     device: str = "cpu",
+    devices: int = 1,
+    strategy: str = "auto",
     progress: bool = False,
 ) -> Path:
     """Train a start model on simulations over the whole range of an emulator, and save it.
@@ -120,7 +124,8 @@ def pretrain(
         output: the checkpoint; beside it, while training, a folder with what is done.
         steps: of the optimiser; a few more where epochs of at most ``EPOCH`` do not divide them.
         emulator: the shipped one by default, for space where the sensor predicts shapes.
-        device: see ``trainer.make_trainer``; simulations are drawn on the processor.
+        device, devices, strategy: see ``trainer.make_trainer``; simulations are drawn on the
+            processor, by each process its own.
 
     Raises:
         SifnetError: the sensor is not known, or the output cannot be written.
@@ -142,9 +147,11 @@ def pretrain(
             setup=asdict(model.setup), model=weights_told(model.state_dict()),
         )  # fmt: skip
         draws = Draws(model, anywhere(model.emulator))
-        learn_simulations(model, draws, steps, asked=asked, device=device, progress=progress)
-        model.save(output)
-        shutil.rmtree(folder)
+        learn_simulations(model, draws, steps, asked=asked, device=device, devices=devices,
+                          strategy=strategy, progress=progress)  # fmt: skip
+        if is_first_process():
+            model.save(output)
+            shutil.rmtree(folder)
     return output
 
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import lightning
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_only
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +18,7 @@ from rich.progress import (
 )
 
 from sifnet import terminal
+from sifnet.training.resume import is_first_process
 
 
 class Line(Callback):
@@ -70,8 +70,7 @@ def shown(progress: bool, what: str, steps: int) -> Iterator[Line | Literal[Fals
     Args:
         progress: whether to show one.
     """
-    device: int = getattr(rank_zero_only, "rank", 0)
-    if not progress or device > 0:
+    if not progress or not is_first_process():
         yield False
         return
     line = Line(what, steps, shared=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 import xarray as xr
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
 from sifnet import __version__
 from sifnet.files import sha256, size_and_time, whole
@@ -25,6 +27,13 @@ from sifnet.scenes.scene import Scene
 
 LAST = "last.ckpt"
 _log = logging.getLogger(__name__)
+
+
+def is_first_process() -> bool:
+    """Whether this process writes; with several devices there are others, which must not."""
+    if torch.distributed.is_initialized():
+        return torch.distributed.get_rank() == 0
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 class Whole(TorchCheckpointIO):
@@ -59,6 +68,22 @@ class Chance(Callback):
         trainer.should_stop = checkpoint["chance"]["stopped"]
 
 
+class Apart(Callback):
+    """Of several processes each draws chance of its own; the first goes on with what it has.
+
+    They begin alike, with the same seed, and would all learn from the same patches.
+    """
+
+    def on_train_epoch_start(
+        self, trainer: lightning.Trainer, _: lightning.LightningModule
+    ) -> None:
+        """Chance that is known by epoch and process, so that an interrupted training goes on."""
+        if trainer.global_rank:
+            seed = os.environ.get("PL_GLOBAL_SEED", "0")  # of ``lightning.seed_everything``
+            told = f"{seed} {trainer.current_epoch} {trainer.global_rank}"
+            torch.manual_seed(int(hashlib.sha256(told.encode()).hexdigest()[:8], 16))
+
+
 class Asked:
     """A note of what is trained, in the folder where its epochs are kept.
 
@@ -76,8 +101,9 @@ class Asked:
         if self._asked() == self.text and _readable(self.last):
             _log.info("going on from %s", self.last)
             return self.last
-        self.last.unlink(missing_ok=True)
-        self._write()
+        if is_first_process():
+            self.last.unlink(missing_ok=True)
+            self._write()
         return None
 
     def made(self, model: Path) -> bool:

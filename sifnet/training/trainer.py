@@ -16,13 +16,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import StrategyRegistry
-from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from sifnet.errors import MOST_SEED, SifnetError, require_number
 from sifnet.files import alone, unwritable
 from sifnet.training.progress import Line
-from sifnet.training.resume import Chance, Whole
+from sifnet.training.resume import Apart, Chance, Whole, is_first_process
 
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
@@ -92,7 +91,7 @@ def make_trainer(
     # Lightning's advice on devices and services; what matters here is said by other means.
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    callbacks: list[Callback] = []
+    callbacks: list[Callback] = [Apart()]
     if progress:
         of_its_own = Line("training", epochs * steps_per_epoch)
         callbacks.append(progress if isinstance(progress, Line) else of_its_own)
@@ -104,7 +103,9 @@ def make_trainer(
             ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False,
                             monitor=None, save_on_train_epoch_end=True)
         )  # fmt: skip
-    with _available(device, devices, precision, strategy):
+    with _available(device, devices, precision, strategy), warnings.catch_warnings():
+        # Where `srun` is at hand and one process is enough, it says that `srun` is not used.
+        warnings.filterwarnings("ignore", message=".*srun.*")
         return lightning.Trainer(
             max_epochs=epochs,
             limit_train_batches=steps_per_epoch,
@@ -117,6 +118,8 @@ def make_trainer(
             deterministic=True,
             logger=False if folder is None else CSVLogger(folder, name="", version="log"),
             callbacks=callbacks,
+            # Every process draws its own (``Apart``), as many as every other.
+            use_distributed_sampler=False,
             # Sharded weights are written by their strategy.
             plugins=None if strategy.startswith("fsdp") else Whole(),
             enable_checkpointing=folder is not None,
@@ -171,9 +174,4 @@ def by_itself(folder: Path) -> AbstractContextManager[None]:
     Raises:
         SifnetError: another training is at it.
     """
-    return nullcontext() if getattr(rank_zero_only, "rank", 0) else alone(folder)
-
-
-def is_first_process() -> bool:
-    """Whether this process writes; with several devices there are others, which must not."""
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    return alone(folder) if is_first_process() else nullcontext()

@@ -11,6 +11,7 @@ import xarray as xr
 
 from conftest import PROJECT
 from fakes.fitted import QUICK, quick_fit
+from sifnet.product import retrieve as mapping
 from sifnet.product.netcdf import read_netcdf
 from sifnet.product.provenance import told
 from sifnet.product.retrieve import retrieve
@@ -51,8 +52,10 @@ def test_a_model_is_loaded_once_for_like_scenes(
     """And anew where its file has changed, or a scene has other bands."""
     known, model = quick_fit()
     model.save(tmp_path / "model.ckpt")
-    loaded, there = [], shipped.load
-    monkeypatch.setattr(shipped, "load", lambda path: loaded.append(path) or there(path))
+    loaded, load = [], mapping.load
+    monkeypatch.setattr(mapping, "load", lambda path: loaded.append(path) or load(path))
+    expressed, express = [], shipped._express
+    monkeypatch.setattr(shipped, "_express", lambda *m: expressed.append(m) or express(*m))
     for _ in range(2):
         made = retrieve(known.scene, tmp_path / "model.ckpt", refine=False)
     assert len(loaded) == 1
@@ -61,9 +64,12 @@ def test_a_model_is_loaded_once_for_like_scenes(
     made = retrieve(known.scene, tmp_path / "model.ckpt", refine=False)
     assert len(loaded) == 2
     assert told(made)["seed"] == 7
-    moved = known.scene.dataset.assign_coords(wavelength=known.scene.dataset.wavelength + 1e-3)
-    retrieve(replace(known.scene, dataset=moved), tmp_path / "model.ckpt", refine=False)
-    assert len(loaded) == 3
+    monkeypatch.setattr(mapping, "registered", lambda scene: scene)
+    for shift in (1e-3, 0.05, 0.0, 0.05):
+        moved = known.scene.dataset.assign_coords(wavelength=known.scene.dataset.wavelength + shift)
+        retrieve(replace(known.scene, dataset=moved), tmp_path / "model.ckpt", refine=False)
+    assert len(loaded) == 2
+    assert len(expressed) == 1  # as 1e-3 nm make no other band
 
 
 def test_what_a_retrieval_does_not_need_is_not_loaded() -> None:

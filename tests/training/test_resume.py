@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from conftest import PROJECT
 from sifnet import files
 from sifnet.errors import SifnetError
 from sifnet.files import alone, checkpoint, whole
-from sifnet.training.resume import Asked, Whole
+from sifnet.training.resume import Apart, Asked, Whole
 from sifnet.training.trainer import run
 
 
@@ -130,3 +131,19 @@ def test_a_model_is_not_blamed_for_memory(tmp_path: Path, monkeypatch: pytest.Mo
         checkpoint(tmp_path / "model.ckpt", "a model", "sifnet fit"),
     ):
         pass
+
+
+def test_processes_draw_apart_and_go_on_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+
+    def drawn(rank: int, epoch: int) -> float:
+        torch.manual_seed(7)
+        trainer = SimpleNamespace(global_rank=rank, current_epoch=epoch)
+        Apart().on_train_epoch_start(trainer, None)  # type: ignore[arg-type]
+        return float(torch.rand(()))
+
+    torch.manual_seed(7)
+    assert drawn(0, 0) == drawn(0, 1) == float(torch.manual_seed(7) and torch.rand(()))
+    others = {drawn(rank, epoch) for rank in (1, 2) for epoch in (0, 1)}
+    assert len(others | {drawn(0, 0)}) == 5
+    assert drawn(1, 1) in others
