@@ -65,11 +65,12 @@ def solve_strips(
     strip = max(1, AT_ONCE // (block[0] * block[1])) * block[0]
     thinned = block[0] * every, block[1]
     simulator = line_simulator(model, shared, torch.arange(scene.shape[1]))
+    around = scene.dataset.attrs.get("adjacency_share_sd", 0.0)
     for window, pixels in pixel_strips(scene, model, thinned, atmosphere, strip * every, every):
         pixels = pixels.map(lambda x: x.to(model.device))
         with made_on(model.device), exact():
             middle = window.start + (torch.arange(pixels.patches) + 0.5) * thinned[0]
-            maps, flags = _solve(model, simulator, pixels, shared, middle, refine)
+            maps, flags = _solve(model, simulator, pixels, shared, middle, refine, around)
             if grave:
                 flags = _flagged(flags, pixels.usable, Flag.UNLIKELY_AIR)
             together = torch.stack([values.to(torch.float32) for values in maps.values()])
@@ -95,8 +96,13 @@ def _solve(
     shared: Shared,
     line: Tensor,
     refine: bool,
+    around: float,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Maps ``block, line, sample`` and flags of a strip of full-width blocks."""
+    """Maps ``block, line, sample`` and flags of a strip of full-width blocks.
+
+    Args:
+        around: standard deviation of the share of light that was taken for the surroundings'.
+    """
     sample = torch.arange(pixels.usable.shape[2])
     fit, deviation = surfaces(model, simulator, pixels, shared, (line, sample), refine=refine)
     carried = interpolated(shared.carried, shared.patch, line, sample + 0.5)[:, None]
@@ -107,6 +113,9 @@ def _solve(
     # What the noise model leaves unexplained is counted as noise too.
     excess = fit.chi2.clamp(min=1)
     alike = common.clamp(min=0) + fit.shape_variance + sky_error(pixels, share) ** 2
+    if around:
+        sif = fit.state.surface.sif_760.masked_fill(~pixels.usable, torch.nan)
+        alike = alike + (around * (sif - sif.nanmean()).nan_to_num()) ** 2
     own = (fit.own_variance - fit.shape_variance) * excess
     sd = torch.sqrt(own + alike)
     flags = _flags(model, pixels, fit, sd)
