@@ -405,12 +405,13 @@ def inspect(
     Example: `sifnet inspect 20200625-OEN-1132-0600-L1-S-FLUO_radiance.hdr`
     """
     from sifnet.scenes import open_scene
+    from sifnet.scenes.adjacency import without_adjacency
     from sifnet.scenes.consistency import examine
     from sifnet.scenes.registration import registered
     from sifnet.scenes.site import stated
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    acquisition = registered(open_scene(scene, sensor=sensor, **stated(site)))
+    acquisition = without_adjacency(registered(open_scene(scene, sensor=sensor, **stated(site))))
     for label, value in acquisition.describe():
         table.add_row(label, value)
     out.print(table, highlight=False)

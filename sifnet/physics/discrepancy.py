@@ -28,6 +28,7 @@ SHIPPED = {False: "discrepancy_airborne.npz", True: "discrepancy_space.npz"}
 # SAO2010 (Chance & Kurucz 2010) against three suns that TCCON has measured, at 0.25 nm: 0.09 to
 # 0.14 % where air does not absorb. Toon's list of lines alone is 0.4 % off.
 SUN_SD, SUN_FWHM = 0.0015, 0.25
+LIST_SD = 1.0  # of its difference, for below oxygen's lines none of the three could look
 WINGS_SD, WINGS_WIDTH = 0.02, 5.0  # share of the response that is in wings so many times as wide
 ABSORBED = (758.5, 770.0)  # nm; outside, what is smooth is the ground's own
 NODES_PER_FWHM = 8
@@ -178,7 +179,8 @@ def _sun(nodes: Array, response: Array, grid: Array, fwhm: float) -> Array:
     ratio = lines / sun
     powers = np.vander((nodes - nodes.mean()) / np.ptp(nodes), 4)
     smooth = powers @ np.linalg.lstsq(powers, ratio, rcond=None)[0]
-    return np.vstack([ratio / smooth - 1, (vectors * np.sqrt(variance.clip(0))).T[kept]])
+    lines = LIST_SD * (ratio / smooth - 1)
+    return np.vstack([lines, (vectors * np.sqrt(variance.clip(0))).T[kept]])
 
 
 def _alike(components: Array) -> Array:

@@ -56,9 +56,10 @@ def _solved(
     from sifnet.retrieval.prior import on_terrain
     from sifnet.retrieval.shared import find_shared
     from sifnet.retrieval.shipped import model_for
+    from sifnet.scenes.adjacency import without_adjacency
     from sifnet.scenes.registration import registered
 
-    scene = registered(on_terrain(scene, atmosphere))
+    scene = without_adjacency(registered(on_terrain(scene, atmosphere)))
     model = model_for(scene, file)
     kept = kept_spectra(product)
     if kept is None:

@@ -25,6 +25,7 @@ from sifnet.retrieval.prior import describe, on_terrain, own_air
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import model_for, refuse_measured_light, shipped_file
 from sifnet.retrieval.strips import solve_strips
+from sifnet.scenes.adjacency import without_adjacency
 from sifnet.scenes.consistency import examine
 from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
@@ -67,7 +68,7 @@ def retrieve(
     if scene.irradiance is not None:
         return _under_measured_light(scene, model, into, provenance)
     file = shipped_file(scene) if model is None else model
-    scene = registered(on_terrain(scene, atmosphere))
+    scene = without_adjacency(registered(on_terrain(scene, atmosphere)))
     findings = examine(scene)
     model = _ready(scene, file).to(device_of(device))
     around = frame(scene, _completed(provenance, scene, model, file))

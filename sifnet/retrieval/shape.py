@@ -24,7 +24,7 @@ from sifnet.physics.fields import TensorFields
 from sifnet.physics.instrument import gaussian_response
 from sifnet.physics.solar import COARSE_WAVELENGTH, coarse_solar_irradiance
 from sifnet.physics.state import Geometry
-from sifnet.physics.surface import CENTRE, SCALE, ShapePrior
+from sifnet.physics.surface import CENTRE, SCALE, ShapePrior, sif_740_ratio
 
 Array = NDArray[np.float64]
 
@@ -38,6 +38,8 @@ STEEPEST = 1.5  # of ln shape
 BY_SIF = np.where(GRID == REFERENCE, 0.0, 0.01)  # ln shape by mW m-2 nm-1 sr-1: units
 EXAMPLES = 1000
 WIDEST = 30.0  # the most by which the prior widens
+SIF_740 = (0.0, 3.0)  # mW m-2 nm-1 sr-1, the range of SCOPE canopies, all alike
+SIF_SPREAD = float(np.ptp(SIF_740) / np.sqrt(12.0) / sif_740_ratio()[0])  # sd of their sif_760
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,9 @@ class ShapePredictor(nn.Module):
         wider = self.widening(standard)
         # Away from what it has learned the network may be sure for no reason.
         unusual = torch.where(wider > 1, seen.unusual.clamp_min(1.0), seen.unusual) * wider
-        return replace(seen, unusual=unusual, sif_sd=seen.sif_sd * wider)
+        # Whatever stands there, it does not emit more than canopies do.
+        most = seen.sif_sd.clamp_min(SIF_SPREAD)
+        return replace(seen, unusual=unusual, sif_sd=torch.minimum(seen.sif_sd * wider, most))
 
     def read(self, standard: Tensor, geometry: Tensor) -> Reading:
         """``forward``, as sure as the network itself is."""

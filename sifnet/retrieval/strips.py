@@ -66,12 +66,13 @@ def solve_strips(
     strip = READ_AHEAD * together * block[0]
     thinned = block[0] * every, block[1]
     simulator = line_simulator(model, shared, torch.arange(scene.shape[1]))
+    around = scene.dataset.attrs.get("adjacency_share_sd", 0.0)
     for window, pixels in pixel_strips(scene, model, thinned, atmosphere, strip * every, every):
         pixels = pixels.map(lambda x: x.to(model.device))
         middle = window.start + (torch.arange(pixels.patches) + 0.5) * thinned[0]
         with made_on(model.device), exact():
             parts = [
-                _solve(model, simulator, some, shared, at.to(model.device), refine)
+                _solve(model, simulator, some, shared, at.to(model.device), refine, around)
                 for some, at in zip(pixels.split(together), middle.split(together), strict=True)
             ]
             flags = torch.cat([flags for _, flags in parts])
@@ -100,8 +101,13 @@ def _solve(
     shared: Shared,
     line: Tensor,
     refine: bool,
+    around: float = 0.0,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Maps ``block, line, sample`` and flags of a strip of full-width blocks."""
+    """Maps ``block, line, sample`` and flags of a strip of full-width blocks.
+
+    Args:
+        around: standard deviation of the share of light that was taken for the surroundings'.
+    """
     sample = torch.arange(pixels.usable.shape[2])
     fit, deviation = surfaces(model, simulator, pixels, shared, (line, sample), refine=refine)
     carried = interpolated(shared.carried, shared.patch, line, sample + 0.5)[:, None]
@@ -112,6 +118,9 @@ def _solve(
     # What the noise model leaves unexplained is counted as noise too.
     excess = fit.chi2.clamp(min=1)
     alike = common.clamp(min=0) + fit.shape_variance + sky_error(pixels, share) ** 2
+    if around:
+        sif = fit.state.surface.sif_760.masked_fill(~pixels.usable, torch.nan)
+        alike = alike + (around * (sif - sif.nanmean((1, 2), True)).nan_to_num()) ** 2
     own = (fit.own_variance - fit.shape_variance) * excess
     sd = torch.sqrt(own + alike)
     flags = _flags(model, pixels, fit, sd)

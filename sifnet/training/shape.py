@@ -26,6 +26,7 @@ from sifnet.retrieval.shape import (
     GRID,
     REFERENCE,
     REGIONS,
+    SIF_740,
     ShapePredictor,
     Sizes,
     band_sun,
@@ -41,7 +42,6 @@ Array = NDArray[np.float64]
 STATES, SIGHTS = 600, 4  # atmospheres, and lines of sight through each
 CANOPIES, SOILS = 16_000, 4000
 SAMPLES = 200_000
-SIF_740 = (0.0, 3.0)  # mW m-2 nm-1 sr-1, the range of SCOPE canopies
 GLOWING_SOILS = 0.25  # share of soils that do, sparse leaves on them: so that it is not ruled out
 BAND_ERROR = 8e-3  # of the radiance of a band, its sun included, standard deviation
 WATER_ERROR = 0.15  # of the depth of water's bands

@@ -11,24 +11,32 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
+from unittest.mock import patch
 
 import numpy as np
+import torch
 import xarray as xr
 from harness import DATA, UNIT, Array, needed, page, put_in_results, rms, run, table, within
 from numpy.typing import NDArray
+from torch import Tensor
 
 import sifnet
 from sifnet.evaluation.limits import limits
 from sifnet.evaluation.methods.optimal_estimation import optimal_estimation_scene
-from sifnet.physics.surface import sif_740_ratio
+from sifnet.physics import discrepancy
+from sifnet.physics.surface import ShapePrior, sif_740_ratio
+from sifnet.retrieval import refinement, shared
+from sifnet.retrieval.shape import ShapePredictor
 from sifnet.retrieval.shipped import model_for
 from sifnet.scenes.scene import Scene
 
 WORLDS = DATA.parent / "worlds"
 VEGETATION, BARE = 2, (0, 1)  # surface classes of truth.nc
 PATCH = 32  # pixels, over which the mean of the error should not scatter
+NOTHING, KNOWN = 1e3, 1e6  # sd of fluorescence, and factor on precision
 FEWEST = 20  # pixels of half a field, to speak of its mean
 FIT = "after a fit: RMSE, bias, within 1 σ / 2 σ"
 ENCODER = "encoder alone: RMSE, bias"
@@ -140,11 +148,15 @@ def dropped(product: xr.Dataset, truth: xr.Dataset) -> str:
 def coarse(product: xr.Dataset, truth: xr.Dataset) -> str:
     """RMSE of means over 3 x 3 pixels of vegetation alone."""
     planted = (truth["surface_class"] == VEGETATION).values
-    error = np.where(planted, product["sif_740"].values - truth["sif_740"].values, np.nan)
-    lines, samples = (3 * (n // 3) for n in error.shape)
-    return (
-        f"{rms(error[:lines, :samples].reshape(lines // 3, 3, samples // 3, 3).mean((1, 3))):.2f}"
-    )
+    return f"{rms(thirds(product['sif_740'].values - truth['sif_740'].values, planted)):.2f}"
+
+
+def thirds(values: Array, where: NDArray[np.bool_]) -> Array:
+    """Means over 3 x 3 pixels all of which are there."""
+    lines, samples = (3 * (n // 3) for n in values.shape)
+    part = np.where(where, values, np.nan)[:lines, :samples]
+    means = part.reshape(lines // 3, 3, samples // 3, 3).mean((1, 3))
+    return np.asarray(means[np.isfinite(means)])
 
 
 def optimal(scene: Scene, truth: xr.Dataset, known: xr.Dataset | None) -> Array:
@@ -156,20 +168,80 @@ def optimal(scene: Scene, truth: xr.Dataset, known: xr.Dataset | None) -> Array:
     return error[(truth["surface_class"].values == VEGETATION) & np.isfinite(error)]
 
 
-def least(scene: Scene, truth: xr.Dataset) -> str:
-    """What a pixel's own light tells of SIF at 740 nm, and that with what truth's spread tells."""
+@dataclass(frozen=True)
+class Ground:
+    """What a predictor knows of the shape of reflectance, and nothing of fluorescence.
+
+    Attributes:
+        sharper: by how much better, as a factor on precision.
+    """
+
+    predictor: ShapePredictor
+    sharper: float = 1.0
+
+    def shape_prior(self, *seen: Any) -> tuple[ShapePrior, Tensor]:
+        """See ``ShapePredictor``."""
+        prior, unexplained = self.predictor.shape_prior(*seen)
+        silent = torch.full_like(prior.sif_760, NOTHING)
+        precision = self.sharper * prior.precision
+        return replace(prior, precision=precision, sif_760=silent), unexplained / self.sharper
+
+
+def least(scene: Scene, truth: xr.Dataset) -> list[str]:
+    """What light tells of SIF at 740 nm, alone and with truth's mean and spread; native, 3 x 3.
+
+    Noise is each pixel's own. Errors of reflectance are those of the plants that stand there: those
+    of nine pixels may be all alike, or all different.
+    """
     model, sif = model_for(scene), truth["sif_740"].values
     planted = truth["surface_class"].values == VEGETATION
-    spread, said = float(sif[planted].std()), []
+
+    def light(predictor: ShapePredictor | Ground | None) -> float:
+        known = limits(scene, emulator=model.emulator, predictor=cast(Any, predictor))["patch"]
+        return sif_740_ratio()[0] * rms(known.values[planted & np.isfinite(known.values)])
+
+    assert model.predictor is not None
+    exact = light(Ground(model.predictor, KNOWN))
+    spreads = float(sif[planted].std()), float(np.nanstd(thirds(sif, planted)))
+    said = []
     for what, predictor in (
-        ("of a parabola", None),
-        ("as the predictor knows it", model.predictor),
+        ("taken for a parabola", None),
+        ("as the predictor knows it", Ground(model.predictor)),
+        ("known exactly", Ground(model.predictor, KNOWN)),
     ):
-        known = limits(scene, emulator=model.emulator, predictor=predictor)["patch"].values
-        alone = rms(sif_740_ratio()[0] * known[planted & np.isfinite(known)])
-        both = (alone**-2 + spread**-2) ** -0.5
-        said.append(f"{alone:.2f} with reflectance {what}, {both:.2f} were mean and spread known")
-    return f"{'; '.join(said)}; spread of truth {spread:.2f}"
+        alone = light(predictor)
+        different = alone / 3
+        alike = float(np.hypot(exact / 3, np.sqrt(max(0.0, alone**2 - exact**2))))
+        sizes = (alone,), (different, alike)
+        texts = []
+        for some, spread in zip(sizes, spreads, strict=True):
+            both = [(sd**-2 + spread**-2) ** -0.5 for sd in some]
+            texts += [" to ".join(f"{sd:.2f}" for sd in part) for part in (some, both)]
+        said.append(
+            f"- desis, least RMSE by light alone, reflectance {what}: {texts[0]}, {texts[1]} were "
+            f"mean and spread known; of 3 x 3 {texts[2]}, {texts[3]}"
+        )
+    return [*said, f"- desis, spread of truth {spreads[0]:.2f}, of 3 x 3 {spreads[1]:.2f}"]
+
+
+def open_end(scene: Scene, truth: xr.Dataset, known: xr.Dataset | None) -> str:
+    """Shared sd that is left where only air, spectroscopy and sensor's bands are not known."""
+    planted = truth["surface_class"].values == VEGETATION
+    sure = {"SUN_SD": 1e-9, "LIST_SD": 1e-9, "WINGS_SD": 1e-9}
+    with (
+        patch.multiple(discrepancy, **sure),
+        patch.object(refinement, "STRAY_SD", 1e-6),
+        patch.object(shared, "STRAY_SD", 1e-6),
+    ):
+        product = sifnet.retrieve(scene, model_for(scene), atmosphere=known)
+    left = rms(product["sif_760_uncertainty_shared"].values[planted])
+    air = limits(scene, atmosphere=known, patch=scene.shape[:2])["patch"].values[planted]
+    photons = rms(truth["sif_760_limit_shared"].values[planted])
+    return (
+        f"shared σ {left:.2f}, RMSE {np.hypot(left, photons):.2f} at least, were sun, stray light "
+        f"and response known exactly; {rms(air):.2f} were the strength of CIA, widths and line "
+        "mixing known, too"
+    )
 
 
 MORE = {"stress": ("stress takes", dropped), "desis": ("RMSE of means over 3 x 3 pixels:", coarse)}
@@ -193,7 +265,9 @@ def row(case: Case, folder: Path, notes: list[str]) -> list[str]:
         notes += [f"- {case.world}, {n}: {what} {how(p, truth)}" for n, p in products.items()]
     refined, encoded, taught, after = (Map.of(product, truth) for product in products.values())
     if case.world == "desis":
-        notes += [f"- desis, least RMSE by a pixel's own light: {least(scene, truth)}"]
+        notes += least(scene, truth)
+    if case.world == "forest":
+        notes += [f"- {case.label or case.world}: {open_end(scene, truth, known)}"]
     best = optimal(scene, truth, known)
     bare = refined.over(BARE)
     plants, alone, itself, learned = (

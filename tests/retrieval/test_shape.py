@@ -14,7 +14,7 @@ from sifnet.physics.emulator import Emulator
 from sifnet.physics.solar import COARSE_WAVELENGTH
 from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.model import Retrieval, load
-from sifnet.retrieval.shape import GRID, interpolation
+from sifnet.retrieval.shape import GRID, SIF_SPREAD, interpolation
 from sifnet.retrieval.shipped import on_bands_of
 from sifnet.scenes import open_scene, record_of
 
@@ -84,6 +84,13 @@ def test_spectra_unlike_any_learned_are_less_certain(model: Retrieval, seen) -> 
     white = model.predictor(snow, seen.geometry).unusual
     assert float(odd.median()) > 3 * float(usual.median())
     assert float(white.median()) > 1.5 * float(usual.median())
+    # But what stands there emits no more than canopies do.
+    blue = model.predictor(seen.spectrum - red, seen.geometry)
+    itself = model.predictor.read(
+        (seen.spectrum - red - model.predictor.mean) / model.predictor.sd, seen.geometry
+    )
+    assert (blue.sif_sd <= itself.sif_sd.clamp_min(SIF_SPREAD)).all()
+    assert (blue.sif_sd > itself.sif_sd).any()
 
 
 def test_bands_too_far_apart_are_refused() -> None:

@@ -128,3 +128,19 @@ def test_a_step_that_does_not_divide_the_patch_is_among_those_tested() -> None:
     weights, (fewest, _) = from_space().setup.weights, SCAN_LINES
     assert weights.independent_pixels == 10.0
     assert PATCH % (PATCH // fewest) != 0
+
+
+def test_what_is_not_known_of_surroundings_is_in_the_uncertainty() -> None:
+    scene, model = scene_of(16, 12), airborne()
+    unsure = Scene(scene.dataset.assign_attrs(adjacency_share=0.2, adjacency_share_sd=0.1))
+    sure, more = (
+        next(strips.solve_strips(s, model, find_shared(s, model)))[1] for s in (scene, unsure)
+    )
+    sif = sure["sif_760"].values
+    added = [
+        m[f"sif_760_uncertainty{of}"].values ** 2 for of in ("", "_shared") for m in (sure, more)
+    ]
+    expected = (0.1 * (sif - np.nanmean(sif))) ** 2
+    np.testing.assert_allclose(added[1] - added[0], expected, atol=1e-3)
+    np.testing.assert_allclose(added[3] - added[2], expected, atol=1e-3)
+    xr.testing.assert_equal(sure["sif_760"], more["sif_760"])
