@@ -329,7 +329,8 @@ def load(path: str | Path) -> Retrieval:
         if retrieval.predictor is not None:
             retrieval.predictor.load_state_dict(content["predictor"])
         if content.get("expected"):
-            retrieval.expected = ExpectedSif(**content["expected"])
+            absent = {"relative": torch.zeros(())}  # in files until 0.1
+            retrieval.expected = ExpectedSif(**absent | content["expected"])
     return retrieval.eval()
 
 

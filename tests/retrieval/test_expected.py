@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from fakes.emulator import fake_emulator
@@ -24,21 +25,28 @@ from sifnet.training.fit import fit
 SPREAD, NOISE = 0.15, 0.25
 
 
-def drawn(pixels: int = 4000, spread: float = SPREAD) -> tuple[torch.Tensor, ...]:
+def drawn(
+    pixels: int = 4000, spread: float = SPREAD, relative: float = 0.0
+) -> tuple[torch.Tensor, ...]:
     """Red edges of three degrees of freedom, fluorescence that goes with one, and noisy answers."""
     rng = torch.Generator().manual_seed(1)
     shapes = torch.randn(3, len(EDGES) - 1, generator=rng) * torch.tensor([[0.3], [0.1], [0.03]])
     kind = torch.randn(pixels, 3, generator=rng)
     red_edge = 4.0 + kind @ shapes + 1e-3 * torch.randn(pixels, len(EDGES) - 1, generator=rng)
-    truth = 1.2 + 0.4 * kind[:, 2] + spread * torch.randn(pixels, generator=rng)
+    level = 1.2 + 0.4 * kind[:, 2]
+    scatter = torch.sqrt(spread**2 + (relative * level) ** 2)
+    truth = level + scatter * torch.randn(pixels, generator=rng)
     return red_edge, truth, truth + NOISE * torch.randn(pixels, generator=rng)
 
 
-def test_the_scatter_that_noise_does_not_explain_is_found() -> None:
-    for spread in (0.05, SPREAD, 0.5):
-        red_edge, _, seen = drawn(spread=spread)
-        found = ExpectedSif.learned(red_edge, seen, torch.full((len(seen),), NOISE**2))
-        assert abs(float(found.spread) - spread) < 0.02 + 0.05 * spread
+@pytest.mark.parametrize("spread", [0.05, SPREAD, 0.5])
+@pytest.mark.parametrize("relative", [0.0, 0.3])
+def test_the_scatter_that_noise_does_not_explain_is_found(spread: float, relative: float) -> None:
+    red_edge, _, seen = drawn(spread=spread, relative=relative)
+    found = ExpectedSif.learned(red_edge, seen, torch.full((len(seen),), NOISE**2))
+    for level in (0.4, 1.2, 2.0):
+        said = np.hypot(float(found.spread), level * float(found.relative))
+        assert abs(said - np.hypot(spread, level * relative)) < 0.03 + 0.06 * said
 
 
 def test_expectation_and_own_answer_are_better_than_either_and_sigma_knows() -> None:
