@@ -98,7 +98,7 @@ def _labelled(data: xr.Dataset, source: str) -> xr.Dataset:
 
 
 def monthly(values: xr.DataArray) -> xr.DataArray:
-    """Means of months, at their first day; a month whose times do not span most of it is left out."""
+    """Means of months, at their first day, of those whose times span most of the month."""
     times = values["time"].values
     month = times.astype("datetime64[M]")
     months, first, which, count = np.unique(

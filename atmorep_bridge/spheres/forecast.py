@@ -15,7 +15,7 @@ import xarray as xr
 from atmorep_bridge.spheres import ridge
 from atmorep_bridge.spheres.model import Series, Spheres, others_of, states_of
 from atmorep_bridge.spheres.ridge import Array, Index
-from atmorep_bridge.spheres.series import Sphere, month_of
+from atmorep_bridge.spheres.series import Sphere, month_of, months_of
 from sifnet.errors import SifnetError
 
 SEASON = 5.0  # kappa of the season that members' errors are from
@@ -64,9 +64,8 @@ def forecast(
     rng = np.random.default_rng(seed)
     coming = (_driven if given else _direct)(model, states, axis, now, members, tuple(given), rng)
     return {
-        name: _labelled(model.spheres[name], values, end + 1 + np.arange(values.shape[1]),
-                        rng if members else None)
-        for name, values in coming.items() if name in known
+        name: _labelled(model.spheres[name], coming[name], series, end, members, rng)
+        for name in coming if name in known
     }  # fmt: skip
 
 
@@ -144,17 +143,20 @@ def _usual_since(states: Array, axis: Index, name: str, since: str) -> Array:
 
 
 def _labelled(
-    sphere: Sphere, states: Array, months: Index, rng: np.random.Generator | None
-) -> xr.Dataset:
-    arrays, fields = {}, sphere.fields(states, months, rng)
-    for variable in sphere.variables:
+    sphere: Sphere, states: Array, series: Series, end: int, members: int,
+    rng: np.random.Generator,
+) -> xr.Dataset:  # fmt: skip
+    """Values of a sphere's states ``member, month, state`` after the month ``end``."""
+    arrays, months = {}, end + 1 + np.arange(states.shape[1])
+    for variable, part in sphere.split(states):
+        last = series[variable.name].isel(time=months_of(series[variable.name]) == end)
+        rest = variable.ahead(variable.amplitudes(last)[1][0], months.size, members, rng)
+        values = variable.field(part, months, rest)
         coords: dict[str, Any] = {"time": months.astype("datetime64[M]").astype("datetime64[ns]")}
         if variable.latitude is not None and variable.longitude is not None:
             coords |= {"latitude": variable.latitude, "longitude": variable.longitude}
-        values = fields[variable.name]
         coords = {"member": np.arange(len(values)), **coords}
-        shape = tuple(len(axis) for axis in coords.values())
+        values = values.reshape([len(axis) for axis in coords.values()])
         attrs = {"units": variable.unit, "cell_methods": "time: mean"}
-        values = values.reshape(shape)
         arrays[variable.name] = xr.DataArray(values, coords, tuple(coords), attrs=attrs)
     return xr.Dataset(arrays)

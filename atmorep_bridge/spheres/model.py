@@ -92,8 +92,10 @@ def train(
     Raises:
         SifnetError: a variable is constant or has gaps, or the record is too short.
     """
-    spheres = {name: Sphere(tuple(Variable.of(series[v], log=v in log) for v in variables))
-               for name, variables in members.items()}  # fmt: skip
+    spheres = {
+        name: Sphere(tuple(Variable.of(series[v], log=v in log, months=months) for v in variables))
+        for name, variables in members.items()
+    }
     axis, states = states_of(spheres, series)
     made = Spheres(spheres, {}, {}, {}, {}, {})
     for name, own in states.items():
@@ -113,15 +115,21 @@ def train(
                          else ridge.choose(*about, weight, coupling))  # fmt: skip
             x, y = ridge.predictors(own, others, found[-1]), ridge.ahead(own, lead)
             laws.append(ridge.fit(x[rows], y[rows], axis[rows] % 12, found[-1], weight))
-            missed.append(ridge.forward(*about, found[-1], weight))
-            damped.append(ridge.forward(*about, ridge.DAMPED, weight))
+            missed.append(ridge.held_back(*about, found[-1], weight))
+            damped.append(ridge.held_back(*about, ridge.DAMPED, weight))
         errors = np.stack(missed, axis=1)
         rows = np.flatnonzero(np.isfinite(errors).all((1, 2)))
         made.choices[name], made.laws[name] = tuple(found), tuple(laws)
-        made.errors[name], made.starts[name] = errors[rows], axis[rows]
+        made.errors[name], made.starts[name] = _centred(errors[rows]), axis[rows]
         squares = (np.nanmean(e**2 @ weight, axis=0) for e in (errors, np.stack(damped, axis=1)))
         made.skill[name] = np.sqrt(np.divide(*squares))
     return made
+
+
+def _centred(errors: Array) -> Array:
+    """Without their mean, but as large: the mean of an ensemble is then the forecast."""
+    away = errors - errors.mean(0)
+    return away * np.sqrt((errors**2).mean(0) / (away**2).mean(0))
 
 
 def states_of(spheres: Mapping[str, Sphere], series: Series) -> tuple[Index, dict[str, Array]]:

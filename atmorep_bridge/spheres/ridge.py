@@ -122,14 +122,23 @@ def rows_of(own: Array, y: Array) -> Index:
     return np.flatnonzero(np.isfinite(own).all(1) & np.isfinite(y).all(1))
 
 
-def forward(
-    own: Array, others: Array, month: Index, lead: int, choice: Choice, weight: Array
-) -> Array:
-    """Errors ``time, state`` of the later half, each part forecast from what was known before."""
+def held_back(
+    own: Array, others: Array, month: Index, lead: int, choice: Choice, weight: Array,
+    *, hindsight: bool = False,
+) -> Array:  # fmt: skip
+    """Errors ``time, state`` of parts of the later half, each forecast from what was known before.
+
+    Args:
+        hindsight: parts of all of the record, each from all that is more than a year away.
+    """
     x, y = predictors(own, others, choice), ahead(own, lead)
     rows, errors = rows_of(own, y), np.full(y.shape, np.nan)
-    for held in np.array_split(rows[rows.size // 2 :], PARTS):
-        train = rows[rows + lead <= held[0]] if held.size else held
+    for held in np.array_split(rows if hindsight else rows[rows.size // 2 :], PARTS):
+        if not held.size:
+            continue
+        train = rows[rows + lead <= held[0]]
+        if hindsight:
+            train = rows[(rows + lead + 12 <= held[0]) | (rows >= held[-1] + lead + 12)]
         if train.size >= 24:
             law = fit(x[train], y[train], month[train], choice, weight)
             errors[held] = law(x[held], month[held]) - y[held]
@@ -139,14 +148,16 @@ def forward(
 def choose(
     own: Array, others: Array, month: Index, lead: int, weight: Array, coupling: Coupling
 ) -> Choice:
-    """The regression with the least weighed squared error in ``forward``.
+    """The regression with the least weighed squared error in ``held_back``.
 
     Args:
-        coupling: with others if that gains ("chosen"), never ("none"), or in any case ("always").
+        coupling: with others if that gains ("chosen"), never ("none"), or in any case ("always");
+            the last, which explains, is chosen in hindsight.
     """
 
     def score(choice: Choice) -> float:
-        missed = forward(own, others, month, lead, choice, weight)
+        hindsight = coupling == "always"
+        missed = held_back(own, others, month, lead, choice, weight, hindsight=hindsight)
         return float(np.nanmean(missed**2 @ weight))
 
     alone = min((Choice(*c) for c in product(LAGS, SHARPNESS[:1], SHRINKAGE)), key=score)

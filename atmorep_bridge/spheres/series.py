@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,8 @@ class Variable:
         usual: ``month of the year, point``, means of the training.
         patterns: ``pattern, point``, of an amplitude of one standard deviation.
         weight: ``point``, of its area. share: of the variance that each pattern explains.
-        rest: ``point``, standard deviation of what the patterns leave out.
+        rest: ``point``, standard deviation of what the patterns leave out. kept: share of it that
+            persists, by months ahead from 1.
     """
 
     name: str
@@ -62,9 +63,10 @@ class Variable:
     weight: Array
     share: Array
     rest: Array
+    kept: Array
 
     @classmethod
-    def of(cls, values: xr.DataArray, *, log: bool = False) -> Variable:
+    def of(cls, values: xr.DataArray, *, log: bool = False, months: int = 6) -> Variable:
         """The leading empirical orthogonal functions of anomalies from the mean of each month.
 
         Raises:
@@ -72,7 +74,8 @@ class Variable:
         """
         field = _flat(values, log)
         there = np.isfinite(field).any(1)
-        field, month = field[there], months_of(values)[there] % 12
+        field, when = field[there], months_of(values)[there]
+        month = when % 12
         known: NDArray[np.bool_] = np.asarray(np.isfinite(field).all(0))
         grid = "latitude" in values.dims
         area = np.ones(known.size)
@@ -96,15 +99,16 @@ class Variable:
         many = min(int(np.searchsorted(share.cumsum(), EXPLAINED)) + 1, MOST_PATTERNS)
         patterns = left[:, :many].T @ anomaly / np.sqrt(len(anomaly))
         rest = anomaly - left[:, :many] @ (left[:, :many].T @ anomaly)
+        kept = [_persisting(rest, when, weight, lead + 1) for lead in range(months)]
         return cls(
             str(values.name), str(values.attrs["units"]), log,
             values["latitude"].values if grid else None,
             values["longitude"].values if grid else None,
-            known, usual, patterns, weight, share[:many], rest.std(0),
+            known, usual, patterns, weight, share[:many], rest.std(0), np.array(kept),
         )  # fmt: skip
 
-    def amplitudes(self, values: xr.DataArray) -> Array:
-        """``time, pattern``.
+    def amplitudes(self, values: xr.DataArray) -> tuple[Array, Array]:
+        """``time, pattern``, and what these leave out, ``time, point``.
 
         Raises:
             SifnetError: another unit or another grid than in training.
@@ -118,20 +122,33 @@ class Variable:
                 expected=f"unit {self.unit}, {self.known.size} points",
                 remedy="Give it as it was, or train again.",
             )
+        anomaly = field[:, self.known] - self.usual[months_of(values) % 12]
         dual = self.patterns * self.weight
-        dual /= (dual * self.patterns).sum(1, keepdims=True)
-        return (field[:, self.known] - self.usual[months_of(values) % 12]) @ dual.T
+        found = anomaly @ (dual / (dual * self.patterns).sum(1, keepdims=True)).T
+        return found, anomaly - found @ self.patterns
 
-    def field(
-        self, amplitudes: Array, months: Index, rng: np.random.Generator | None = None
-    ) -> Array:
-        """``..., month, point`` in the unit of the file, with what patterns leave out if drawn."""
-        inside = self.usual[months % 12] + amplitudes @ self.patterns
-        if rng is not None:
-            inside = inside + self.rest * rng.normal(size=inside.shape)
+    def field(self, amplitudes: Array, months: Index, rest: Array | float = 0.0) -> Array:
+        """``..., month, point`` in the unit of the file; ``rest``: beside the patterns."""
+        inside = self.usual[months % 12] + amplitudes @ self.patterns + rest
         out = np.full((*inside.shape[:-1], self.known.size), np.nan)
         out[..., self.known] = np.exp(inside) if self.log else inside
         return out
+
+    def ahead(self, left_out: Array, months: int, members: int, rng: np.random.Generator) -> Array:
+        """``member, month, point``: what persists of the rest, and what is drawn of it anew."""
+        kept = np.zeros((months, 1))
+        kept[: self.kept.size, 0] = self.kept[:months]
+        persists = (kept * left_out)[None]
+        if not members:
+            return persists
+        drawn = rng.normal(size=(members, months, left_out.size)) * self.rest
+        return persists + np.sqrt(1 - kept**2) * drawn
+
+
+def _persisting(rest: Array, months: Index, weight: Array, lead: int) -> float:
+    _, now, later = np.intersect1d(months + lead, months, return_indices=True)
+    product, square = (rest[now] * rest[later]) @ weight, rest[now] ** 2 @ weight
+    return float((product.sum() / max(square.sum(), FLOOR)).clip(0, 1))
 
 
 def _flat(values: xr.DataArray, log: bool) -> Array:
@@ -170,17 +187,11 @@ class Sphere:
             values = series[variable.name]
             out = np.full((months.size, len(variable.patterns)), np.nan)
             _, ours, theirs = np.intersect1d(months, months_of(values), return_indices=True)
-            out[ours] = variable.amplitudes(values.isel(time=theirs))
+            out[ours] = variable.amplitudes(values.isel(time=theirs))[0]
             parts.append(out)
         return np.hstack(parts)
 
-    def fields(
-        self, states: Array, months: Index, rng: np.random.Generator | None = None
-    ) -> dict[str, Array]:
-        """Values ``..., month, point`` of each variable."""
+    def split(self, states: Array) -> list[tuple[Variable, Array]]:
+        """Each variable with its part of ``..., state``."""
         cuts = np.cumsum([len(v.patterns) for v in self.variables])[:-1]
-        parts: Sequence[Array] = np.split(states, cuts, axis=-1)
-        return {
-            v.name: v.field(part, months, rng)
-            for v, part in zip(self.variables, parts, strict=True)
-        }
+        return list(zip(self.variables, np.split(states, cuts, axis=-1), strict=True))

@@ -13,10 +13,10 @@ from harness import DATA, Array, rms
 from torch import nn
 
 from atmorep_bridge.fields.variables import monthly, open_variables
+from atmorep_bridge.spheres import ridge as ridge_
 from atmorep_bridge.spheres.forecast import forecast
-from atmorep_bridge.spheres.model import Spheres
-from atmorep_bridge.spheres.series import month_of as month_number
-from atmorep_bridge.spheres.series import months_of as months_of
+from atmorep_bridge.spheres.model import Spheres, others_of, states_of
+from atmorep_bridge.spheres.series import month_of, months_of
 
 CLIMATE = DATA / "climate"
 NINO = ("nino12", "nino3", "nino4", "nino34")
@@ -130,11 +130,12 @@ class Cheap:
 
     def lags(self, many: int = 12) -> Array:
         """``time, lag x variable``; zero before the record begins."""
-        return np.hstack([np.concatenate([np.zeros((k, self.x.shape[1])), self.x[: len(self.x) - k]])
-                          for k in range(many)])  # fmt: skip
+        blank = np.zeros((many, self.x.shape[1]))
+        longer = np.concatenate([blank, self.x])
+        return np.hstack([longer[many - k : len(longer) - k] for k in range(many)])
 
     def ridge(self) -> Array:
-        """On twelve months, the same all the year; shrinkage from the later half of the training."""
+        """On twelve months, the same all the year; the training's later half chose shrinkage."""
         x, half = self.lags(), len(self.train) // 2
         early, late = self.train[: half - self.lead], self.train[half:]
         choices = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -188,15 +189,42 @@ def residual(past: Array, turn: Array, missed: Array, train: Array, held: Array,
     return kept
 
 
-def forecasts(model: Spheres, series: Series, starts: Sequence[np.datetime64], lead: int,
-              members: int = 0) -> dict[str, Array]:  # fmt: skip
-    """``start, member, ...`` of every variable, ``lead`` months ahead."""
-    out: dict[str, list[Array]] = {}
+def hindcast(model: Spheres, series: Series, sphere: str, lead: int,
+             year: int | None = None) -> tuple[Array, dict[str, Array]]:  # fmt: skip
+    """Targets, months since 1970, and each variable ``time, point`` as forecast for them.
+
+    Args:
+        year: fitted again on all that was known before it, with what the model chose; None keeps
+            what it was trained on.
+    """
+    axis, states = states_of(model.spheres, series)
+    own, others = states[sphere], others_of(states, sphere)
+    choice, law = (all_[sphere][lead - 1] for all_ in (model.choices, model.laws))
+    x, y = ridge_.predictors(own, others, choice), ridge_.ahead(own, lead)
+    if year is not None:
+        rows = ridge_.rows_of(own, y)
+        rows = rows[axis[rows] + lead < month_of(f"{year}-01")]
+        weight = model.spheres[sphere].weight
+        law = ridge_.fit(x[rows], y[rows], axis[rows] % 12, choice, weight)
+    known = np.isfinite(own).all(1)
+    coming, fields = law(x[known], axis[known] % 12), {}
+    for variable, part in model.spheres[sphere].split(coming):
+        now = np.isin(months_of(series[variable.name]), axis[known])
+        rest = variable.amplitudes(series[variable.name].isel(time=now))[1]
+        rest *= variable.kept[lead - 1]
+        fields[variable.name] = variable.field(part, axis[known] + lead, rest)
+    return axis[known] + lead, fields
+
+
+def spread(model: Spheres, series: Series, name: str, starts: Sequence[np.datetime64],
+           lead: int) -> Array:  # fmt: skip
+    """Standard deviation of 50 members of an index, lead months ahead of each start."""
+    found = []
     for i, start in enumerate(starts):
-        for ensemble in forecast(model, series, start, members=members, seed=i).values():
-            for name, values in ensemble.data_vars.items():
-                out.setdefault(str(name), []).append(values.isel(time=lead - 1).values)
-    return {name: np.array(values) for name, values in out.items()}
+        coming = forecast(model, series, start, members=50, seed=i)
+        drawn = next(e[name] for e in coming.values() if name in e)
+        found.append(float(drawn.isel(time=lead - 1).std(ddof=1)))
+    return np.array(found)
 
 
 def interval(ours: Array, theirs: Array, block: Array, draws: int = 2000) -> tuple[float, ...]:
