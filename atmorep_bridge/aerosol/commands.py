@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help="Aerosol where no analysis exists yet: the last maps of AOT, carried on by the weather."
-    "\n\n    atmorep-bridge aerosol train cams.nc era5.nc --weather u@850 --weather v@850 -o aot.ckpt"
+    "\n\n    atmorep-bridge aerosol train cams.nc era5.nc --weather u@850 --weather v@850 "
+    "-o aot.ckpt"
     "\n\n    atmorep-bridge aerosol forecast aot.ckpt cams.nc era5.nc --start 2020-06-25T06 "
     "-o aot.nc",
 )  # fmt: skip

@@ -121,7 +121,7 @@ def _joined(parts: list[xr.Dataset], join: Literal["outer", "inner"]) -> xr.Data
                 compat="override",
                 coords="minimal",
                 data_vars="minimal",
-                combine_attrs="drop",
+                combine_attrs="drop_conflicts",  # units of what is not ours
             )
     except ValueError as error:
         raise SifnetError(

@@ -81,9 +81,7 @@ def train(
         series = {n: v.isel(time=months_of(v) <= month_of(until)) for n, v in series.items()}
     made = spheres.train(members, series, months=months, log=log or (), coupling=coupling)  # type: ignore[arg-type]
     made.save(output)
-    table = Table(
-        title="error over that of damped persistence, held-back years", title_justify="left"
-    )
+    table = Table(title="error / damped persistence", title_justify="left")
     for heading in ("sphere", "looks at others", *(f"{n + 1} mo." for n in range(months))):
         table.add_column(heading)
     for name, skill in made.skill.items():

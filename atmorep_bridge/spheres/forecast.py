@@ -81,7 +81,7 @@ def _direct(
             law(ridge.predictors(own[past], others[past], choice)[-1:], axis[now : now + 1] % 12)
             for law, choice in zip(model.laws[name], model.choices[name], strict=True)
         ])  # fmt: skip
-        out[name] = coming - model.errors[name][rows[name]] if members else coming[None]
+        out[name] = coming - _away(model.errors[name][rows[name]]) if members else coming[None]
     return out
 
 
@@ -105,10 +105,15 @@ def _driven(
             x = ridge.predictors(many[name][:, past], others_of(many, name)[:, past], choice)
             step[name] = law(x[:, -1:], axis[t : t + 1] % 12)[:, 0]
             if members:
-                step[name] = step[name] - model.errors[name][rows[name], 0]
+                step[name] = step[name] - _away(model.errors[name][rows[name], 0])
         for name, values in step.items():
             many[name][:, t + 1] = values
     return {name: many[name][:, now + 1 : now + 1 + months] for name in free}
+
+
+def _away(errors: Array) -> Array:
+    """Less the mean of the members: that of the ensemble is the forecast."""
+    return errors - errors.mean(0)
 
 
 def _dates(model: Spheres, end: int, members: int, rng: np.random.Generator) -> dict[str, Index]:

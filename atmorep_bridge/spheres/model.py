@@ -127,7 +127,7 @@ def train(
 
 
 def _centred(errors: Array) -> Array:
-    """Without their mean, but as large: the mean of an ensemble is then the forecast."""
+    """Without their mean, but as large: a bias widens an ensemble and does not move it."""
     away = errors - errors.mean(0)
     return away * np.sqrt((errors**2).mean(0) / (away**2).mean(0))
 

@@ -15,13 +15,15 @@ import numpy as np
 import spheres_case as case
 import torch
 import xarray as xr
-from harness import Array, needed, page, rms, run, save, table
+from harness import DOCS, Array, needed, page, rms, run, save, table
+from PIL import Image
 from spheres_case import Cheap, Series
 
 from atmorep_bridge.spheres.forecast import forecast
 from atmorep_bridge.spheres.model import Spheres, states_of, train
 from atmorep_bridge.spheres.ridge import Choice, Coupling
 from atmorep_bridge.spheres.series import month_of, months_of
+from sifnet.files import whole
 
 SPHERES = {"ocean": case.NINO, "pacific": ("pdo",), "air": ("soi", "ao", "nao"),
            "ice": ("extent", "volume")}  # fmt: skip
@@ -140,11 +142,13 @@ def _rows(told: Told, best: str, digits: int = 3) -> list[list[str]]:
     rows = []
     for name in told.said:
         error = told.errors(name)
-        ratio = case.interval(error, told.errors(best), told.year)
+        ratio = "{:.3f} ({:.3f} to {:.3f})".format(
+            *case.interval(error, told.errors(best), told.year)
+        )
         moves = np.ptp(told.said[name]) > 0
         r = np.corrcoef(told.said[name], told.truth)[0, 1] if moves else 0.0
         rows.append([name, f"{rms(error):.{digits}f}", f"{error.mean():+.2f}", f"{r:.2f}",
-                     "–" if name == best else "{:.3f} ({:.3f} to {:.3f})".format(*ratio)])  # fmt: skip
+                     "–" if name == best else ratio])  # fmt: skip
     return rows
 
 
@@ -172,10 +176,10 @@ replacement.
 
 Bars for six months: 0.65 K and r 0.60; ours {rms(ours):.3f} K and {r:.3f}:
 **{_held(bool(rms(ours) <= 0.65 and r >= 0.60))}**, by a hair. Over the inverse model {ratio[0]:.3f}
-({ratio[1]:.3f} to {ratio[2]:.3f}). Spread over error of 50 members: {spread[3]:.2f} and {spread[6]:.2f} at three and
-six months. Six months ahead the ocean {looks} at the others (months looked back
-{choice.lags}, shrinkage {choice.shrinkage:g}): records that begin in 1978 add nothing to four
-regions of the ocean with their own past year."""
+({ratio[1]:.3f} to {ratio[2]:.3f}). Spread over error of 50 members: {spread[3]:.2f} and
+{spread[6]:.2f} at three and six months. Six months ahead the ocean {looks} at the others (it looks
+back {choice.lags} months, shrinkage {choice.shrinkage:g}): records that begin in 1978 add nothing
+to four regions of the ocean with their own past year."""
 
 
 def _held(good: bool) -> str:
@@ -299,7 +303,7 @@ Spread over error: {float(rms(ice.spread) / rms(ours)):.2f}; the trend is not in
 
 
 def _area(values: Array, latitude: Array) -> Array:
-    """Scaled by the root of their area, so that a mean square is that of the maps: ``case, point``."""
+    """``case, point``, scaled by the root of the area: a mean square is that of the maps."""
     weight = np.cos(np.radians(latitude))
     weight = np.broadcast_to(weight[:, None] / weight.mean(), values.shape[-2:])
     return (values * np.sqrt(weight)).reshape(len(values), -1)
@@ -402,7 +406,8 @@ def _eruption(series: Series) -> tuple[dict[str, Array], Spheres]:
     for name, made, without in (("driven by AOD as it was", model, None),
                                 ("no eruption", model, {"aerosol": "1991-06"}),
                                 ("uncoupled", alone, None), (STRONG, looked_at, None),
-                                (f"{STRONG}, no eruption", looked_at, {"aerosol": "1991-06"})):  # fmt: skip
+                                (f"{STRONG}, no eruption", looked_at,
+                                 {"aerosol": "1991-06"})):  # fmt: skip
         runs[name] = forecast(made, series, "1991-05", given=["aerosol"], without=without)[
             "stratosphere"]["t50"].isel(time=slice(0, truth.sizes["time"]))  # fmt: skip
     out = {}
@@ -493,7 +498,7 @@ not know a point as well as it knows itself."""
 
 def _figure(nino: Told, ice: Told, runs: dict[str, Array]) -> None:
     """Six months ahead, Septembers, and Pinatubo."""
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.2), layout="constrained")
     axes[0].plot(nino.truth, color="k", linewidth=1, label="truth")
     ours, when = nino.said[WORDS["chosen"]], np.arange(nino.truth.size)
     axes[0].fill_between(
@@ -539,6 +544,8 @@ def _figure(nino: Told, ice: Told, runs: dict[str, Array]) -> None:
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=7)
     save(figure, "spheres")
+    with whole(DOCS / "spheres.png") as partial, Image.open(DOCS / "spheres.png") as picture:
+        picture.convert("RGB").quantize(48).save(partial, format="png", optimize=True)
 
 
 if __name__ == "__main__":
