@@ -69,7 +69,14 @@ def train(
         series = series.isel(time=series["time"].values <= _time(until))
     last = series.sizes["time"] - max(round(held_back * series.sizes["time"]), steps + 2)
     config = AerosolTraining(steps=fits, seed=seed)
-    fitted = series.isel(time=slice(0, max(last - GAP, 0)))
+    if last - GAP < config.unroll + 2:
+        raise SifnetError(
+            "the series has too few time steps",
+            found=series.sizes["time"],
+            expected=f"some hundred; {config.unroll + GAP + steps + 4} are the least",
+            remedy="Give a longer series, or fewer --steps.",
+        )
+    fitted = series.isel(time=slice(0, last - GAP))
     model = fit(fitted, weather=names, config=config, progress=err.is_terminal)
     calibrate(model, series.isel(time=slice(last, None)), steps)
     model.save(output)

@@ -201,7 +201,9 @@ def step_of(fields: xr.Dataset) -> float:
     """
     times = fields["time"].values
     hours = np.diff(times) / np.timedelta64(1, "h")
-    if hours.size > 1 and (np.diff(times.astype("datetime64[M]")).astype(int) == 1).all():
+    month = times.astype("datetime64[M]")
+    follow = hours.size > 0 and (np.diff(month).astype(int) == 1).all()
+    if follow and (np.ptp(hours) > 1e-3 or (times == month).all()):
         return MONTH
     if hours.size and (hours.min() <= 0 or np.ptp(hours) > 1e-3):
         raise SifnetError(
