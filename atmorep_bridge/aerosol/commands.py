@@ -110,19 +110,15 @@ def forecast(
     from atmorep_bridge.aerosol.forecast import forecast as coming
     from atmorep_bridge.aerosol.forecast import scene_prior
     from atmorep_bridge.aerosol.model import load
-    from atmorep_bridge.air.state import checksum, write
+    from atmorep_bridge.air.state import provenance, write
     from atmorep_bridge.core.commands import _numbers, _time
-    from sifnet import __version__
 
     made = load(model)
     fields = coming(made, _series(files, made.scaling.weather), _time(start), steps)
-    sources = [str(model), *files]
     fields = fields.assign_attrs(
         Conventions="CF-1.11",
         title=f"AOT at 550 nm from {start} on",
-        history=f"sifnet {__version__}: {shlex.join(['atmorep-bridge', *sys.argv[1:]])}",
-        input_files="\n".join(sources),
-        input_sha256="\n".join(map(checksum, sources)),
+        **provenance(shlex.join(["atmorep-bridge", *sys.argv[1:]]), [str(model), *files]),
     )
     say(f"aerosol: {write(fields, output)}")
     if atmosphere is not None:

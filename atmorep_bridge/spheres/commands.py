@@ -118,11 +118,10 @@ def forecast(
     `atmorep-bridge spheres forecast spheres.ckpt merra2.nc --last 1991-05 --given aerosol --without
     aerosol=1991-06 -o quiet`
     """
-    from atmorep_bridge.air.state import checksum
+    from atmorep_bridge.air.state import provenance
     from atmorep_bridge.fields.variables import open_variables
     from atmorep_bridge.spheres.forecast import forecast as ensembles
     from atmorep_bridge.spheres.model import load
-    from sifnet import __version__
     from sifnet.files import whole
 
     made = load(model)
@@ -130,16 +129,13 @@ def forecast(
     rules = dict(_pair(text, "--without", "aerosol=1991-06") for text in without or ())
     coming = ensembles(made, open_variables(files, names), last, members=members,
                               given=given or (), without=rules, seed=seed)  # fmt: skip
-    sources = [str(model), *files]
-    command = shlex.join(["atmorep-bridge", *sys.argv[1:]])
+    about = provenance(shlex.join(["atmorep-bridge", *sys.argv[1:]]), [str(model), *files])
     for name, ensemble in coming.items():
         ensemble = ensemble.assign_attrs(
             Conventions="CF-1.11",
             title=f"{name} after {last}",
             source="seasonal ridge of atmorep_bridge.spheres",
-            history=f"sifnet {__version__}: {command}",
-            input_files="\n".join(sources),
-            input_sha256="\n".join(map(checksum, sources)),
+            **about,
         )
         with whole(output / f"{name}.nc") as partial:
             ensemble.to_netcdf(partial, engine="h5netcdf")
