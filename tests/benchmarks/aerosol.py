@@ -306,9 +306,9 @@ RMSE of AOT x 1000; mean ± standard deviation over {len(SEEDS)} seeds. Lead tim
 
 Mean over the lead times: {order}.
 
-Temperature at 50 hPa and the season tell nothing beyond what aerosol does: weather is worth its place
-only where it carries. The ridge, on ten patterns of the logarithm, is best at three months and
-worst at one."""
+Temperature at 50 hPa and the season tell nothing beyond what aerosol does: weather is worth its
+place only where it carries. The ridge, on ten patterns of the logarithm, is best at three months
+and worst at one."""
 
 
 def _figure(case: Case, model: AerosolModel, errors: Errors, real: Errors, months: Errors) -> None:

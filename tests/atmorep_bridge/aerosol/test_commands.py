@@ -8,8 +8,8 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from atmorep_bridge.aerosol.forecast import forecast
-from atmorep_bridge.aerosol.model import AerosolTraining, fit, load
-from atmorep_bridge.aerosol.series import MONTH, later, step_of
+from atmorep_bridge.aerosol.model import load
+from atmorep_bridge.aerosol.series import MONTH, Scaling, later, step_of
 from atmorep_bridge.cli import app
 from fakes.advection import uniform_wind
 
@@ -50,9 +50,7 @@ def test_train_and_forecast_are_the_functions_of_these_names(
     series = uniform_wind(40).astype("float32")
     series = series.rename({"u": "u@850", "v": "fire"})
     made = load(model)
-    again = fit(series.isel(time=slice(0, 30)), weather=("u@850", "fire"),
-                config=AerosolTraining(steps=2))  # fmt: skip
-    assert made.scaling == again.scaling
+    assert made.scaling == Scaling.of(series.isel(time=slice(0, 30)), ("u@850", "fire"))
     assert len(made.errors) == 2
     start, here = str(series["time"].values[34])[:13], tmp_path / "atmosphere.nc"
     told = RUN.invoke(app, ["aerosol", "forecast", model, *files, "--start", start, "--steps", "2",
