@@ -17,6 +17,7 @@ export MPLBACKEND = Agg
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test style docs test-slow bench speed accuracy ablation atmosphere failures aerosol forecast desis field sensors loop worlds anchors hostile kill model emulator discrepancy mutants clean
+.PHONY: help setup demo test style docs test-slow bench speed accuracy ablation atmosphere failures aerosol spheres forecast desis field sensors loop worlds anchors hostile kill model emulator discrepancy mutants clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
@@ -40,6 +41,7 @@ help:
 	@echo "make sensors   how well a pixel of each sensor can tell fluorescence (a minute)"
 	@echo "make loop      the forecast of the air in the retrieval, beside analysis and climatology (ten minutes)"
 	@echo "make aerosol   the aerosol forecast with and without weather, against persistence (ten minutes)"
+	@echo "make spheres   ocean, ice and aerosol seasons ahead beside cheap forecasts (five minutes; needs reference data)"
 	@echo "make model     train the model that ships again (half an hour)"
 	@echo "make emulator  rebuild the emulator from full radiative transfer (hours)"
 	@echo "make discrepancy what the simulation may be wrong by (three minutes)"
@@ -97,7 +99,7 @@ mutants: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
 
-accuracy ablation atmosphere failures aerosol forecast desis field sensors loop speed worlds anchors hostile kill: $(STAMP)
+accuracy ablation atmosphere failures aerosol forecast desis field sensors loop spheres speed worlds anchors hostile kill: $(STAMP)
 	$(BIN)/python tests/benchmarks/$@.py
 
 model: $(STAMP)

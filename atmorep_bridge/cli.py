@@ -13,7 +13,9 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
+from atmorep_bridge.aerosol import commands as aerosol
 from atmorep_bridge.core.commands import COMMANDS
+from atmorep_bridge.spheres import commands as spheres
 from sifnet.errors import shown
 from sifnet.terminal import Commands, err, out
 
@@ -36,6 +38,8 @@ app = typer.Typer(
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(aerosol.app, name="aerosol")
+app.add_typer(spheres.app, name="spheres")
 
 
 @app.callback()

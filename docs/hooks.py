@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,20 @@ def commands() -> str:
     parts = ["# Commands", "`sifnet` is also `python -m sifnet`; `atmorep-bridge` is "
              "`python -m atmorep_bridge`."]  # fmt: skip
     for program, app in (("sifnet", cli.app), ("atmorep-bridge", bridge.app)):
-        group: Any = typer.main.get_command(app)
-        for name, command in sorted(group.commands.items()):
+        for name, command in _flat(typer.main.get_command(app)):
             rows = [(_names(p), getattr(p, "help", "") or "") for p in command.params]
             table = "\n".join(f"| {names} | {told.replace('|', '/')} |" for names, told in rows)
             parts += [f"## {program} {name}", command.help or "",
                       f"| | |\n|---|---|\n{table}" if rows else ""]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _flat(group: Any) -> Iterator[tuple[str, Any]]:
+    """Commands in order, each group before its own."""
+    for name, command in sorted(group.commands.items()):
+        yield name, command
+        for inner, its in _flat(command) if hasattr(command, "commands") else ():
+            yield f"{name} {inner}", its
 
 
 def _names(parameter: Any) -> str:

@@ -128,6 +128,8 @@ def _refuse_unknown(words: list[str]) -> None:
             assert extra in _extras(), extra
     elif program in PROGRAMS:
         command = PROGRAMS[program].commands[arguments[0]]
+        if hasattr(command, "commands"):  # aerosol, spheres
+            command, arguments = command.commands[arguments[1]], arguments[1:]
         with command.make_context(arguments[0], arguments[1:]):  # as if it were called
             pass
     else:

@@ -19,7 +19,7 @@ import xarray as xr
 from torch.utils.data import DataLoader
 
 from atmorep_bridge.aerosol.model import AerosolModel
-from atmorep_bridge.aerosol.series import AEROSOL, DIMENSIONS, Windows
+from atmorep_bridge.aerosol.series import AEROSOL, DIMENSIONS, Windows, later
 from atmorep_bridge.air.box import at_points, load_box
 from atmorep_bridge.air.footprint import Footprint
 from atmorep_bridge.air.state import SCALARS, aot_sd, atmosphere
@@ -68,11 +68,12 @@ def forecast(
             found=f"{steps} steps",
             expected=f"1 to {len(model.errors)}" if model.errors else "a calibrated model",
             remedy="Call calibrate with a held-out series and as many steps.",
+            command="Train again with more --steps.",
         )
-    now, step = np.datetime64(str(start), "ns"), scaling.step * HOUR
+    now = np.datetime64(str(start), "ns")
     fields = scaling.refuse_other(fields)
-    past = scaling.aerosol(_at(fields, [now - step, now]))
-    times = [now + i * step for i in range(steps + 1)]
+    past = scaling.aerosol(_at(fields, [later(now, scaling.step, -1), now]))
+    times = [later(now, scaling.step, i) for i in range(steps + 1)]
     if scaling.weather:
         weather = scaling.weather_maps(_at(fields, times))
     else:

@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
-from atmorep_bridge.aerosol.net import AerosolNet, Pooling
+from atmorep_bridge.aerosol.net import AerosolNet
 from atmorep_bridge.aerosol.series import Scaling, Windows
 from sifnet.files import checkpoint, save_checkpoint
 from sifnet.training.trainer import make_trainer, run
 
-KIND = "an aerosol model"
+KIND = "an aerosol model of bilinear pooling"
 DRIVERS = ("u", "v", "q")
 ROBUST = 0.1  # of the typical change, from which an error counts by its size, not its square
 
@@ -34,14 +34,12 @@ class AerosolTraining:
     """How an aerosol model is fitted.
 
     Attributes:
-        pooling: how aerosol and weather meet, see ``net.Pool``.
         width, rank: features of the network and of its pooling.
         steps: of the optimiser, each on ``batch`` stretches of the series.
         unroll: steps of a stretch that are forecast, one from the other.
         learning_rate: Adam's, at its peak (one cycle).
     """
 
-    pooling: Pooling = "bilinear"
     width: int = 16
     rank: int = 32
     steps: int = 600
@@ -65,7 +63,6 @@ class AerosolModel(lightning.LightningModule):
         self.errors: tuple[float, ...] = ()
         self.net = AerosolNet(
             len(scaling.weather),
-            pooling=config.pooling,
             width=config.width,
             rank=config.rank,
             mean=torch.zeros(len(scaling.latitude), len(scaling.longitude)),
@@ -114,7 +111,7 @@ def load(path: str | Path) -> AerosolModel:
     Raises:
         SifnetError: missing, no checkpoint of an aerosol model, or of another format.
     """
-    with checkpoint(path, KIND, "AerosolModel.save") as content:
+    with checkpoint(path, KIND, "atmorep-bridge aerosol train") as content:
         model = AerosolModel(Scaling(**content["scaling"]), AerosolTraining(**content["config"]))
         model.net.load_state_dict(content["net"])
         model.errors = tuple(content["errors"])
@@ -135,13 +132,13 @@ def fit(
 
     Args:
         weather: names of the fields that drive the aerosol, any that say what moves, makes or
-            washes it out; ignored by the pooling "none".
+            washes it out; it may be none.
 
     Raises:
         SifnetError: a field is absent or has gaps, too few steps, an uneven grid.
     """
     lightning.seed_everything(config.seed, verbose=False)
-    scaling = Scaling.of(series, () if config.pooling == "none" else weather)
+    scaling = Scaling.of(series, weather)
     windows = Windows(series, scaling, config.unroll)
     model = AerosolModel(scaling, config)
     model.net.mean.copy_(windows.aerosol.mean(0))

@@ -10,14 +10,10 @@ product of a slope of aerosol with a wind; bilinear pooling makes such products 
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from sifnet.errors import SifnetError
-
-Pooling = Literal["none", "concatenation", "addition", "bilinear", "product"]
 TINY = 1e-4  # below which roots and norms fade out instead of having an endless slope
 BASE = 3  # maps of the base: the state, its last change, the mean of the training
 
@@ -53,38 +49,22 @@ def encoder(inputs: int, width: int, *, periodic: bool) -> nn.Sequential:
 class Pool(nn.Module):
     """Features of aerosol p and weather m, ``batch, width, row, column``, as one z of that width.
 
-    - bilinear: z = Uᵀ((V p) ∘ (W m)), then sign(z) √|z|, then z / ‖z‖₂ over features (low-rank
-      bilinear pooling, Kim et al. 2017, arXiv:1610.04325; normalised as Lin et al. 2015,
-      arXiv:1504.07889);
-    - product: bilinear without the root and the norm, which both hide how large a product is;
-    - concatenation: Uᵀ [V p, W m]; addition: Uᵀ(V p + W m); none: Uᵀ V p, which knows no weather.
+    z = Uᵀ((V p) ∘ (W m)), then sign(z) √|z|, then z / ‖z‖₂ over features (low-rank bilinear
+    pooling, Kim et al. 2017, arXiv:1610.04325; normalised as Lin et al. 2015, arXiv:1504.07889).
+    Without weather, z = Uᵀ V p.
     """
 
-    def __init__(self, kind: Pooling, width: int, rank: int) -> None:
+    def __init__(self, width: int, rank: int, *, weather: bool) -> None:
         super().__init__()
-        if kind not in get_args(Pooling):
-            raise SifnetError(
-                "aerosol: unknown pooling",
-                found=kind,
-                expected="one of " + ", ".join(get_args(Pooling)),
-            )
-        self.kind = kind
         self.v = nn.Conv2d(width, rank, 1)
-        self.w = nn.Conv2d(width, rank, 1) if kind != "none" else None
-        self.u = nn.Conv2d(2 * rank if kind == "concatenation" else rank, width, 1)
+        self.w = nn.Conv2d(width, rank, 1) if weather else None
+        self.u = nn.Conv2d(rank, width, 1)
 
     def forward(self, p: Tensor, m: Tensor | None) -> Tensor:
-        """Pooled features ``batch, width, row, column``; m is not looked at where kind is none."""
-        ours = self.v(p)
+        """Pooled features ``batch, width, row, column``."""
         if self.w is None:
-            return self.u(ours)
-        theirs = self.w(m)
-        if self.kind == "concatenation":
-            return self.u(torch.cat([ours, theirs], dim=1))
-        if self.kind == "addition":
-            return self.u(ours + theirs)
-        z = self.u(ours * theirs)
-        return normalised(z) if self.kind == "bilinear" else z
+            return self.u(self.v(p))
+        return normalised(self.u(self.v(p) * self.w(m)))
 
 
 def normalised(z: Tensor) -> Tensor:
@@ -97,8 +77,7 @@ class AerosolNet(nn.Module):
     """One step of aerosol, in the units of ``series.Scaling``.
 
     Args:
-        fields: number of weather fields.
-        pooling: how aerosol and weather meet, see Pool.
+        fields: number of weather fields; with none, it knows no weather.
         width: features of P, M and f; rank: of the pooling.
         mean: ``row, column``, the mean map of the training.
         change: typical change in a step, which the network's output is counted in.
@@ -111,7 +90,6 @@ class AerosolNet(nn.Module):
         self,
         fields: int,
         *,
-        pooling: Pooling = "bilinear",
         width: int,
         rank: int,
         mean: Tensor,
@@ -122,8 +100,8 @@ class AerosolNet(nn.Module):
         self.change = change
         self.register_buffer("mean", mean)
         self.aerosol = encoder(BASE, width, periodic=periodic)
-        self.weather = encoder(2 * fields, width, periodic=periodic) if pooling != "none" else None
-        self.pool = Pool(pooling, width, rank)
+        self.weather = encoder(2 * fields, width, periodic=periodic) if fields else None
+        self.pool = Pool(width, rank, weather=fields > 0)
         first = Convolution(width + BASE, width, periodic=periodic)
         last = Convolution(width, 1, periodic=periodic)
         nn.init.normal_(last.weight, std=0.1 / math.sqrt(9 * width))

@@ -23,6 +23,7 @@ AEROSOL = "aot_550"
 DIMENSIONS = ("time", "latitude", "longitude")
 UNEVEN = 0.05  # share by which spacings may differ: Gaussian grids pass
 LEAST = 3  # rows, columns: what a convolution looks at
+MONTH = 730.5  # hours, of the mean month
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Scaling:
         weather: names of the weather fields; weather_mean, weather_sd: of each, in its unit.
         root_mean, root_sd: of the square root of AOT.
         change: rms change of aerosol in a step, in units of root_sd.
-        step: hours between two maps.
+        step: hours between two maps, MONTH of months.
         latitude, longitude: degrees.
     """
 
@@ -193,20 +194,33 @@ def checked(fields: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
 
 
 def step_of(fields: xr.Dataset) -> float:
-    """Hours between two maps; 0 of a single one.
+    """Hours between two maps; ``MONTH`` of months, 0 of a single one.
 
     Raises:
         SifnetError: times are not in order or not equally far apart.
     """
-    hours = np.diff(fields["time"].values) / np.timedelta64(1, "h")
+    times = fields["time"].values
+    hours = np.diff(times) / np.timedelta64(1, "h")
+    month = times.astype("datetime64[M]")
+    follow = hours.size > 0 and (np.diff(month).astype(int) == 1).all()
+    if follow and (np.ptp(hours) > 1e-3 or (times == month).all()):
+        return MONTH
     if hours.size and (hours.min() <= 0 or np.ptp(hours) > 1e-3):
         raise SifnetError(
             "the time steps are not even",
             found=f"{hours.min():g} to {hours.max():g} h",
-            expected="one step throughout",
+            expected="one step throughout, or months",
             remedy="Fill the gap, or give one of the parts.",
         )
     return float(hours.mean()) if hours.size else 0.0
+
+
+def later(time: np.datetime64, step: float, many: int) -> np.datetime64:
+    """The time that many steps later, in ns."""
+    if step != MONTH:
+        return time + np.timedelta64(round(many * step * 3.6e12), "ns")
+    month = time.astype("datetime64[M]")
+    return (month + many).astype(time.dtype) + (time - month.astype(time.dtype))
 
 
 def finite(fields: xr.Dataset, name: str) -> NDArray[np.float64]:

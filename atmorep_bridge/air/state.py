@@ -165,9 +165,7 @@ def state(
         {"air_pressure": table.mean([name for name in table.dims if name != "altitude"])},
         title=f"Atmosphere over {scene.name}",
         source=" and ".join(over.products) + "; elevation of " + footprint.source,
-        history=f"sifnet {__version__}: {command}",
-        input_files="\n".join(over.sources),
-        input_sha256="\n".join(map(checksum, over.sources)),
+        **provenance(command, over.sources),
         scene=scene.name,
         acquisition_time=str(scene.dataset.attrs["acquisition_time"]),
     )
@@ -280,6 +278,15 @@ def _usual(over: Colocated, footprint: Footprint) -> dict[str, tuple[float, str]
             f"analysis {TEMPERATURE_SD:g}, shape of the profile {shape:.2g}",
         ),
         "aot_550": (aot_sd(aot), f"{AOT_SD[0]:g} + {AOT_SD[1]:g} AOT"),
+    }
+
+
+def provenance(command: str, sources: Sequence[str]) -> dict[str, str]:
+    """The command, and files with their checksums, as attributes of what was made of them."""
+    return {
+        "history": f"sifnet {__version__}: {command}",
+        "input_files": "\n".join(sources),
+        "input_sha256": "\n".join(map(checksum, sources)),
     }
 
 

@@ -20,7 +20,8 @@ import xarray as xr
 
 from atmorep_bridge.fields.axes import DIMENSIONS, with_level, with_place, with_time
 from atmorep_bridge.fields.formats import open_raw
-from atmorep_bridge.fields.quantities import AIR, ON_LEVELS, QUANTITIES
+from atmorep_bridge.fields.quantities import AIR, ON_LEVELS, QUANTITIES, quantity
+from atmorep_bridge.fields.variables import unit_of
 from sifnet.errors import SifnetError
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ def open_fields(sources: Sequence[str | Path], names: Sequence[str] = AIR) -> li
     Files of one grid become one dataset, whether they hold different quantities or other times.
 
     Args:
-        names: of quantities; all others are left out.
+        names: of quantities, or any CF variable's name or standard_name, whose unit stays as it
+            is; all others are left out.
 
     Raises:
         SifnetError: a file cannot be read, what it holds cannot be understood, or none of the
@@ -49,7 +51,7 @@ def open_fields(sources: Sequence[str | Path], names: Sequence[str] = AIR) -> li
         raise SifnetError(
             "nothing in these files is of use",
             found=", ".join(useless) or "no file",
-            expected="some of " + ", ".join(QUANTITIES[name].names[0] for name in names),
+            expected="some of " + ", ".join(quantity(name).names[0] for name in names),
             remedy="Give files of temperature, humidity, geopotential, pressure or aerosol.",
         )
     return by_grid(labelled)
@@ -69,7 +71,7 @@ def open_series(sources: Sequence[str | Path], names: Sequence[str]) -> xr.Datas
             "a field of the model is missing",
             found=", ".join(name for name in names if name in present) or "none of its fields",
             expected="also " + ", ".join(missing),
-            remedy="Download " + "; ".join(QUANTITIES[name].download for name in missing),
+            remedy="Download " + "; ".join(quantity(name).download for name in missing),
             file=files,
         )
     grids = by_grid(parts, join="inner")
@@ -119,7 +121,7 @@ def _joined(parts: list[xr.Dataset], join: Literal["outer", "inner"]) -> xr.Data
                 compat="override",
                 coords="minimal",
                 data_vars="minimal",
-                combine_attrs="drop",
+                combine_attrs="drop_conflicts",  # units of what is not ours
             )
     except ValueError as error:
         raise SifnetError(
@@ -138,10 +140,13 @@ def _joined(parts: list[xr.Dataset], join: Literal["outer", "inner"]) -> xr.Data
 
 def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
     """What a file holds of the quantities, with our names, dimensions, orders and units."""
-    theirs = {name for ours in names for name in QUANTITIES[ours].names}
+    theirs = {name for ours in names for name in quantity(ours).names}
+    others = set(names) - set(QUANTITIES)
     theirs |= {"lnsp"} if "surface_pressure" in names else set()
     datasets = []
     for raw in open_raw(source):
+        standard = {n: str(v.attrs.get("standard_name", "")) for n, v in raw.data_vars.items()}
+        raw = raw.rename({n: s for n, s in standard.items() if s in others and s not in raw})
         data = raw.drop_vars([name for name in raw.data_vars if name not in theirs])
         if not data.data_vars:
             continue
@@ -150,7 +155,9 @@ def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
         labelled = xr.Dataset({
             ours: _converted(ours, values, source)
             for name, array in data.data_vars.items()
-            for ours, values in [_named(str(name), array, kind)]
+            for ours, values in [
+                (str(name), array) if name in others else _named(str(name), array, kind)
+            ]
         })  # fmt: skip
         datasets.append(
             labelled.drop_vars([name for name in labelled.coords if name not in DIMENSIONS])
@@ -203,14 +210,16 @@ def _named(name: str, values: xr.DataArray, kind: str) -> tuple[str, xr.DataArra
 
 
 def _converted(ours: str, values: xr.DataArray, source: str) -> xr.DataArray:
-    quantity = QUANTITIES[ours]
+    if ours not in QUANTITIES:
+        return values.rename(ours).drop_attrs().assign_attrs(units=unit_of(values, source))
+    units = QUANTITIES[ours].units
     stated = values.attrs.get("units")
-    unit = next(iter(quantity.units)) if stated is None else plain_units(str(stated))
-    if unit not in quantity.units:
+    unit = next(iter(units)) if stated is None else plain_units(str(stated))
+    if unit not in units:
         raise SifnetError(
             f"the unit of {values.name} ({ours}) is not understood",
             found=stated,
-            expected=" or ".join(unit for unit in quantity.units if unit),
+            expected=" or ".join(unit for unit in units if unit),
             remedy="Correct the attribute `units`.",
             file=source,
         )
@@ -222,7 +231,7 @@ def _converted(ours: str, values: xr.DataArray, source: str) -> xr.DataArray:
             remedy="Download it with its time.",
             file=source,
         )
-    factor = quantity.units[unit]
+    factor = units[unit]
     return (values if factor == 1.0 else values * factor).rename(ours).drop_attrs()
 
 

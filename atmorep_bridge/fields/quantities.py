@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -106,6 +107,14 @@ QUANTITIES: dict[str, Quantity] = {
         "ERA5 hourly data on single levels: 2m_temperature",
     ),
 }
+
+
+def quantity(name: str) -> Quantity:
+    """One of ours, or any CF variable by its own name or standard_name, in the unit it states."""
+    anything = Quantity((name,), {}, (-math.inf, math.inf), f"a file with a variable {name}")
+    return QUANTITIES.get(name, anything)
+
+
 ON_LEVELS = (
     "temperature", "specific_humidity", "height", "pressure",
     "eastward_wind", "northward_wind", "vertical_velocity",

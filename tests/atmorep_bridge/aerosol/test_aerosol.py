@@ -83,7 +83,7 @@ def test_the_truths_winds_have_no_divergence() -> None:
 
 def test_bilinear_pooling_is_its_formula() -> None:
     torch.manual_seed(0)
-    pool = Pool("bilinear", 5, 7).double()
+    pool = Pool(5, 7, weather=True).double()
     p, m = torch.randn(2, 5, 3, 4).double(), torch.randn(2, 5, 3, 4).double()
     v, w, u = (part.weight[:, :, 0, 0] for part in (pool.v, pool.w, pool.u))
     theirs = torch.einsum("rf,bfyx->bryx", w, m) + pool.w.bias[:, None, None]
@@ -93,8 +93,6 @@ def test_bilinear_pooling_is_its_formula() -> None:
     root = torch.sign(z) * z.abs().sqrt()
     expected = root / root.norm(dim=1, keepdim=True)
     assert torch.allclose(pool(p, m), expected, atol=5e-3)
-    pool.kind = "product"
-    assert torch.allclose(pool(p, m), z)
 
 
 def test_root_and_norm_fade_out_at_zero() -> None:
@@ -103,19 +101,6 @@ def test_root_and_norm_fade_out_at_zero() -> None:
     assert torch.isfinite(z.grad).all()
     large = normalised(torch.tensor([4.0, -9.0, 0.0]).reshape(1, 3, 1, 1)).flatten()
     assert large.tolist() == pytest.approx([2 / 13**0.5, -3 / 13**0.5, 0.0], abs=1e-3)
-
-
-def test_concatenation_and_addition_are_linear_in_the_weather_and_none_is_blind() -> None:
-    torch.manual_seed(0)
-    p, m = torch.randn(1, 4, 2, 2), torch.randn(1, 4, 2, 2)
-    for kind in ("concatenation", "addition"):
-        pool = Pool(kind, 4, 6)
-        change = pool(p, m) - pool(p, 0 * m)
-        assert torch.allclose(pool(2 * p, m) - pool(2 * p, 0 * m), change, atol=1e-5)
-        assert change.abs().max() > 0.01
-    assert torch.equal(Pool("none", 4, 6)(p, None).shape and p, p)
-    with pytest.raises(SifnetError, match=r"unknown pooling: found sum; expected one of none"):
-        Pool("sum", 4, 6)
 
 
 def test_the_world_is_round_in_longitude_and_ends_in_latitude() -> None:
@@ -144,7 +129,8 @@ def test_a_plume_goes_where_the_wind_blows(blown: AerosolModel, wind: tuple[floa
 
 
 def test_without_weather_a_network_cannot_know_the_wind() -> None:
-    blind = fit(uniform_wind(40), config=AerosolTraining(pooling="none", steps=5, width=4, rank=4))
+    config = AerosolTraining(steps=5, width=4, rank=4)
+    blind = fit(uniform_wind(40), weather=(), config=config)
     blind.errors = (0.1,) * 4
     east, west = (plume_in_wind(u, 0.0) for u in (0.5, -0.5))
     start = east["time"].values[1]
@@ -157,8 +143,8 @@ def test_a_real_day_is_forecast_better_than_by_persistence(shared_data: Path) ->
     """The analysis of its first half jumps three times; the loss must not chase that."""
     file = shared_data / "era5" / "merra2" / "M2T1NXAER.20230101_TOTEXTTAU_subset.nc4"
     day = open_fields([file])[0].load()
-    config = AerosolTraining(pooling="none", steps=60, width=8, rank=16, unroll=1)
-    model = fit(day.isel(time=slice(0, 14)), config=config)
+    config = AerosolTraining(steps=60, width=8, rank=16, unroll=1)
+    model = fit(day.isel(time=slice(0, 14)), weather=(), config=config)
     model.errors = (0.1,)
     ours, last = [], []
     for now in range(17, 23):
