@@ -77,9 +77,8 @@ def test_a_batch_on_workers_that_slurm_starts(slurm: dict[str, str], downloads: 
 
 @pytest.mark.parametrize("command", ["fit", "pretrain"])
 def test_training_by_srun(slurm: dict[str, str], downloads: Path, command: str) -> None:
-    (line,) = (text for text in PAGE.splitlines() if re.match(rf"srun .* sifnet {command} ", text))
-    words = [word for name in shlex.split(line)
-             for word in ([sys.executable, "-m", name] if name == "sifnet" else [name])]  # fmt: skip
+    (line,) = re.findall(rf"^srun .* sifnet {command} .*$", PAGE, re.MULTILINE)
+    words = shlex.split(line.replace(" sifnet ", f" {sys.executable} -m sifnet "))
     quick = downloads.parent / "quick.yaml"
     quick.write_text("training: {epochs: 1, steps_per_epoch: 2, batch: 2}\n")
     words += ["--config", "quick.yaml"] if command == "fit" else ["--steps", "2"]
