@@ -112,6 +112,7 @@ def forecast(
     from atmorep_bridge.aerosol.model import load
     from atmorep_bridge.air.state import provenance, write
     from atmorep_bridge.core.commands import _numbers, _time
+    from atmorep_bridge.fields.axes import with_units
 
     made = load(model)
     fields = coming(made, _series(files, made.scaling.weather), _time(start), steps)
@@ -120,7 +121,7 @@ def forecast(
         title=f"AOT at 550 nm from {start} on",
         **provenance(shlex.join(["atmorep-bridge", *sys.argv[1:]]), [str(model), *files]),
     )
-    say(f"aerosol: {write(fields, output)}")
+    say(f"aerosol: {write(with_units(fields), output)}")
     if atmosphere is not None:
         place, _, time = (at or "").rpartition(",")
         if not place:

@@ -84,7 +84,7 @@ def forecast(
     coming = xr.Dataset(
         {
             AEROSOL: (DIMENSIONS, aot, SCALARS[AEROSOL]),
-            f"{AEROSOL}_uncertainty": (DIMENSIONS, scaling.aot_sd(aot, sd)),
+            f"{AEROSOL}_uncertainty": (DIMENSIONS, scaling.aot_sd(aot, sd), {"units": "1"}),
         },
         {"time": times, "latitude": fields["latitude"], "longitude": fields["longitude"]},
     )

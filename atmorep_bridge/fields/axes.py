@@ -100,6 +100,14 @@ def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
     return data
 
 
+def with_units(data: xr.Dataset) -> xr.Dataset:
+    """With what CF wants said of latitude and longitude, where they are axes."""
+    for name, unit in (("latitude", "degrees_north"), ("longitude", "degrees_east")):
+        if name in data.dims:
+            data[name] = data[name].assign_attrs(units=unit, standard_name=name)
+    return data
+
+
 def _take(data: xr.Dataset, name: str, order: np.ndarray) -> xr.Dataset:
     """``isel`` by slices where the order allows: dask then reads the part that is asked for."""
     cuts = np.flatnonzero(np.abs(np.diff(order)) != 1) + 1

@@ -119,6 +119,7 @@ def forecast(
     aerosol=1991-06 -o quiet`
     """
     from atmorep_bridge.air.state import provenance
+    from atmorep_bridge.fields.axes import with_units
     from atmorep_bridge.fields.variables import open_variables
     from atmorep_bridge.spheres.forecast import forecast as ensembles
     from atmorep_bridge.spheres.model import load
@@ -131,7 +132,7 @@ def forecast(
                               given=given or (), without=rules, seed=seed)  # fmt: skip
     about = provenance(shlex.join(["atmorep-bridge", *sys.argv[1:]]), [str(model), *files])
     for name, ensemble in coming.items():
-        ensemble = ensemble.assign_attrs(
+        ensemble = with_units(ensemble).assign_attrs(
             Conventions="CF-1.11",
             title=f"{name} after {last}",
             source="seasonal ridge of atmorep_bridge.spheres",

@@ -61,7 +61,8 @@ def test_train_and_forecast_are_the_functions_of_these_names(
     with xr.open_dataset(tmp_path / "aot.nc", engine="h5netcdf") as found:
         for name in ("aot_550", "aot_550_uncertainty"):
             assert np.allclose(found[name], expected[name], atol=1e-6)
-        assert found["aot_550"].attrs["units"] == "1"
+            assert found[name].attrs["units"] == "1"
+        assert found["longitude"].attrs["units"] == "degrees_east"
         assert len(found.attrs["input_sha256"].split("\n")) == 4
         assert found.attrs["history"].startswith("sifnet ")
     with xr.open_dataset(here, engine="h5netcdf") as air:

@@ -226,6 +226,7 @@ def test_train_and_forecast_by_command(known: dict[str, xr.DataArray], tmp_path:
     with xr.open_dataset(out / "air.nc", engine="h5netcdf") as air:
         assert dict(air.sizes) == {"member": 5, "time": 90, "latitude": 4, "longitude": 6}
         assert air["t50"].attrs["units"] == "K"
+        assert air["latitude"].attrs["units"] == "degrees_north"
         assert str(air["time"].values[0])[:7] == "1992-07"
         assert len(air.attrs["input_sha256"].split("\n")) == 3
         expected = forecast(made, known, "1992-06", members=5, given=["aerosol"],
