@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-NUGGET = 1e-3  # share of the variance that is noise where values judge how unusual an hour is
 LEAST_ERROR = 0.05  # to be expected of a base, standard deviations of the field
 NEAR = 9  # points that are asked where almost every point has a pattern of its own
 MANY = 64  # patterns; of hours hidden on the whole map no more come from three rings at an edge
@@ -162,12 +161,12 @@ class Linear:
         for i, pattern in enumerate(patterns):
             hidden = (~pattern[:, 0]).nonzero()[:, 0]
             told = toward[i, hidden].abs().amax(0) if hidden.numel() else toward[i].sum(0)
-            judges = index[i, told.topk(min(JUDGES, int(there[i].sum()))).indices]
-            known = index[i, : int(there[i].sum())]
+            most = told.topk(min(JUDGES, int(there[i].sum()))).indices
+            judges, known = index[i, most], index[i, : int(there[i].sum())]
             found.append(
                 Solution(hidden, known, weights[i, hidden, : known.numel()].float(),
                          error[i, hidden].float(), judges,
-                         _whitening(whole[judges][:, judges]))
+                         whitening(whole[judges][:, judges], nuggets[i, most]))
             )  # fmt: skip
         return found
 
@@ -191,10 +190,10 @@ def ridge(among: Tensor, toward: Tensor, nugget: Tensor, there: Tensor | None = 
         least = torch.where(failed[..., None] > 0, (3 * least).clamp(min=1e-6), least)
 
 
-def _whitening(covariance: Tensor) -> Tensor:
-    eye = torch.eye(covariance.shape[0], dtype=covariance.dtype)
-    inverse = ridge(covariance, eye, torch.tensor(NUGGET))
-    return torch.linalg.cholesky_ex(inverse)[0].mT.float()
+def whitening(covariance: Tensor, nugget: Tensor) -> Tensor:
+    """Makes values of a covariance independent, of unit variance."""
+    eye = torch.eye(covariance.shape[-1], dtype=covariance.dtype).expand_as(covariance)
+    return torch.linalg.cholesky_ex(ridge(covariance, eye, nugget))[0].mT.float()
 
 
 def unusual(squares: Tensor, number: Tensor | int) -> Tensor:

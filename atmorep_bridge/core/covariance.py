@@ -56,7 +56,11 @@ class Products:
         around = anomaly.flatten(-2)[:, self.index].transpose(0, 1)  # zone, time, point, neighbour
         there = torch.isfinite(around) & self.real[:, None, :, None]
         self.sums[int(held)] += grams(torch.where(there, around, 0.0), self.hours)
-        self.counts[int(held)] += grams(there.float(), self.hours)
+        if torch.isfinite(around).all():  # as most fields are
+            windows = around.shape[1] - self.hours + 1
+            self.counts[int(held)] += windows * self.real.sum(1)[:, None, None]
+        else:
+            self.counts[int(held)] += grams(there.float(), self.hours)
 
     def solved(self, lead: int, gap: int) -> tuple[Tensor, Tensor]:
         """The covariance that is used, ``zone, hour x neighbour, hour x neighbour``, and nuggets.
@@ -72,36 +76,43 @@ class Products:
         masks = (self.hours - lead, self.hours), (middle, middle + gap)
         pooled, nuggets = POOLED[0], [NUGGETS[1]] * 2
         if (self.counts[:, :, 0, 0] > 0).all():  # else there are too few days to choose on
-            ahead = {p: self._explained(p, NUGGETS[1], *masks[0]) for p in POOLED}
+            parts = [self._parts(part) for part in (0, 1)]
+            ahead = {p: self._explained(parts, p, NUGGETS[1], *masks[0]) for p in POOLED}
             pooled = max(ahead, key=lambda p: ahead[p])
             for i, mask in enumerate(masks):
-                each = {pair: self._explained(pooled, pair, *mask) for pair in NUGGETS}
+                each = {pair: self._explained(parts, pooled, pair, *mask) for pair in NUGGETS}
                 nuggets[i] = max(each, key=lambda pair: each[pair])
-        mixed = self._mixed(self.sums.sum(0), self.counts.sum(0), pooled)
-        return mixed, torch.tensor(nuggets)
-
-    def _mixed(self, sums: Tensor, counts: Tensor, pooled: float) -> Tensor:
-        """Zones that lack a neighbour have that of all together."""
+        sums, counts = self.sums.sum(0), self.counts.sum(0)
         whole = sums.sum(0) / counts.sum(0).clamp(min=1)
+        # Zones that lack a neighbour have that of all together.
         own = torch.where(counts > 0, sums / counts.clamp(min=1), whole)
-        return pooled * whole + (1 - pooled) * own
+        return torch.lerp(own, whole, pooled), torch.tensor(nuggets)
+
+    def _parts(self, part: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights of the zones that choose, their covariances, and that of all zones, of a part."""
+        asked = torch.linspace(0, self.number - 1, min(self.number, JUDGED)).long()
+        sums, counts = self.sums[part], self.counts[part]
+        whole = sums.sum(0) / counts.sum(0).clamp(min=1)
+        own = torch.where(counts[asked] > 0, sums[asked] / counts[asked].clamp(min=1), whole)
+        return self.weight[asked], own.double(), whole.double()
 
     def _explained(
-        self, pooled: float, nuggets: tuple[float, float], first: int, last: int
-    ) -> float:
+        self, parts: list[tuple[Tensor, Tensor, Tensor]], pooled: float,
+        nuggets: tuple[float, float], first: int, last: int,
+    ) -> float:  # fmt: skip
         """Variance that an estimate explains of hours hidden on the days held back; not relative to
         that of a zone, as scores are not."""
-        asked = torch.linspace(0, self.number - 1, min(self.number, JUDGED)).long()
-        mixed = self._mixed(self.sums[0], self.counts[0], pooled)[asked].double()
-        held = self._mixed(self.sums[1], self.counts[1], 0.0)[asked].double()
-        place = torch.arange(mixed.shape[-1])
+        (_, own, whole), (weight, held, _) = parts
+        place = torch.arange(whole.shape[-1])
         hour, neighbour = place // self.index.shape[-1], place % self.index.shape[-1]
         seen = ((hour < first) | (hour >= last)).nonzero()[:, 0]
-        own = place[(neighbour == 0) & (hour >= first) & (hour < last)]
+        hidden = place[(neighbour == 0) & (hour >= first) & (hour < last)]
         noise = torch.tensor(nuggets, dtype=torch.double)[(neighbour[seen] > 0).long()]
-        w = ridge(mixed[:, seen][:, :, seen], mixed[:, seen][:, :, own], noise)
-        each = (w * (2 * held[:, seen][:, :, own] - held[:, seen][:, :, seen] @ w)).sum((1, 2))
-        return float((each * self.weight[asked]).sum())
+        mixed = torch.lerp(own[:, seen], whole[seen], pooled)
+        w = ridge(mixed[:, :, seen], mixed[:, :, hidden], noise)
+        truth = held[:, seen]
+        each = (w * (2 * truth[:, :, hidden] - truth[:, :, seen] @ w)).sum((1, 2))
+        return float((each * weight).sum())
 
 
 def grams(values: Tensor, hours: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from atmorep_bridge.core.base import LEAST_ERROR, NUGGET, ridge, unusual
+from atmorep_bridge.core.base import LEAST_ERROR, ridge, unusual, whitening
 
 FACTOR = 4  # of coarse resolution
 AROUND = 2  # blocks on every side that are asked
@@ -128,8 +128,7 @@ class Sums:
         scale = patches(widened(usual, JUDGED, False), JUDGED)
         among = self.among[..., judges, :][..., judges] / count
         pooled = (among / (scale[..., None] * scale[..., None, :])).mean((1, 2)).double()
-        eye = torch.eye(judges.numel(), dtype=pooled.dtype).expand_as(pooled)
-        return torch.linalg.cholesky(ridge(pooled, eye, torch.tensor(NUGGET))).mT.float()
+        return whitening(pooled, torch.tensor(SHRINKAGES[1]))
 
 
 def _explained(weights: Tensor, among: Tensor, toward: Tensor) -> Tensor:

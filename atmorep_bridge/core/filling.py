@@ -1,4 +1,4 @@
-"""What windows are filled with before the network sees them, in training and in every task alike."""
+"""What windows are filled with before the network sees them, in training and in tasks alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atmorep_bridge.core.detail import AROUND, FACTOR, widened
+from atmorep_bridge.core.detail import AROUND, FACTOR
 from atmorep_bridge.core.statistics import Place, Statistics
 from sifnet.errors import SifnetError
 

@@ -92,9 +92,8 @@ class Samples(Dataset[Sample]):
                          for k in (Kind.HIDDEN, Kind.NOISY))  # fmt: skip
         if noisy.any():
             given = _inner(wide, more).nan_to_num()
-            return torch.where(noisy, given + _error(given, rng), given), torch.full_like(
-                given, NOISE
-            )
+            error = torch.full_like(given, NOISE)
+            return torch.where(noisy, given + _error(given, rng), given), error
         seen = ~hidden.all(3).all(2)[:, :, None, None].expand(wide.shape).clone()
         _inner(seen, more)[:] = ~hidden
         found = from_visible(self.statistics, spec.name, wide[None], seen[None], place, more)

@@ -29,8 +29,8 @@ class FieldSpec:
         levels: numbers of model levels or hPa, from the top; none for a field of the surface.
         patch: hours, rows and columns of a token.
         coupled: names of the fields it looks at in every encoder layer.
-        normaliser: anomalies are taken from the mean of the year and the "hour" of the day, or of the
-            year alone ("mean"), at every grid point.
+        normaliser: anomalies are taken from the cycles of the year and of the "hour" of the day,
+            or of the year alone ("mean"), at every grid point.
     """
 
     name: str

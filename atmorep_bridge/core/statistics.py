@@ -149,8 +149,8 @@ def fit(region: Region, setup: Setup) -> Statistics:
     One level of one field at a time: memory is that of the result and of one more level.
     """
     fields = {spec.name: _field(region, setup, spec) for spec in setup.fields}
-    axes = (torch.tensor(axis) for axis in (region.latitude, region.longitude))
-    return Statistics(fields, *axes, region.wraps, setup.rings, _days(region))
+    north, east = (torch.tensor(axis) for axis in (region.latitude, region.longitude))
+    return Statistics(fields, north, east, region.wraps, setup.rings, _days(region))
 
 
 def _days(region: Region) -> float:
@@ -162,12 +162,10 @@ def _field(region: Region, setup: Setup, spec: FieldSpec) -> Usual:
     details = [usual.detail for usual in levels if usual.detail is not None]
     parts = {part: torch.cat([getattr(usual, part) for usual in levels])
              for part in ("sd", "covariance", "nuggets")}  # fmt: skip
-    joined = {part: torch.cat([getattr(d, part) for d in details])
-              for part in ("weights", "error", "usual", "whitening")} if details else None  # fmt: skip
-    return Usual(
-        climate=torch.cat([usual.climate for usual in levels], 1), cycles=levels[0].cycles, **parts,
-        detail=None if joined is None else Detail(**joined),
-    )  # fmt: skip
+    joined = {part: torch.cat([getattr(detail, part) for detail in details])
+              for part in Detail.__dataclass_fields__ if details}  # fmt: skip
+    mean = torch.cat([usual.climate for usual in levels], 1)
+    return Usual(mean, levels[0].cycles, **parts, detail=Detail(**joined) if joined else None)
 
 
 def _level(region: Region, setup: Setup, spec: FieldSpec, level: int) -> Usual:
