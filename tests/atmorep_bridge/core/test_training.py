@@ -106,7 +106,7 @@ def test_a_step_under_bfloat16_is_nearly_that_in_full(region: Region, setup: Set
 
 def test_training_learns_what_drifts(region: Region, setup: Setup, tmp_path: Path) -> None:
     """Waves from which an error is to be taken that has none of their regularity."""
-    config = Training(steps=60, steps_per_epoch=30, batch=8, learning_rate=5e-3, superposed=0.0)
+    config = Training(steps=60, steps_per_epoch=10, batch=8, learning_rate=1e-2, superposed=0.0)
     only = replace(setup, plans={"noise": 1.0})
     train(region, only, tmp_path / "m.ckpt", config=config)
     log = (tmp_path / "m.training" / "log" / "metrics.csv").read_text().splitlines()
