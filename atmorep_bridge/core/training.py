@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import lightning
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from pydantic import TypeAdapter
 from torch import Tensor, nn
@@ -23,7 +26,7 @@ from atmorep_bridge.core.statistics import Statistics, fit
 from atmorep_bridge.core.tokens import COS_LATITUDE, ByField, to_tokens
 from atmorep_bridge.core.windows import Region
 from sifnet.errors import require_number
-from sifnet.files import checkpoint, save_checkpoint, writable
+from sifnet.files import checkpoint, save_checkpoint, whole, writable
 from sifnet.training.resume import Asked, weights_told
 from sifnet.training.trainer import by_itself, check_settings, make_trainer, run
 
@@ -183,7 +186,8 @@ def _train(
 ) -> Core:
     lightning.seed_everything(config.seed, verbose=False)
     region = region.loaded()
-    core = Core(setup, fit(region, setup), config)
+    fitted = folder / f"statistics-{_named(setup, region)}.pt"
+    core = Core(setup, _statistics(fitted, region, setup, config), config)
     asked = _asked(folder, core, region)
     samples = Samples(region, setup, core.statistics, config.seed, config.superposed)
     steps = min(config.steps_per_epoch, config.steps)
@@ -215,7 +219,26 @@ def _train(
         }
         save_checkpoint(output, KIND, content)
         asked.finish()
+        fitted.unlink(missing_ok=True)
     return core.eval()
+
+
+def _named(setup: Setup, region: Region) -> str:
+    """A name of what statistics are of."""
+    files, times = region.data.attrs["files"], [region.times[0], region.times[-1]]
+    return hashlib.sha256(repr((setup, files, times)).encode()).hexdigest()[:16]
+
+
+def _statistics(path: Path, region: Region, setup: Setup, config: Training) -> Statistics:
+    """Fitted by the first of the processes; all of one machine share the memory it is read into."""
+    if config.devices == 1:
+        return fit(region, setup)
+    if not getattr(rank_zero_only, "rank", 0) and not path.exists():
+        with whole(path) as partial:
+            torch.save(asdict(fit(region, setup)), partial)
+    while not path.exists():  # the first process is at it
+        time.sleep(1)
+    return Statistics.from_dict(torch.load(path, mmap=True, weights_only=True))
 
 
 def _asked(folder: Path, core: Core, region: Region) -> Asked:

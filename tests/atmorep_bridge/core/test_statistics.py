@@ -8,8 +8,11 @@ import pytest
 import torch
 import xarray as xr
 
+from atmorep_bridge.core import climate
+from atmorep_bridge.core.covariance import BYTES
+from atmorep_bridge.core.detail import AROUND, FACTOR
 from atmorep_bridge.core.specs import FieldSpec, Setup
-from atmorep_bridge.core.statistics import Statistics, fit
+from atmorep_bridge.core.statistics import AT_ONCE, Statistics, fit
 from atmorep_bridge.core.windows import Region, open_region
 from sifnet.errors import SifnetError
 
@@ -133,3 +136,17 @@ def test_the_year_goes_on_without_steps(tmp_path: Path) -> None:
     assert statistics.fields["temperature_2m"].cycles == (2, 1)
     np.testing.assert_allclose(found[0].mean((1, 2)), true(later), atol=0.25)
     assert float(statistics.fields["temperature_2m"].sd.mean()) == pytest.approx(1, rel=0.03)
+
+
+def test_statistics_of_the_globe_fit_in_four_gigabytes() -> None:
+    """Eleven levels of fields at 0.25 degrees and ten years, and what the last is made from."""
+    rows, columns, hours = 721, 1440, 36
+    times = np.array(["2020-01-01T00"], "datetime64[h]")
+    waves = climate.harmonics(times, *climate.cycles(3650, 1, daily=True)).shape[1]
+    points, blocks = rows * columns, (rows // FACTOR) * (columns // FACTOR)
+    asked, fine = (2 * AROUND + 1) ** 2, FACTOR**2
+    kept = 4 * points * (waves + 2) + BYTES + blocks * (2 * asked * fine + 4)
+    sums = 4 * blocks * (asked**2 + asked * fine + fine) + 4 * BYTES  # two parts, and their counts
+    chunk = 4 * points * (max(AT_ONCE // points, 1) + hours) * 3  # values, climate, anomalies
+    solved = 8 * points * waves * 4  # in double, before there are sums
+    assert 11 * kept + max(sums + chunk, solved) < 4e9
