@@ -1,140 +1,209 @@
-"""What hidden tokens are filled with: what one would say without a model. All in anomalies.
+"""What hidden values are filled with: the best linear estimate from what is visible around them.
 
-:func:`informed`: between two visible hours of a grid point the line between them; after the last,
-or before the first, its anomaly damped by the memory of the field, ``r(lag)``; where nothing was
-ever visible, climatology, an anomaly of zero. :func:`kriged`: the best linear estimate from all
-visible hours of the grid point. :func:`detailed`: for a coarse field.
+Of each field one covariance in space and time is known (:mod:`covariance`): of all hours of a
+window at a point and at its neighbours. From it follows the estimate of any hidden hour from any
+visible hours of these points, x = c (C + λI)⁻¹ y, one small solve for every pattern of what is
+visible: ridge regression, without a regression for each task. All in anomalies over the local
+standard deviation.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-NUGGET = 1e-3  # share of the variance that an hour does not tell of the next
-FACTOR = 4  # of coarse resolution
 LEAST_ERROR = 0.05  # to be expected of a base, standard deviations of the field
+NEAR = 9  # points that are asked where almost every point has a pattern of its own
+MANY = 64  # patterns; of hours hidden on the whole map no more come from three rings at an edge
+JUDGES = 32  # visible values that say how unusual the hour is
+KEPT = 4096  # solutions of a field in memory
+AT_ONCE = 2**15  # points
+Key = tuple[int, int, bytes]
 
 
-def informed(anomaly: Tensor, visible: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-    """Anomalies, those that are not visible replaced by what the visible hours say.
+def stencil(rings: tuple[int, ...]) -> NDArray[np.int64]:
+    """Rows and columns from a point to itself and its neighbours, ``point, 2``: eight a ring."""
+    eight = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
+    return np.array([(0, 0), *((r * y, r * x) for r in rings for y, x in eight)])
+
+
+@dataclass(frozen=True)
+class Solution:
+    """How the hidden hours of a point follow from one pattern of visible values.
+
+    Attributes:
+        hours: (hidden) of the window. index: (visible) hour x neighbour. error: (hidden).
+        weights: ``hidden, visible``.
+        judges, whitening: visible values, and the matrix that makes them independent.
+    """
+
+    hours: Tensor
+    index: Tensor
+    weights: Tensor
+    error: Tensor
+    judges: Tensor
+    whitening: Tensor
+
+
+class Linear:
+    """The base of one field.
 
     Args:
-        anomaly, visible: ``batch, level, time, latitude, longitude``.
-        memory: ``level, lag``, autocorrelation r at lags of 0, 1, ... steps, the window's length.
-
-    Returns:
-        The filled anomalies, and the error to be expected of them, which follows from r: after
-        the last visible hour √(1 - r²), between two the variance of x - (1-w) x_a - w x_b.
+        covariance: ``level, zone, hour x neighbour, hour x neighbour``, in the zones of a map.
+        rings: distances of neighbours, grid points.
+        nuggets: ``level, 2, 2``, λ of forecasts and of gaps, of a point itself and of neighbours.
     """
-    hours = anomaly.shape[2]
-    hour = torch.arange(hours, device=anomaly.device).view(1, 1, -1, 1, 1)
-    before = torch.where(visible, hour, -1).cummax(2).values
-    after = torch.where(visible, hour, hours).flip(2).cummin(2).values.flip(2)
-    has_before, has_after = before >= 0, after < hours
-    seen = torch.where(visible, anomaly, 0.0)
-    first = seen.gather(2, before.clamp(min=0))
-    last = seen.gather(2, after.clamp(max=hours - 1))
-    since, until = _lagged(memory, hour - before), _lagged(memory, after - hour)
-    across = _lagged(memory, after - before)
-    w = (hour - before) / (after - before).clamp(min=1)
-    between = 1 + w**2 + (1 - w) ** 2 - 2 * (1 - w) * since - 2 * w * until
-    between = between + 2 * w * (1 - w) * across
-    r = torch.where(has_before, since, torch.where(has_after, until, 0.0))
-    alone = torch.where(has_before, first, last) * r
-    both = has_before & has_after
-    filled = torch.where(both, first + w * (last - first), alone)
-    error = torch.where(both, between, 1 - r**2).clamp(min=LEAST_ERROR**2).sqrt()
-    return torch.where(visible, seen, filled), error
+
+    def __init__(self, covariance: Tensor, rings: tuple[int, ...], nuggets: Tensor) -> None:
+        self.covariance, self.nuggets = covariance, nuggets
+        self.offsets = stencil(rings)
+        self.reach = max(rings, default=0)
+        self.solutions: OrderedDict[Key, Solution] = OrderedDict()
+
+    def fill(self, anomaly: Tensor, visible: Tensor, zone: Tensor) -> tuple[Tensor, Tensor]:
+        """Anomalies, those that are not visible replaced, and the error to be expected there.
+
+        Args:
+            anomaly, visible: ``batch, level, time, latitude, longitude``, ``reach`` points wider
+                on every side than what is asked for.
+            zone: ``latitude, longitude``, of what is asked for.
+
+        Returns:
+            Of what is asked for. The error is that of the estimate, times how unusual the visible
+            values are: the ratio of a Student-t process (Shah et al. 2014, arXiv:1402.4306, eq. 6).
+        """
+        given = torch.where(visible, anomaly, 0.0)
+        rows, columns = (slice(self.reach, n - self.reach) for n in anomaly.shape[-2:])
+        filled = given[..., rows, columns].clone()
+        error = torch.zeros_like(filled)
+        for level in range(anomaly.shape[1]):
+            hidden = ~visible[:, level, :, rows, columns]
+            points = hidden.any(1).nonzero()
+            for some in points.split(AT_ONCE):
+                b, y, x = some.T
+                found = self._points(level, given[:, level], visible[:, level], some, zone[y, x])
+                at = hidden[b, :, y, x]
+                for whole, values in zip((filled, error), found, strict=True):
+                    part = whole[b, level, :, y, x]
+                    whole[b, level, :, y, x] = torch.where(at, values, part)
+        return filled, error
+
+    def _points(
+        self, level: int, given: Tensor, visible: Tensor, points: Tensor, zone: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Estimate and error of all hours, ``point, hour``, right where hours are hidden."""
+        b, y, x = points.T[:, :, None]
+        rows, columns = (torch.from_numpy(self.offsets[:, i]) + self.reach for i in (0, 1))
+        seen = visible[b, :, y + rows, x + columns].transpose(1, 2)  # point, hour, neighbour
+        values = given[b, :, y + rows, x + columns].transpose(1, 2)
+        patterns, which = _unique(seen)
+        keep = patterns.shape[0] <= MANY
+        if not keep:
+            seen[:, :, NEAR:] = False
+            patterns, which = _unique(seen)
+        pairs, inverse = torch.stack([zone, which], 1).unique(dim=0, return_inverse=True)
+        solutions = self._solutions(level, pairs, patterns, keep=keep)
+        flat = values.flatten(1)
+        estimate, error = torch.zeros(2, len(points), given.shape[1])
+        order, each = inverse.argsort(), inverse.bincount(minlength=len(solutions)).tolist()
+        for s, own in zip(solutions, order.split(each), strict=True):
+            at = own[:, None], s.hours
+            estimate[at] = flat[own][:, s.index] @ s.weights.T
+            error[at] = s.error * self._unusual(s, flat[own])[:, None]
+        return estimate, error
+
+    @staticmethod
+    def _unusual(s: Solution, flat: Tensor) -> Tensor:
+        white = flat[:, s.judges] @ s.whitening.T
+        return unusual((white**2).sum(1), s.judges.numel())
+
+    def _solutions(
+        self, level: int, pairs: Tensor, patterns: Tensor, *, keep: bool
+    ) -> list[Solution]:
+        """Of pairs (zone, pattern), from memory where they were met before; by zone, ascending."""
+        packed = np.packbits(patterns.flatten(1).numpy(), axis=1)
+        keys = [(level, int(z), packed[p].tobytes()) for z, p in pairs.tolist()]
+        known = {key: self.solutions[key] for key in keys if key in self.solutions}
+        missing = [i for i, key in enumerate(keys) if key not in known]
+        for zone in sorted({keys[i][1] for i in missing}):
+            asked = [i for i in missing if keys[i][1] == zone]
+            solved = self._solve(level, zone, patterns[pairs[asked, 1]])
+            known |= {keys[i]: s for i, s in zip(asked, solved, strict=True)}
+        if keep:
+            self.solutions |= known
+            while len(self.solutions) > KEPT:
+                self.solutions.popitem(last=False)
+        return [known[key] for key in keys]
+
+    def _solve(self, level: int, zone: int, patterns: Tensor) -> list[Solution]:
+        """Of patterns ``pattern, hour, neighbour`` in one zone, all at once."""
+        hours = patterns.shape[1]
+        whole = self.covariance[level, zone].double()
+        visible = patterns.flatten(1)
+        size = max(int(visible.sum(1).max()), 1)
+        index = visible.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :size]
+        there = visible.gather(1, index).to(whole.dtype)
+        among = whole[index[:, :, None], index[:, None, :]] * there[:, :, None] * there[:, None]
+        own = torch.arange(hours) * patterns.shape[2]  # the point itself, hour by hour
+        toward = whole[own][:, index].transpose(0, 1) * there[:, None]  # pattern, hour, visible
+        # A gap has visible hours after hidden ones; anything else is a forecast.
+        gap = (~patterns[:, :-1, 0] & patterns[:, 1:, 0]).any(1).long()
+        nuggets = self.nuggets[level, gap].gather(1, (index % patterns.shape[2] > 0).long())
+        weights = ridge(among, toward.mT, nuggets, there).mT
+        left = whole[0, 0] - (weights * toward).sum(-1)
+        error = left.clamp(min=LEAST_ERROR**2).sqrt()
+        found = []
+        for i, pattern in enumerate(patterns):
+            hidden = (~pattern[:, 0]).nonzero()[:, 0]
+            told = toward[i, hidden].abs().amax(0) if hidden.numel() else toward[i].sum(0)
+            most = told.topk(min(JUDGES, int(there[i].sum()))).indices
+            judges, known = index[i, most], index[i, : int(there[i].sum())]
+            found.append(
+                Solution(hidden, known, weights[i, hidden, : known.numel()].float(),
+                         error[i, hidden].float(), judges,
+                         whitening(whole[judges][:, judges], nuggets[i, most]))
+            )  # fmt: skip
+        return found
 
 
-def kriged(anomaly: Tensor, visible: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-    """As ``informed``, from all visible hours of a grid point: the best linear estimate.
+def ridge(among: Tensor, toward: Tensor, nugget: Tensor, there: Tensor | None = None) -> Tensor:
+    """(C + λ C̄ I)⁻¹ c, batched; λ grows where sampling made C indefinite.
 
-    x = c (C + εI)⁻¹ y with C = r(lag) among the visible hours y, c = r between them and the
-    hidden one (simple kriging). It sees how the anomaly was changing, which a line and a damped
-    value do not.
+    Args:
+        among: ``..., n, n``. toward: ``..., n, m``. nugget: one, or ``..., n``.
+        there: ``..., n``, 0 for what is not there.
     """
-    b, level, hours = anomaly.shape[:3]
-    seen = torch.where(visible, anomaly, 0.0)
-    filled, error = torch.empty_like(seen), torch.empty_like(seen)
-    for i in range(level):
-        covariance = _covariance(memory[i])
-        patterns, which = _unique(visible[:, i].movedim(1, -1).reshape(-1, hours))
-        v = patterns.to(covariance.dtype)
-        among = covariance * v[:, :, None] * v[:, None, :]
-        among = among + torch.diag_embed(1 - v + NUGGET * v)
-        toward = covariance * v[:, None, :]  # pattern, hour, visible hour
-        weights = torch.linalg.solve(among, toward, left=False)
-        left = (1 - (weights * toward).sum(-1)).clamp(min=LEAST_ERROR**2).sqrt()
-        values = seen[:, i].movedim(1, -1).reshape(-1, hours, 1)
-        # Points of one pattern together: few patterns, many points.
-        estimate = torch.empty_like(values)
-        for j in range(patterns.shape[0]):
-            at = which == j
-            estimate[at] = weights[j].to(values.dtype) @ values[at]
-        shape = b, *anomaly.shape[3:], hours
-        filled[:, i] = estimate.reshape(shape).movedim(-1, 1)
-        error[:, i] = left.to(values.dtype)[which].reshape(shape).movedim(-1, 1)
-    return torch.where(visible, seen, filled), error
+    diagonal = among.diagonal(dim1=-2, dim2=-1)
+    there = torch.ones_like(diagonal) if there is None else there
+    usual = diagonal.sum(-1, keepdim=True) / there.sum(-1, keepdim=True).clamp(min=1)
+    least = torch.zeros_like(usual)
+    while True:
+        noise = torch.maximum(least, nugget.to(usual)) * usual * there + 1 - there + 1e-30
+        factor, failed = torch.linalg.cholesky_ex(among + torch.diag_embed(noise))
+        if not failed.any():
+            return torch.cholesky_solve(toward, factor)
+        least = torch.where(failed[..., None] > 0, (3 * least).clamp(min=1e-6), least)
+
+
+def whitening(covariance: Tensor, nugget: Tensor) -> Tensor:
+    """Makes values of a covariance independent, of unit variance."""
+    eye = torch.eye(covariance.shape[-1], dtype=covariance.dtype).expand_as(covariance)
+    return torch.linalg.cholesky_ex(ridge(covariance, eye, nugget))[0].mT.float()
+
+
+def unusual(squares: Tensor, number: Tensor | int) -> Tensor:
+    """Ratio of errors in a Student-t process of 4 degrees of freedom, of unit values' squares."""
+    return ((2 + squares) / (2 + number)).sqrt()
 
 
 def _unique(patterns: Tensor) -> tuple[Tensor, Tensor]:
-    """Different rows, and which of them each row is; rows are read as binary numbers."""
-    place = 2 ** torch.arange(patterns.shape[1], device=patterns.device)
-    _, which = (patterns * place).sum(1).unique(return_inverse=True)
-    first = torch.zeros(int(which.max()) + 1, dtype=torch.long, device=patterns.device)
-    first[which] = torch.arange(patterns.shape[0], device=patterns.device)
-    return patterns[first], which
-
-
-def _covariance(memory: Tensor) -> Tensor:
-    """``hour, hour`` from r at lags: what sampling made impossible (negative) is set to zero."""
-    hour = torch.arange(memory.shape[0], device=memory.device)
-    values, vectors = torch.linalg.eigh(memory.double()[(hour[:, None] - hour).abs()])
-    covariance = (vectors * values.clamp(min=0)) @ vectors.T
-    scale = covariance.diagonal().rsqrt()
-    return covariance * scale[:, None] * scale
-
-
-def _lagged(memory: Tensor, lag: Tensor) -> Tensor:
-    """Memory of each level at lags ``batch, level, time, latitude, longitude``."""
-    index = lag.clamp(0, memory.shape[1] - 1).transpose(0, 1)
-    flat = memory.gather(1, index.reshape(memory.shape[0], -1))
-    return flat.reshape(index.shape).transpose(0, 1)
-
-
-def coarsened(values: Tensor, factor: int = FACTOR) -> Tensor:
-    """Means of ``factor`` x ``factor`` points; the last two dimensions are cut to whole blocks."""
-    rows, columns = (n // factor * factor for n in values.shape[-2:])
-    flat = values[..., :rows, :columns].reshape(-1, 1, rows, columns)
-    means = functional.avg_pool2d(flat, factor)
-    return means.reshape(*values.shape[:-2], *means.shape[-2:])
-
-
-def sharpened(coarse: Tensor, shape: tuple[int, int], factor: int = FACTOR) -> Tensor:
-    """Bilinear between the middles of coarse blocks; beyond the outermost their value.
-
-    Args:
-        coarse: ``..., row, column``. shape: rows and columns of the fine grid, which begins where
-            the coarse one begins.
-    """
-    flat = coarse.reshape(-1, 1, *coarse.shape[-2:])
-    fine = functional.interpolate(flat, scale_factor=factor, mode="bilinear")
-    rest = 0, shape[1] - fine.shape[-1], 0, shape[0] - fine.shape[-2]
-    return functional.pad(fine, rest, "replicate").reshape(*coarse.shape[:-2], *shape)
-
-
-def detailed(coarse: Tensor, pattern: Tensor, factor: int = FACTOR) -> Tensor:
-    """Coarse anomalies in fine resolution: bilinear, and larger where anomalies usually are.
-
-    Args:
-        coarse: ``..., level, time, row, column``, means over blocks of the fine grid.
-        pattern: ``level, 1, row, column`` of the fine grid: usual anomaly here over usual anomaly.
-    """
-    rows, columns = pattern.shape[-2:]
-    return pattern * sharpened(coarse / coarsened(pattern, factor), (rows, columns), factor)
-
-
-BASES = {"informed": informed, "kriged": kriged}
+    """Different patterns ``point, hour, neighbour``, and which of them each point has."""
+    packed = np.packbits(patterns.flatten(1).numpy(), axis=1)
+    rows = packed.view([("", packed.dtype, packed.shape[1])])[:, 0]
+    _, first, which = np.unique(rows, return_index=True, return_inverse=True)
+    return patterns[torch.from_numpy(first)], torch.from_numpy(which)

@@ -51,13 +51,13 @@ def of_samples(each: Tensor, counts: Tensor, sample: Tensor, samples: int) -> Te
     """Mean of a loss over the values that count, of every sample.
 
     Args:
-        each: ``token, value``, loss. counts: of the same shape, 1 where a value is known.
+        each: ``token, value``, loss. counts: of the same shape, weights, 0 where none is known.
         sample: (token) index of the sample that a token belongs to.
 
     Returns:
         ``samples``; 0 for a sample without a value.
     """
     zero = torch.zeros(samples, device=each.device, dtype=each.dtype)
-    total = zero.index_add(0, sample, torch.where(counts, each, 0.0).sum(-1))
+    total = zero.index_add(0, sample, (torch.where(counts > 0, each, 0.0) * counts).sum(-1))
     number = zero.index_add(0, sample, counts.sum(-1).to(each.dtype))
-    return total / number.clamp(min=1)
+    return torch.where(number > 0, total / number.clamp(min=1e-9), 0.0)

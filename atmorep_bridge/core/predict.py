@@ -11,8 +11,9 @@ from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 from torch import Tensor
 
+from atmorep_bridge.core.filling import Filled, from_visible
 from atmorep_bridge.core.masks import Kind, Kinds
-from atmorep_bridge.core.samples import info, refuse_small
+from atmorep_bridge.core.samples import NOISE, info, refuse_small
 from atmorep_bridge.core.statistics import Place
 from atmorep_bridge.core.tokens import ByField, from_tokens, on_points
 from atmorep_bridge.core.training import Core
@@ -52,21 +53,47 @@ def suits(core: Core, region: Region) -> Place:
     return core.statistics.place(region)
 
 
+def base(core: Core, region: Region, name: str, anomaly: Tensor, kinds: Kinds) -> Filled:
+    """What windows of a whole region are filled with where hours are hidden or values missing.
+
+    Args:
+        anomaly: ``window, level, time, latitude, longitude``. kinds: the same everywhere.
+    """
+    (spec,) = (s for s in core.setup.fields if s.name == name)
+    hidden = on_points(torch.from_numpy(kinds[name])[None] == Kind.HIDDEN, spec.patch)
+    visible = ~hidden[:, :, :, :1, :1] & torch.isfinite(anomaly)
+    (rows, columns), reach = core.statistics.place(region), core.statistics.linear[name].reach
+    more = (0, 0, 0, 0)
+    if region.wraps:
+        east = np.arange(-reach, columns.size + reach) % columns.size
+        anomaly, visible = anomaly[..., east], visible[..., east]
+        columns, more = columns[east], (0, 0, reach, reach)
+    return from_visible(core.statistics, name, anomaly, visible, (rows, columns), more)
+
+
 @torch.inference_mode()
 def predict(
-    core: Core, region: Region, anomaly: ByField, times: Times, kinds: Kinds, align: int = 1
-) -> ByField:
+    core: Core, region: Region, anomaly: ByField, times: Times, kinds: Kinds,
+    error: ByField | None = None, align: int = 1,
+) -> ByField:  # fmt: skip
     """Anomalies of an ensemble, in windows of the model's length over a whole region.
 
     Args:
         anomaly: of each field ``window, level, time, latitude, longitude``.
         times: ``window, time``.
         kinds: of one tile, see ``masks``; the same for all.
+        error: to be expected of anomalies that are not hidden; of another analysis if none.
         align: points of which corners of tiles are a multiple, those of coarse blocks.
 
     Returns:
         Of each field ``member, window, level, time, latitude, longitude``; what was seen as it was.
     """
+    given = anomaly
+    if error is None:
+        found = {name: base(core, region, name, v, kinds) for name, v in anomaly.items()}
+        noisy = {n: bool((k == Kind.NOISY).any()) for n, k in kinds.items()}
+        error = {n: torch.full_like(e, NOISE) if noisy[n] else e for n, (_, e) in found.items()}
+        anomaly = {n: filled for n, (filled, _) in found.items()}
     setup = core.setup
     core = core.eval()
     members = setup.size.members
@@ -82,7 +109,8 @@ def predict(
         place = slice(own.start + north, own.start + north + rows), places[east]
         for first in range(0, times.shape[0], TILES):
             some = slice(first, first + TILES)
-            tile = {n: v[some, :, :, where[0]][..., where[1]] for n, v in anomaly.items()}
+            tile = [{n: v[some, :, :, where[0]][..., where[1]] for n, v in part.items()}
+                    for part in (anomaly, error)]  # fmt: skip
             for name, values in _tile(core, tile, times[some], flat, place).items():
                 sums = total[name][:, some, :, :, where[0]]
                 sums.index_add_(-1, where[1], values * blend)
@@ -91,13 +119,13 @@ def predict(
         hidden = on_points(torch.from_numpy(kinds[spec.name])[None] != Kind.SEEN, spec.patch)
         # Plans of tasks are the same everywhere. A rest of a coarse block is in no tile.
         predicted = hidden[0, :, :, :1, :1] & (weight > 0)
-        seen = torch.nan_to_num(anomaly[spec.name])
+        seen = torch.nan_to_num(given[spec.name])
         mean = total[spec.name] / weight.clamp(min=1e-9)
         blended[spec.name] = torch.where(predicted, mean, seen)
     return blended
 
 
-def _tile(core: Core, anomaly: ByField, times: Times, kinds: ByField, place: Place) -> ByField:
+def _tile(core: Core, filled: list[ByField], times: Times, kinds: ByField, place: Place) -> ByField:
     """Of each field ``member, window, level, time, row, column``, zero where tokens are seen."""
     setup, statistics, n = core.setup, core.statistics, times.shape[0]
     told = {
@@ -107,7 +135,7 @@ def _tile(core: Core, anomaly: ByField, times: Times, kinds: ByField, place: Pla
     kind = {name: k.expand(n, -1) for name, k in kinds.items()}
     local = {name: statistics.pattern(name, place).expand(n, -1, -1, -1, -1) for name in kinds}
     device = next(core.parameters()).device
-    ensemble = core(*move_data_to_device((anomaly, local, kind, told), device))
+    ensemble = core(*move_data_to_device((*filled, local, kind, told), device))
     windows = {}
     for spec in setup.fields:
         # Tails are quantiles in an order that differs from value to value of a token: a member

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from atmorep_bridge.core import masks
-from atmorep_bridge.core.base import coarsened, detailed
+from atmorep_bridge.core.detail import AROUND, FACTOR, coarsened
+from atmorep_bridge.core.filling import Filled, Sides, around, from_coarse, from_visible
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.statistics import Place, Statistics
@@ -29,7 +30,7 @@ NOISE = 0.3  # standard deviations of the field: usual difference between two mo
 
 
 class Samples(Dataset[Sample]):
-    """Windows of a region; each is input, truth, kinds, info and pattern of every field.
+    """Windows of a region; each is input, its error, truth, kinds, info, pattern of every field.
 
     Raises:
         SifnetError: the region is smaller than the neighbourhood, in space or in time.
@@ -44,6 +45,10 @@ class Samples(Dataset[Sample]):
         refuse_small(region, setup)
         self.starts = region.starts(setup.neighbourhood[0])
         self.rows, self.columns = statistics.place(region)
+        # Rows near the poles stand close together.
+        middle = region.latitude[: self._corners()[0]] + region.step[0] * setup.neighbourhood[1] / 2
+        share = np.cos(np.deg2rad(middle)).clip(0.01)
+        self.shares = share / share.sum()
 
     def __len__(self) -> int:
         """How many different windows there are; their numbers go on beyond, under other plans."""
@@ -52,28 +57,75 @@ class Samples(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """Sample number ``index``."""
         rng = np.random.default_rng((self.seed, index))
-        start = int(rng.choice(self.starts))
-        row, column = (int(rng.integers(n)) for n in self._corners())
-        corner = (start, row, column)
+        start, (rows, columns) = int(rng.choice(self.starts)), self._corners()
+        row, column = int(rng.choice(rows, p=self.shares)), int(rng.integers(columns))
         kinds = masks.draw(self.setup, rng)
-        truth = self.anomalies(corner)
+        coarse = any((kind == Kind.COARSE).any() for kind in kinds.values())
+        if coarse:  # blocks are those of the map
+            row, column = _aligned(row, self.rows.start), _aligned(column, int(self.columns[0]))
+        more = self._around(row, column, coarse=coarse)
+        corner, shape = self._wider((start, row, column), more)
+        wide = self._anomalies(corner, shape)
         if rng.random() < self.superposed:
-            truth = self._superpose(truth, corner, rng)
-        parts: Sample = {"input": {}, "truth": truth, "kinds": {}, "info": {}, "pattern": {}}
-        times, place = self._where(corner)
+            wide = self._superpose(wide, corner, shape, rng)
+        names = "input", "error", "truth", "kinds", "info", "pattern"
+        parts: Sample = {name: {} for name in names}
+        times, place = self._where((start, row, column), self.setup.neighbourhood)
         for spec in self.setup.fields:
             name, kind = spec.name, torch.from_numpy(kinds[spec.name])
-            pattern = self.statistics.pattern(name, place)
-            parts["pattern"][name] = pattern
-            parts["input"][name] = distorted(truth[name], kind, spec, pattern, rng)
+            parts["truth"][name] = _inner(wide[name], more)
+            parts["input"][name], parts["error"][name] = (
+                self._coarse(name, wide[name], place, more) if coarse
+                else self._filled(spec, wide[name], kind, self._where(corner, shape)[1], more, rng)
+            )  # fmt: skip
+            parts["pattern"][name] = self.statistics.pattern(name, place)
             parts["kinds"][name] = kind.flatten()
             parts["info"][name] = info(self.setup, self.statistics, spec, times, place)
         return parts
 
-    def anomalies(self, corner: Corner) -> ByField:
-        """All fields of the window at a corner (time, row, column)."""
-        values = self.region.window(corner, self.setup.neighbourhood)
-        return self.statistics.anomalies(values, *self._where(corner))
+    def _filled(
+        self, spec: FieldSpec, wide: Tensor, kind: Tensor, place: Place, more: Sides,
+        rng: np.random.Generator,
+    ) -> Filled:  # fmt: skip
+        """What a field is filled with; around the window, hours are hidden that all of it lacks."""
+        hidden, noisy = (on_points(kind[None] == k, spec.patch)[0]
+                         for k in (Kind.HIDDEN, Kind.NOISY))  # fmt: skip
+        if noisy.any():
+            given = _inner(wide, more).nan_to_num()
+            error = torch.full_like(given, NOISE)
+            return torch.where(noisy, given + _error(given, rng), given), error
+        seen = ~hidden.all(3).all(2)[:, :, None, None].expand(wide.shape).clone()
+        _inner(seen, more)[:] = ~hidden
+        found = from_visible(self.statistics, spec.name, wide[None], seen[None], place, more)
+        return found[0][0], found[1][0]
+
+    def _coarse(self, name: str, wide: Tensor, place: Place, more: Sides) -> Filled:
+        rows, columns = place
+        north, south, west, east = more
+        whole = slice(rows.start - north, rows.stop + south)
+        size = self.statistics.fields[name].sd.shape[-1]
+        there = np.arange(columns[0] - west, columns[0] + columns.size + east) % size
+        coarse = coarsened((wide * self.statistics.sd(name, (whole, there))).nan_to_num())
+        blocks = north // FACTOR, south // FACTOR, west // FACTOR, east // FACTOR
+        return from_coarse(self.statistics, name, coarse, place, blocks)
+
+    def _around(self, row: int, column: int, *, coarse: bool) -> Sides:
+        """Points around the window at a corner that tell what it is filled with."""
+        _, (rows, columns) = self._where((0, row, column), self.setup.neighbourhood)
+        by = AROUND * FACTOR if coarse else max(self.setup.rings)
+        wraps, of = self.region.wraps, FACTOR if coarse else 1
+        return around((rows, columns), (self.rows, self.columns), by, wraps=wraps, whole_of=of)
+
+    def _wider(self, corner: Corner, more: Sides) -> tuple[Corner, Corner]:
+        (t, y, x), (hours, rows, columns) = corner, self.setup.neighbourhood
+        north, south, west, east = more
+        first = (x - west) % self.columns.size if self.region.wraps else x - west
+        return (t, y - north, first), (hours, rows + north + south, columns + west + east)
+
+    def _anomalies(self, corner: Corner, shape: Corner) -> ByField:
+        """All fields of a window."""
+        values = self.region.window(corner, shape)
+        return self.statistics.anomalies(values, *self._where(corner, shape))
 
     def _corners(self) -> tuple[int, int]:
         """Rows and columns of the region at which a window may begin."""
@@ -81,14 +133,15 @@ class Samples(Dataset[Sample]):
         lat, lon = self.region.latitude.size, self.region.longitude.size
         return lat - rows + 1, lon if self.region.wraps else lon - columns + 1
 
-    def _where(self, corner: Corner) -> tuple[Times, Place]:
-        """Times and place of the window at a corner."""
-        t, y, x = corner
-        hours, rows, columns = self.setup.neighbourhood
+    def _where(self, corner: Corner, shape: Corner) -> tuple[Times, Place]:
+        """Times and place of a window."""
+        (t, y, x), (hours, rows, columns) = corner, shape
         north, east = self.rows.start + y, np.arange(x, x + columns) % self.columns.size
         return self.region.times[t : t + hours], (slice(north, north + rows), self.columns[east])
 
-    def _superpose(self, truth: ByField, corner: Corner, rng: np.random.Generator) -> ByField:
+    def _superpose(
+        self, truth: ByField, corner: Corner, shape: Corner, rng: np.random.Generator
+    ) -> ByField:
         """Add another time at the same place: cosφ of one, sinφ of the other.
 
         Of the same hour of the day, where that has a mean of its own.
@@ -98,7 +151,7 @@ class Samples(Dataset[Sample]):
         daily = any(s.normaliser == "hour" for s in self.setup.fields)
         day = 24 // self.region.hours if daily and 24 % self.region.hours == 0 else 1
         others = self.starts[(self.starts - corner[0]) % day == 0]
-        other = self.anomalies((int(rng.choice(others)), *corner[1:]))
+        other = self._anomalies((int(rng.choice(others)), *corner[1:]), shape)
         phase = rng.uniform(0, 2 * np.pi)
         a, b = float(np.cos(phase)), float(np.sin(phase))
         return {name: a * values + b * other[name] for name, values in truth.items()}
@@ -129,14 +182,15 @@ def refuse_small(region: Region, setup: Setup) -> None:
         )
 
 
-def distorted(
-    truth: Tensor, kind: Tensor, spec: FieldSpec, pattern: Tensor, rng: np.random.Generator
-) -> Tensor:
-    """Anomalies as a model gets them: coarse or noisy where the tokens are so."""
-    coarse, noisy = (on_points(kind[None] == k, spec.patch)[0] for k in (Kind.COARSE, Kind.NOISY))
-    if coarse.any():
-        return torch.where(coarse, detailed(coarsened(torch.nan_to_num(truth)), pattern), truth)
-    return torch.where(noisy, truth + _error(truth, rng), truth) if noisy.any() else truth
+def _inner(wide: Tensor, more: Sides) -> Tensor:
+    north, south, west, east = more
+    return wide[..., north : wide.shape[-2] - south, west : wide.shape[-1] - east]
+
+
+def _aligned(corner: int, first: int) -> int:
+    """The corner, or a little before or after it, where a block begins."""
+    back = (first + corner) % FACTOR
+    return corner - back if corner >= back else corner - back + FACTOR
 
 
 def _error(values: Tensor, rng: np.random.Generator) -> Tensor:

@@ -11,38 +11,42 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from atmorep_bridge.core import masks
-from atmorep_bridge.core.base import FACTOR, coarsened, detailed, informed, kriged, sharpened
+from atmorep_bridge.core.base import Linear
+from atmorep_bridge.core.detail import FACTOR, coarsened, sharpened
+from atmorep_bridge.core.filling import from_coarse
 from atmorep_bridge.core.losses import crps
 from atmorep_bridge.core.masks import Kind
-from atmorep_bridge.core.predict import predict, suits
+from atmorep_bridge.core.predict import base, predict, suits
 from atmorep_bridge.core.statistics import Place
-from atmorep_bridge.core.tasks import longest_lead
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
 from atmorep_bridge.core.windows import Region, Times
 
 Array = NDArray[np.float64]
+OURS = "our base"
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Forecasts of one field of many windows; anomalies times sd, so in the field's unit.
+    """Forecasts of one field of many windows; anomalies in the field's unit.
 
     Attributes:
         truth: ``case, level, time, latitude, longitude``. members: with the members before that.
-        baselines: name → like truth. day: (case) of the bootstrap.
+        baselines: name → like truth; OURS is what the network starts from.
+        day: (case) of the bootstrap. area: (latitude) what a point counts.
     """
 
     truth: Tensor
     members: Tensor
     baselines: dict[str, Tensor]
     day: NDArray[np.int64]
+    area: Tensor
 
 
 def nowcast_cases(core: Core, region: Region, name: str, every: int = 1) -> Cases:
     """Forecasts from every ``every``-th time of a region, as far as the model goes at once."""
     window = core.setup.neighbourhood[0]
-    return _hidden_cases(core, region, name, window - longest_lead(core), window, every)
+    return _hidden_cases(core, region, name, window - core.setup.lead, window, every)
 
 
 def gap_cases(core: Core, region: Region, name: str, every: int = 1, length: int = 3) -> Cases:
@@ -56,50 +60,72 @@ def _hidden_cases(
     core: Core, region: Region, name: str, first: int, last: int, every: int
 ) -> Cases:
     anomaly, times, place = _windows(core, region, every)
-    setup, truth = core.setup, anomaly[name]
-    members = predict(core, region, anomaly, times, masks.from_time(setup, first, last))[name]
+    truth, kinds = anomaly[name], masks.from_time(core.setup, first, last)
+    members = predict(core, region, anomaly, times, kinds)[name]
+    ours, _ = base(core, region, name, truth, kinds)
     visible = torch.isfinite(truth)
     visible[:, :, first:last] = False
-    memory = core.statistics.fields[name].memory
-    base, _ = informed(truth, visible, memory)
-    krige, _ = kriged(truth, visible, memory)
-    baselines = {"informed base": base, "kriged base": krige, "climatology": torch.zeros_like(base)}
+    alone = _alone(core.statistics.linear[name])
+    kriged, _ = alone.fill(truth, visible, core.statistics.zone.new_zeros(truth.shape[-2:]))
     # Persistence keeps the value, not the anomaly: the difference is that of the two hours' means.
     mean = _normalised_mean(core, name, times, place)
-    held = (truth + mean)[:, :, first - 1 : first]
-    if last < setup.neighbourhood[0]:
-        after = (truth + mean)[:, :, last : last + 1]
-        share = torch.arange(1, last - first + 1).view(1, 1, -1, 1, 1) / (last - first + 1)
-        straight = held + share * (after - held)
-        baselines["linear in time"] = torch.zeros_like(truth)
-        baselines["linear in time"][:, :, first:last] = straight - mean[:, :, first:last]
+    held, hours = truth[:, :, first - 1 : first], torch.arange(1, last - first + 1)
+    damped, value = torch.zeros_like(truth), truth + mean
+    if last < core.setup.neighbourhood[0]:
+        share = hours.view(1, 1, -1, 1, 1) / (last - first + 1)
+        damped[:, :, first:last] = held + share * (truth[:, :, last : last + 1] - held)
+        now, after = value[:, :, first - 1 : first], value[:, :, last : last + 1]
+        straight = torch.zeros_like(truth)
+        straight[:, :, first:last] = now + share * (after - now) - mean[:, :, first:last]
+        simple = {"line between anomalies": damped, "linear in time": straight}
     else:
-        baselines["persistence"] = held - mean
-    return _cases(core, name, truth, members, baselines, times, slice(first, last))
+        memory = alone.covariance[:, 0, first - 1, first - 1 + hours]
+        damped[:, :, first:last] = held * memory[None, :, :, None, None]
+        simple = {"damped anomaly": damped, "persistence": value[:, :, first - 1 : first] - mean}
+    climatology = {"climatology": torch.zeros_like(truth)}
+    baselines = simple | climatology | {"one grid point, kriged": kriged, OURS: ours}
+    return _cases(core, name, truth, members, baselines, times, slice(first, last), place)
+
+
+def _alone(linear: Linear) -> Linear:
+    """The same base without neighbours and zones."""
+    own = slice(None, None, len(linear.offsets))
+    pooled = linear.covariance[:, :, own, own].mean(1, keepdim=True)
+    scale = pooled.diagonal(dim1=-2, dim2=-1).sqrt()
+    return Linear(pooled / scale[..., None] / scale[..., None, :], (), linear.nuggets * 0 + 1e-3)
 
 
 def downscaling_cases(core: Core, region: Region, name: str, every: int = 1) -> Cases:
     """All times of windows from their means over blocks."""
     truth, times, place = _windows(core, region, every)
+    statistics, (rows, columns) = core.statistics, place
     shape = region.latitude.size, region.longitude.size
-    smooth = {n: detailed(coarsened(v), core.statistics.pattern(n, place))
-              for n, v in truth.items()}  # fmt: skip
+    whole = [n // FACTOR * FACTOR for n in shape]
+    blocks = slice(rows.start, rows.start + whole[0]), columns[: whole[1]]
+    smooth, errors = {}, {}
+    for n, values in truth.items():
+        off = coarsened((values * statistics.sd(n, place)).nan_to_num())
+        found = from_coarse(statistics, n, off, blocks, (0, 0, 0, 0))
+        rest = (0, shape[1] - whole[1], 0, shape[0] - whole[0])  # in no block
+        smooth[n], errors[n] = (
+            torch.nn.functional.pad(v.flatten(0, 1), rest, "replicate").unflatten(0, v.shape[:2])
+            for v in found
+        )  # fmt: skip
     kinds = masks.everything(core.setup, Kind.COARSE)
-    members = predict(core, region, smooth, times, kinds, FACTOR)[name]
-    mean = _normalised_mean(core, name, times, place)
-    plain = sharpened(coarsened(truth[name] + mean), shape) - mean
+    members = predict(core, region, smooth, times, kinds, errors, FACTOR)[name]
+    mean, sd = _normalised_mean(core, name, times, place), statistics.sd(name, place)
     baselines = {
-        "bilinear": plain,
-        "bilinear and hourly mean detail": sharpened(coarsened(truth[name]), shape),
-        "the same, scaled by local spread": smooth[name],
+        "bilinear": sharpened(coarsened((truth[name] + mean) * sd), shape) / sd - mean,
+        "bilinear and hourly mean detail": sharpened(coarsened(truth[name] * sd), shape) / sd,
+        OURS: smooth[name],
     }
-    return _cases(core, name, truth[name], members, baselines, times, slice(None))
+    return _cases(core, name, truth[name], members, baselines, times, slice(None), place)
 
 
 def _normalised_mean(core: Core, name: str, times: Times, place: Place) -> Tensor:
     """Climatology in units of the anomaly: added to one, differences are those of values."""
     mean = torch.stack([core.statistics.mean(name, hours, place) for hours in times])
-    return core.statistics.normalised(name, mean)
+    return mean / core.statistics.sd(name, place)
 
 
 def _windows(core: Core, region: Region, every: int) -> tuple[ByField, Times, Place]:
@@ -117,15 +143,16 @@ def _windows(core: Core, region: Region, every: int) -> tuple[ByField, Times, Pl
 
 def _cases(
     core: Core, name: str, truth: Tensor, members: Tensor, baselines: dict[str, Tensor],
-    times: Times, hours: slice,
+    times: Times, hours: slice, place: Place,
 ) -> Cases:  # fmt: skip
-    sd = core.statistics.fields[name].sd.view(-1, 1, 1, 1)
+    sd = core.statistics.sd(name, place)
     shown = times[:, hours]
     return Cases(
         truth[:, :, hours] * sd,
         members[:, :, :, hours] * sd,
         {n: b[:, :, hours] * sd for n, b in baselines.items()},
         shown[:, shown.shape[1] // 2].astype("datetime64[D]").astype(np.int64),
+        torch.cos(torch.deg2rad(core.statistics.latitude[place[0]])).float(),
     )
 
 
@@ -149,11 +176,11 @@ def scores(cases: Cases, hours: slice = slice(None), draws: int = 500) -> dict[s
     truth, members = cases.truth[:, :, hours], cases.members[:, :, :, hours]
     valid = torch.isfinite(truth)
     truth = torch.nan_to_num(truth)
-    axes = (1, 2, 3, 4)
+    axes, area = (1, 2, 3, 4), cases.area[:, None]
 
     def case_mean(values: Tensor) -> Array:
-        total = torch.where(valid, values, 0.0).sum(axes) / valid.sum(axes).clamp(min=1)
-        return np.asarray(total.double().numpy())
+        total = (torch.where(valid, values, 0.0) * area).sum(axes)
+        return np.asarray((total / (valid * area).sum(axes).clamp(min=1e-9)).double().numpy())
 
     parts = {
         "mse": case_mean((members.mean(0) - truth) ** 2),

@@ -29,8 +29,8 @@ class FieldSpec:
         levels: numbers of model levels or hPa, from the top; none for a field of the surface.
         patch: hours, rows and columns of a token.
         coupled: names of the fields it looks at in every encoder layer.
-        normaliser: anomalies are taken from the mean of the "hour" of the day, or of the whole
-            training part ("mean"), at every grid point.
+        normaliser: anomalies are taken from the cycles of the year and of the "hour" of the day,
+            or of the year alone ("mean"), at every grid point.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Setup:
         fields: each once; those they are coupled with among them.
         neighbourhood: hours, rows and columns of a window, multiples of every patch.
         hours: between times. level_kind: of all levels, "model" or "pressure".
-        base: what a hidden token is filled with, "kriged", "informed" (see ``base``) or "zero".
+        rings: distances of the neighbours, grid points, that the base asks, see ``base``.
         loss: "crps" or "published"; see ``losses``.
         alpha: fair share of the CRPS; the larger, the wider the ensemble. Chosen on days not
             trained on.
@@ -107,7 +107,7 @@ class Setup:
     hours: int = 1
     level_kind: str = ""
     size: Size = SIZES["tiny"]
-    base: Literal["kriged", "informed", "zero"] = "kriged"
+    rings: tuple[int, ...] = (1, 3, 8)
     loss: Literal["crps", "published"] = "crps"
     alpha: float = 0.25
     plans: dict[str, float] = field(
@@ -120,6 +120,8 @@ class Setup:
     def __post_init__(self) -> None:
         for size in self.neighbourhood:
             require_number("neighbourhood", size, 1, MOST)
+        for ring in self.rings or (0,):
+            require_number("rings", ring, 1, MOST)
         names = self.names
         if len(set(names)) != len(names) or not names:
             raise SifnetError(
@@ -150,6 +152,11 @@ class Setup:
     def longest(self) -> int:
         """Steps in time of the longest token."""
         return max(spec.patch[0] for spec in self.fields)
+
+    @property
+    def lead(self) -> int:
+        """Steps that a model forecasts at once: two of its longest tokens, as it is trained."""
+        return self.longest * max(min(2, self.neighbourhood[0] // self.longest - 1), 1)
 
     def grid(self, spec: FieldSpec) -> tuple[int, int, int, int]:
         """Levels, and tokens in time, latitude and longitude of a field's window."""

@@ -1,13 +1,15 @@
-"""What is usual: mean, spread and memory of each field, fitted on the training part.
+"""What is usual: climate, spread, covariance and detail of each field, of the training part.
 
-An anomaly is the value less the mean of its grid point, month and hour of the day, over the
-standard deviation of its level.
+An anomaly is the value less the climate of its grid point, day of the year and hour (see
+:mod:`climate`), over the standard deviation of that grid point.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atmorep_bridge.core.base import coarsened, sharpened
-from atmorep_bridge.core.specs import Setup
+from atmorep_bridge.core import climate
+from atmorep_bridge.core.base import Linear, stencil
+from atmorep_bridge.core.covariance import HELD, Products, zones
+from atmorep_bridge.core.detail import FACTOR, Detail, Sums
+from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.windows import HOUR, Fields, Region, Times
 from sifnet.errors import SifnetError
 
-CHUNK = 240  # times read at once
+AT_ONCE = 2**24  # values of a level read at once
+MOST_HOURS = 4000  # of which a covariance is made
 LEAST_PATTERN = 0.1
 SAME_PLACE = 0.01  # of a grid step
 Place = tuple[slice, NDArray[np.int64]]
@@ -33,18 +39,21 @@ class Usual:
     """Statistics of one field.
 
     Attributes:
-        mean: ``month, hour, level, latitude, longitude``, in its unit; hour 24 or 1.
-        sd: ``level``, of the anomaly. memory: ``level, lag``, autocorrelation of the anomaly.
-        detail: ``level``, sd of what coarse resolution loses of a normalised anomaly.
-        pattern: ``level, latitude, longitude``, local sd of the normalised anomaly, larger over
-            land than over sea.
+        climate: ``harmonic, level, latitude, longitude``, in its unit. cycles: how many harmonics
+            of the year and of the day.
+        sd: ``level, latitude, longitude``, of values less their climate, in the field's unit.
+        covariance: ``level, zone, hour x neighbour, hour x neighbour`` of anomalies in a window,
+            see ``covariance``.
+        nuggets: ``level, 2, 2``, see ``base``.
+        detail: see ``detail``; none of a map without a block.
     """
 
-    mean: Tensor
+    climate: Tensor
+    cycles: tuple[int, int]
     sd: Tensor
-    memory: Tensor
-    detail: Tensor
-    pattern: Tensor
+    covariance: Tensor
+    nuggets: Tensor
+    detail: Detail | None
 
 
 @dataclass(frozen=True)
@@ -52,47 +61,54 @@ class Statistics:
     """Statistics of all fields on the grid of the training part.
 
     Attributes:
-        latitude, longitude: degrees, float64. months: 1 to 12, those trained on.
-        days: length of the training part.
+        latitude, longitude: degrees, float64. wraps: all around the globe.
+        rings: distances of neighbours, see ``Setup``. days: length of the training part.
     """
 
     fields: dict[str, Usual]
     latitude: Tensor
     longitude: Tensor
-    months: Tensor
-    days: Tensor
+    wraps: bool
+    rings: tuple[int, ...]
+    days: float
+
+    @cached_property
+    def linear(self) -> dict[str, Linear]:
+        """The base of each field; it remembers what it solved."""
+        return {n: Linear(u.covariance, self.rings, u.nuggets) for n, u in self.fields.items()}
+
+    @cached_property
+    def zone(self) -> Tensor:
+        """``latitude, longitude``, see ``covariance``."""
+        usual = next(iter(self.fields.values()))
+        size = self.latitude.numel(), self.longitude.numel()
+        return zones(*size, usual.covariance.shape[-1])
 
     def anomalies(self, values: Fields, times: Times, place: Place) -> ByField:
         """Normalised anomalies ``level, time, latitude, longitude`` of values there and then."""
         return {
-            n: self.normalised(n, torch.from_numpy(values[n]) - self.mean(n, times, place))
+            n: (torch.from_numpy(values[n]) - self.mean(n, times, place)) / self.sd(n, place)
             for n in self.fields
         }
 
-    def normalised(self, name: str, difference: Tensor) -> Tensor:
-        """``level, time, latitude, longitude`` from the field's unit to standard deviations."""
-        return difference / self.fields[name].sd.view(-1, 1, 1, 1)
-
     def value(self, name: str, anomaly: Tensor, times: Times, place: Place) -> Tensor:
         """The inverse of ``anomalies``; leading dimensions (members) are kept."""
-        return anomaly * self.fields[name].sd.view(-1, 1, 1, 1) + self.mean(name, times, place)
+        return anomaly * self.sd(name, place) + self.mean(name, times, place)
 
     def mean(self, name: str, times: Times, place: Place) -> Tensor:
-        """Climatology ``level, time, latitude, longitude`` there and then, in the field's unit."""
-        (rows, columns), mean = place, self.fields[name].mean
-        month, hour = _month(times), _hour(times)
-        apart = np.abs(self.months.numpy()[None] - month[:, None])
-        which = np.minimum(apart, 12 - apart).argmin(1)  # the nearest month of the training
-        at = torch.from_numpy(which), torch.from_numpy(hour % mean.shape[1])
-        if columns[-1] - columns[0] == columns.size - 1:  # a view, which is quick
-            east: slice | Tensor = slice(int(columns[0]), int(columns[-1]) + 1)
-        else:
-            east = torch.from_numpy(columns)
-        return mean[:, :, :, rows][..., east][at].transpose(0, 1)
+        """Climate ``level, time, latitude, longitude`` there and then, in the field's unit."""
+        usual = self.fields[name]
+        waves = climate.harmonics(times, *usual.cycles).float()
+        return torch.einsum("tk,klyx->ltyx", waves, _part(usual.climate, place))
+
+    def sd(self, name: str, place: Place) -> Tensor:
+        """Size of anomalies ``level, 1, latitude, longitude``, in the field's unit."""
+        return _part(self.fields[name].sd, place)[:, None]
 
     def pattern(self, name: str, place: Place) -> Tensor:
-        """Local over usual size of anomalies, ``level, 1, latitude, longitude``."""
-        return self.fields[name].pattern[:, None, place[0]][..., torch.from_numpy(place[1])]
+        """The same over that of the whole map."""
+        whole = (self.fields[name].sd ** 2).mean((1, 2)).sqrt()
+        return self.sd(name, place) / whole.view(-1, 1, 1, 1)
 
     def place(self, region: Region) -> Place:
         """Where a region lies on the statistics' grid.
@@ -120,103 +136,105 @@ class Statistics:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Statistics:
         """The inverse of ``dataclasses.asdict``."""
-        fields = {name: Usual(**parts) for name, parts in content["fields"].items()}
+        fields = {}
+        for name, parts in content["fields"].items():
+            detail = None if parts["detail"] is None else Detail(**parts["detail"])
+            fields[name] = Usual(**parts | {"detail": detail})
         return cls(**content | {"fields": fields})
 
 
 def fit(region: Region, setup: Setup) -> Statistics:
-    """Statistics of a region, the training part; missing values are left out."""
-    months = np.unique(_month(region.times))
-    means = _means(region, setup, months)
-    fields = {
-        name: Usual(torch.from_numpy(m), unit := torch.ones(m.shape[2]), unit[:, None], unit, unit)
-        for name, m in means.items()
-    }
-    span = (region.times[-1] - region.times[0]) / np.timedelta64(1, "D")
-    place = tuple(torch.tensor(x) for x in (region.latitude, region.longitude, months, span))
-    plain = Statistics(fields, *place)
-    for name, (products, detail, local) in _products(region, setup, plain).items():
-        sd = products[:, :1].clip(min=1e-24) ** 0.5
-        memory = (products / sd**2).clip(0.0, 1.0)
-        pattern = (np.sqrt(local) / sd[:, :, None]).clip(min=LEAST_PATTERN)
-        parts = (sd[:, 0], memory, np.sqrt(detail) / sd[:, 0], pattern)
-        fields[name] = Usual(fields[name].mean, *(torch.from_numpy(p).float() for p in parts))
-    return Statistics(fields, *place)
+    """Statistics of a region, the training part; missing values are left out.
+
+    One level of one field at a time: memory is that of the result and of one more level.
+    """
+    fields = {spec.name: _field(region, setup, spec) for spec in setup.fields}
+    north, east = (torch.tensor(axis) for axis in (region.latitude, region.longitude))
+    return Statistics(fields, north, east, region.wraps, setup.rings, _days(region))
 
 
-def _means(region: Region, setup: Setup, months: NDArray[np.int64]) -> dict[str, NDArray]:
-    """Mean of every month, hour of the day, level and point; hours never seen get the day's."""
-    sums: dict[str, tuple[NDArray, NDArray]] = {}
-    for first, values in _chunks(region, 0):
-        for spec in setup.fields:
-            part = values[spec.name].swapaxes(0, 1)
-            times = region.times[first : first + part.shape[0]]
-            hours = 24 if spec.normaliser == "hour" else 1
-            when = np.searchsorted(months, _month(times)), _hour(times) % hours
-            shape = (months.size, hours, *part.shape[1:])
-            total, count = sums.setdefault(spec.name, (np.zeros(shape), np.zeros(shape)))
-            np.add.at(total, when, np.nan_to_num(part))
-            np.add.at(count, when, np.isfinite(part))
-    means = {}
-    for name, (total, count) in sums.items():
-        day = total.sum(1, keepdims=True) / count.sum(1, keepdims=True).clip(min=1)
-        mean = np.where(count > 0, total / count.clip(min=1), day)
-        means[name] = mean.astype(np.float32)
-    return means
+def _days(region: Region) -> float:
+    return float((region.times[-1] - region.times[0]) / np.timedelta64(1, "D"))
 
 
-def _products(
-    region: Region, setup: Setup, plain: Statistics
-) -> dict[str, tuple[NDArray, NDArray, NDArray]]:
-    """Mean product of anomalies a lag apart, ``level, lag``; variance of detail, ``level``; and
-    variance of each grid point, ``level, latitude, longitude``."""
-    lags = setup.neighbourhood[0]
-    place = slice(0, region.latitude.size), np.arange(region.longitude.size)
-    sums = {s.name: np.zeros((max(len(s.levels), 1), lags)) for s in setup.fields}
-    counts = {name: np.zeros_like(total) for name, total in sums.items()}
-    details: dict[str, list[NDArray]] = {name: [] for name in sums}
-    local: dict[str, list[NDArray]] = {name: [] for name in sums}
-    for first, values in _chunks(region, lags):
-        times = region.times[first : first + CHUNK + lags]
-        for name, gappy in plain.anomalies(values, times, place).items():
-            valid, anomaly = torch.isfinite(gappy).numpy(), gappy.nan_to_num().numpy()
-            details[name].append(_detail(anomaly[:, :CHUNK]))
-            local[name].append((anomaly[:, :CHUNK] ** 2).mean(1))
-            for lag in range(min(lags, times.size)):
-                end = min(CHUNK, times.size - lag)
-                # Of a series with a hole, only hours that are as far apart as they stand.
-                apart = times[lag : lag + end] - times[:end] == lag * region.hours * HOUR
-                pair = valid[:, :end] & valid[:, lag : lag + end] & apart[:, None, None]
-                product = anomaly[:, :end] * anomaly[:, lag : lag + end] * pair
-                sums[name][:, lag] += product.sum((1, 2, 3))
-                counts[name][:, lag] += pair.sum((1, 2, 3))
-    return {
-        name: (total / counts[name].clip(min=1), np.mean(details[name], 0), np.mean(local[name], 0))
-        for name, total in sums.items()
-    }
+def _field(region: Region, setup: Setup, spec: FieldSpec) -> Usual:
+    levels = [_level(region, setup, spec, i) for i in range(max(len(spec.levels), 1))]
+    details = [usual.detail for usual in levels if usual.detail is not None]
+    parts = {part: torch.cat([getattr(usual, part) for usual in levels])
+             for part in ("sd", "covariance", "nuggets")}  # fmt: skip
+    joined = {part: torch.cat([getattr(detail, part) for detail in details])
+              for part in Detail.__dataclass_fields__ if details}  # fmt: skip
+    mean = torch.cat([usual.climate for usual in levels], 1)
+    return Usual(mean, levels[0].cycles, **parts, detail=Detail(**joined) if joined else None)
 
 
-def _detail(anomaly: NDArray) -> NDArray:
-    """Variance of what is lost when anomalies are made coarse and smooth again, ``level``."""
-    fine = torch.from_numpy(anomaly)
-    smooth = sharpened(coarsened(fine), (fine.shape[-2], fine.shape[-1]))
-    return ((fine - smooth) ** 2).mean((1, 2, 3)).numpy().astype(float)
+def _level(region: Region, setup: Setup, spec: FieldSpec, level: int) -> Usual:
+    data = region.data[[spec.name]]
+    part = replace(region, data=data.isel(level=[level]) if spec.levels else data)
+    daily = spec.normaliser == "hour"
+    cycles = climate.cycles(_days(region), region.hours, daily=daily)
+    fitted = climate.Fit()
+    for first, own, values in _chunks(part, 0, 0):
+        fitted.add(values, climate.harmonics(region.times[first : first + own], *cycles))
+    mean, sd = fitted.solved()
+    least = LEAST_PATTERN * (sd**2).mean((1, 2), keepdim=True).sqrt()
+    sd = torch.maximum(sd, least).clamp(min=1e-12)
+    return _second(part, setup, Usual(mean, cycles, sd, sd, sd, None))
 
 
-def _chunks(region: Region, more: int) -> Iterator[tuple[int, Fields]]:
-    """(first time, fields) of all times, CHUNK at once and ``more`` that follow."""
+def _second(region: Region, setup: Setup, usual: Usual) -> Usual:
+    """With the covariance and the regression of detail of one level, from its anomalies."""
+    hours, size = setup.neighbourhood[0], (region.latitude.size, region.longitude.size)
+    zone = zones(*size, hours * len(stencil(setup.rings)))
+    products = Products(zone, usual.sd[0], setup.rings, hours)
+    sums = Sums(1, *size) if min(size) >= FACTOR else None
+    held = int((1 - HELD) * region.times.size)
+    skipped = -(-region.times.size // MOST_HOURS)
+    for turn, (first, own, values) in enumerate(_chunks(region, hours - 1, held)):
+        times = region.times[first : first + values.shape[1]]
+        waves = climate.harmonics(times, *usual.cycles).float()
+        off = values - torch.einsum("tk,klyx->ltyx", waves, usual.climate)
+        if sums is not None:
+            sums.add(off[:, :own].nan_to_num(), region.wraps, held=first >= held)
+        if turn % skipped == 0 and off.shape[1] >= hours:
+            wide = beyond(off / usual.sd[:, None], max(setup.rings), region.wraps)
+            products.add(wide[0], held=first >= held)
+    covariance, nuggets = products.solved(setup.lead, setup.longest)
+    return replace(usual, covariance=covariance[None], nuggets=nuggets[None],
+                   detail=None if sums is None else sums.solved())  # fmt: skip
+
+
+def beyond(values: Tensor, by: int, wraps: bool) -> Tensor:
+    """Maps ``by`` points wider on every side: those of the edge, or of the globe's other side."""
+    height, width = values.shape[-2:]
+    rows, columns = torch.arange(-by, height + by), torch.arange(-by, width + by)
+    columns = columns % width if wraps else columns.clamp(0, width - 1)
+    return values[..., rows.clamp(0, height - 1), :][..., columns]
+
+
+def _chunks(region: Region, more: int, split: int) -> Iterator[tuple[int, int, Tensor]]:
+    """(first time, how many, values of these and of ``more`` that follow) of a single level.
+
+    No chunk goes on beyond time number ``split`` or a hole in the series.
+    """
     size = region.latitude.size, region.longitude.size
-    for first in range(0, region.times.size, CHUNK):
-        length = min(CHUNK + more, region.times.size - first)
-        yield first, region.window((first, 0, 0), (length, *size))
+    hours = min(max(AT_ONCE // (size[0] * size[1]), 1), 240)
+    apart = np.diff(region.times) != region.hours * HOUR
+    holes = [0, *(np.flatnonzero(apart) + 1).tolist(), region.times.size]
+    for begin, stop in pairwise(holes):
+        firsts = sorted({*range(begin, stop, hours), split if begin < split < stop else begin})
+        for first, end in pairwise((*firsts, stop)):
+            length = min(end + more, stop) - first
+            (values,) = region.window((first, 0, 0), (length, *size)).values()
+            yield first, end - first, torch.from_numpy(values)
 
 
-def _month(times: Times) -> NDArray[np.int64]:
-    return times.astype("datetime64[M]").astype(np.int64) % 12 + 1
-
-
-def _hour(times: Times) -> NDArray[np.int64]:
-    return times.astype("datetime64[h]").astype(np.int64) % 24
+def _part(values: Tensor, place: Place) -> Tensor:
+    """Rows and columns of a map, a view where the columns go on."""
+    rows, columns = place
+    if columns[-1] - columns[0] == columns.size - 1:
+        return values[..., rows, int(columns[0]) : int(columns[-1]) + 1]
+    return values[..., rows, :][..., torch.from_numpy(columns)]
 
 
 def _corners(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> str:

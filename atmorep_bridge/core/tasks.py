@@ -13,7 +13,8 @@ import torch
 import xarray as xr
 
 from atmorep_bridge.core import masks
-from atmorep_bridge.core.base import FACTOR, coarsened, detailed
+from atmorep_bridge.core.detail import FACTOR, coarsened
+from atmorep_bridge.core.filling import from_coarse
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.predict import as_dataset, predict, suits
 from atmorep_bridge.core.tokens import ByField
@@ -22,12 +23,6 @@ from atmorep_bridge.core.windows import HOUR, Fields, Region, Times
 from sifnet.errors import SifnetError
 
 Change = Mapping[str, Callable[[xr.DataArray], xr.DataArray]]
-
-
-def longest_lead(core: Core) -> int:
-    """Steps that a model forecasts at once: two of its longest tokens, as it was trained."""
-    longest = core.setup.longest
-    return longest * min(2, core.setup.neighbourhood[0] // longest - 1)
 
 
 def nowcast(core: Core, region: Region, last: np.datetime64, hours: int) -> xr.Dataset:
@@ -39,7 +34,7 @@ def nowcast(core: Core, region: Region, last: np.datetime64, hours: int) -> xr.D
         SifnetError: the region does not suit the model, or the time is not in it with enough
             others before.
     """
-    lead, window = longest_lead(core), core.setup.neighbourhood[0]
+    lead, window = core.setup.lead, core.setup.neighbourhood[0]
     steps = -(-hours // region.hours)
     past, times = _window(
         core, region, _position(region, last) - (window - lead) + 1, window - lead
@@ -100,14 +95,15 @@ def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:
     fine = _finer(core, coarse)
     place = suits(core, fine)
     values, times = _values(coarse, _position(coarse, first), core.setup.neighbourhood[0])
-    smooth = {}
+    smooth, errors = {}, {}
     for name in core.setup.names:
         # Less the mean made coarse: where it is added again, its detail comes with it.
         mean = coarsened(core.statistics.mean(name, times, place))
-        anomaly = core.statistics.normalised(name, torch.from_numpy(values[name]) - mean)
-        smooth[name] = detailed(anomaly, core.statistics.pattern(name, place))[None]
+        off = (torch.from_numpy(values[name]) - mean).nan_to_num()
+        filled, error = from_coarse(core.statistics, name, off, place, (0, 0, 0, 0))
+        smooth[name], errors[name] = filled[None], error[None]
     kinds = masks.everything(core.setup, Kind.COARSE)
-    return _answer(core, fine, smooth, times, kinds, "Downscaled", FACTOR)
+    return _answer(core, fine, smooth, times, kinds, "Downscaled", errors, FACTOR)
 
 
 def _finer(core: Core, coarse: Region) -> Region:
@@ -179,10 +175,10 @@ def counterfactual(
 
 def _answer(
     core: Core, region: Region, window: ByField, times: Times, kinds: Kinds, title: str,
-    align: int = 1,
+    error: ByField | None = None, align: int = 1,
 ) -> xr.Dataset:  # fmt: skip
     """What a model says of a single window, see ``predict``."""
-    members = predict(core, region, window, times[None], kinds, align)
+    members = predict(core, region, window, times[None], kinds, error, align)
     return as_dataset(core, region, {n: v[:, 0] for n, v in members.items()}, times, title)
 
 

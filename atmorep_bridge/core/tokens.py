@@ -11,6 +11,7 @@ from torch import Tensor
 
 INFO_FREQUENCIES = (1, 2, 4, 8, 16, 32, 64)  # around the globe; the last resolves 3 degrees
 INFO = 7 + 4 * len(INFO_FREQUENCIES)
+COS_LATITUDE = 8  # of what a token knows: after two of its level, five of time, and the sine
 ByField = dict[str, Tensor]
 """A tensor of each field of a model."""
 

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import lightning
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from atmorep_bridge.core.base import BASES, informed
 from atmorep_bridge.core.losses import crps, of_samples, published
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.model import MaskedTokenModel
-from atmorep_bridge.core.samples import NOISE, Consecutive, Sample, Samples
+from atmorep_bridge.core.samples import Consecutive, Sample, Samples
 from atmorep_bridge.core.specs import Setup
 from atmorep_bridge.core.statistics import Statistics, fit
-from atmorep_bridge.core.tokens import ByField, on_points, to_tokens
+from atmorep_bridge.core.tokens import COS_LATITUDE, ByField, to_tokens
 from atmorep_bridge.core.windows import Region
 from sifnet.errors import require_number
-from sifnet.files import checkpoint, save_checkpoint, writable
+from sifnet.files import checkpoint, save_checkpoint, whole, writable
 from sifnet.training.resume import Asked, weights_told
 from sifnet.training.trainer import by_itself, check_settings, make_trainer, run
 
 KIND = "a masked-token model"
+PARTS = "input", "error", "pattern", "kinds", "info"
+"""Of a sample: what a model is told."""
 
 
 @dataclass(frozen=True)
@@ -75,54 +79,29 @@ class Core(nn.Module):
         self.setup, self.statistics, self.how = setup, statistics, training
         self.model = MaskedTokenModel(setup)
 
-    def filled(
-        self, anomaly: ByField, kinds: ByField, base: str | None = None
-    ) -> tuple[ByField, ByField]:
-        """What the tokens are filled with and the error expected of that, ``batch, token, value``.
-
-        Args:
-            anomaly: of each field ``batch, level, time, latitude, longitude``.
-            kinds: ``batch, token``. base: in place of the model's own.
-        """
-        base = base or self.setup.base
-        tokens, errors = {}, {}
-        for spec in self.setup.fields:
-            usual = self.statistics.fields[spec.name]
-            values, kind = anomaly[spec.name], kinds[spec.name]
-            at = on_points(kind.view(-1, *self.setup.grid(spec)), spec.patch)
-            visible = torch.isfinite(values) & (at != Kind.HIDDEN)
-            filled, error = BASES.get(base, informed)(values, visible, usual.memory.to(values))
-            if base == "zero":
-                filled = torch.where(at == Kind.HIDDEN, 0.0, filled)
-                error = torch.ones_like(error)
-            detail = usual.detail.to(values).view(1, -1, 1, 1, 1)
-            error = torch.where(at == Kind.COARSE, detail, error)
-            error = torch.where(at == Kind.NOISY, NOISE, error)
-            tokens[spec.name] = to_tokens(filled, spec.patch)
-            errors[spec.name] = to_tokens(error, spec.patch)
-        return tokens, errors
-
     def forward(
-        self, anomaly: ByField, pattern: ByField, kinds: ByField, info: ByField
+        self, filled: ByField, error: ByField, pattern: ByField, kinds: ByField, info: ByField
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """Anomalies of each field where tokens are not seen, and the error expected of the base.
 
         Args:
-            anomaly: see ``filled``. pattern: ``batch, level, 1, latitude, longitude``.
+            filled, error: what windows are filled with, see ``filling``.
+            pattern: ``batch, level, 1, latitude, longitude``. kinds: ``batch, token``.
+            info: ``batch, token, INFO``.
 
         Returns:
             ``member, predicted token, value`` and ``predicted token, value``.
         """
-        tokens, errors = self.filled(anomaly, kinds)
-        patterns = {s.name: to_tokens(pattern[s.name].expand_as(anomaly[s.name]), s.patch)
-                    for s in self.setup.fields}  # fmt: skip
+        tokens, errors, patterns = (
+            {s.name: to_tokens(part[s.name].expand_as(filled[s.name]), s.patch)
+             for s in self.setup.fields} for part in (filled, error, pattern)
+        )  # fmt: skip
         chosen = {name: kind != Kind.SEEN for name, kind in kinds.items()}
         residual = self.model(tokens, patterns, kinds, info, chosen)
         predicted = {}
         for name, where in chosen.items():
-            error = errors[name][where]
-            scale = error * patterns[name][where]
-            predicted[name] = (tokens[name][where] + scale * residual[name].float(), error)
+            scale = errors[name][where]
+            predicted[name] = (tokens[name][where] + scale * residual[name].float(), scale)
         return predicted
 
 
@@ -136,8 +115,11 @@ class Fitting(lightning.LightningModule):
         self.loss = published if core.setup.loss == "published" else fair
 
     def training_step(self, batch: Sample, _: int) -> Tensor:
-        """Loss in units of the error expected of the base: easy and hard plans count alike."""
-        predicted = self.core(*(batch[part] for part in ("input", "pattern", "kinds", "info")))
+        """Loss in units of the error expected of the base: easy and hard plans count alike.
+
+        A place counts by its area, and by how much the field varies there.
+        """
+        predicted = self.core(*(batch[part] for part in PARTS))
         losses = []
         for spec in self.core.setup.fields:
             kinds = batch["kinds"][spec.name]
@@ -148,7 +130,10 @@ class Fitting(lightning.LightningModule):
             truth = torch.where(present, truth, members[0].detach())
             each = self.loss(members / error, truth / error)
             sample = where.nonzero()[:, 0]
-            losses.append(of_samples(each, present, sample, kinds.shape[0]).mean())
+            pattern = batch["pattern"][spec.name].expand_as(batch["truth"][spec.name])
+            weight = to_tokens(pattern, spec.patch)[where]
+            weight = weight * batch["info"][spec.name][where][:, COS_LATITUDE, None]
+            losses.append(of_samples(each, present * weight, sample, kinds.shape[0]).mean())
         loss = torch.stack(losses).mean()
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=kinds.shape[0],
                  sync_dist=self.core.how.devices > 1, prog_bar=True)  # fmt: skip
@@ -201,7 +186,8 @@ def _train(
 ) -> Core:
     lightning.seed_everything(config.seed, verbose=False)
     region = region.loaded()
-    core = Core(setup, fit(region, setup), config)
+    fitted = folder / f"statistics-{_named(setup, region)}.pt"
+    core = Core(setup, _statistics(fitted, region, setup, config), config)
     asked = _asked(folder, core, region)
     samples = Samples(region, setup, core.statistics, config.seed, config.superposed)
     steps = min(config.steps_per_epoch, config.steps)
@@ -233,7 +219,26 @@ def _train(
         }
         save_checkpoint(output, KIND, content)
         asked.finish()
+        fitted.unlink(missing_ok=True)
     return core.eval()
+
+
+def _named(setup: Setup, region: Region) -> str:
+    """A name of what statistics are of."""
+    files, times = region.data.attrs["files"], [region.times[0], region.times[-1]]
+    return hashlib.sha256(repr((setup, files, times)).encode()).hexdigest()[:16]
+
+
+def _statistics(path: Path, region: Region, setup: Setup, config: Training) -> Statistics:
+    """Fitted by the first of the processes; all of one machine share the memory it is read into."""
+    if config.devices == 1:
+        return fit(region, setup)
+    if not getattr(rank_zero_only, "rank", 0) and not path.exists():
+        with whole(path) as partial:
+            torch.save(asdict(fit(region, setup)), partial)
+    while not path.exists():  # the first process is at it
+        time.sleep(1)
+    return Statistics.from_dict(torch.load(path, mmap=True, weights_only=True))
 
 
 def _asked(folder: Path, core: Core, region: Region) -> Asked:

@@ -53,7 +53,7 @@ def region(waves: Path) -> Region:
 
 @pytest.fixture(scope="session")
 def setup() -> Setup:
-    return Setup(T2M, (8, 8, 8), size=SMALL)
+    return Setup(T2M, (8, 8, 8), size=SMALL, rings=(1, 2))
 
 
 @pytest.fixture(scope="session")

@@ -1,121 +1,172 @@
-"""The base of hidden tokens is exact where theory says so."""
+"""The base of hidden values is the best linear estimate: exact where theory says what that is."""
 
 import numpy as np
 import pytest
 import torch
 
-from atmorep_bridge.core.base import (
-    LEAST_ERROR,
-    NUGGET,
-    coarsened,
-    informed,
-    kriged,
-    sharpened,
-)
+from atmorep_bridge.core.base import MANY, Linear, ridge, stencil, unusual
+from atmorep_bridge.core.covariance import Products, grams, zones
+
+HOURS, RINGS = 6, (1,)
+N = len(stencil(RINGS))
+TINY = torch.full((1, 2, 2), 1e-6)
 
 
-def window(values: list[float]) -> torch.Tensor:
-    return torch.tensor(values).view(1, 1, -1, 1, 1)
+def covariance(r: float = 0.9, near: float = 0.8) -> torch.Tensor:
+    """Of a first-order autoregression in time, of neighbours that are alike by ``near``."""
+    hour, place = torch.arange(HOURS), torch.from_numpy(stencil(RINGS)).double()
+    time = r ** (hour - hour[:, None]).abs().double()
+    apart = near ** torch.cdist(place, place)
+    return torch.kron(time, apart)[None, None]
 
 
-MEMORY = torch.tensor([[1.0, 0.8, 0.6, 0.4, 0.3, 0.2]])
+def windows(batch: int, rows: int = 2, columns: int = 3) -> torch.Tensor:
+    return torch.randn(batch, 1, HOURS, rows + 2, columns + 2, generator=torch.manual_seed(0))
 
 
-def test_between_visible_hours_a_line() -> None:
-    seen = window([1, 1, 0, 0, 1, 1]).bool()
-    filled, _ = informed(window([0.0, 1.0, 9.0, 9.0, 7.0, 8.0]), seen, MEMORY)
-    torch.testing.assert_close(filled, window([0.0, 1.0, 3.0, 5.0, 7.0, 8.0]))
+def zone(rows: int = 2, columns: int = 3) -> torch.Tensor:
+    return torch.zeros(rows, columns, dtype=torch.long)
 
 
-def test_beyond_the_last_and_before_the_first_damped() -> None:
-    seen = window([0, 0, 1, 1, 0, 0]).bool()
-    filled, error = informed(window([9.0, 9.0, 1.0, 2.0, 9.0, 9.0]), seen, MEMORY)
-    torch.testing.assert_close(filled, window([0.6, 0.8, 1.0, 2.0, 1.6, 1.2]))
-    torch.testing.assert_close(error[0, 0, 4:, 0, 0], torch.tensor([0.6, 0.8]))
+def ahead(values: torch.Tensor) -> torch.Tensor:
+    seen = torch.ones_like(values).bool()
+    seen[:, :, 4:] = False
+    return seen
 
 
-def test_never_visible_is_climatology() -> None:
-    filled, error = informed(window([3.0] * 6), torch.zeros(1, 1, 6, 1, 1).bool(), MEMORY)
+def test_what_is_hidden_is_the_conditional_mean_of_a_normal() -> None:
+    """Against conditioning written out, of a gap and of points of different patterns."""
+    values, c = windows(2), covariance()
+    seen = torch.rand(values.shape, generator=torch.manual_seed(1)) < 0.6
+    filled, error = Linear(c, RINGS, TINY).fill(values, seen, zone())
+    rows, columns = stencil(RINGS).T
+    for b, y, x in ((0, 0, 0), (1, 1, 2)):
+        mine = values[b, 0][:, y + 1 + rows, x + 1 + columns].flatten().double()
+        known = seen[b, 0][:, y + 1 + rows, x + 1 + columns].flatten()
+        inner = filled[b, 0, :, y, x]
+        for hour in range(HOURS):
+            if known[hour * N]:
+                assert inner[hour] == values[b, 0, hour, y + 1, x + 1]
+                continue
+            among, toward = c[0, 0][known][:, known], c[0, 0][known, hour * N]
+            w = torch.linalg.solve(among, toward)
+            assert float(inner[hour]) == pytest.approx(float(w @ mine[known]), abs=2e-3)
+            # Values of chance are unusual: more error than a normal's.
+            assert float(error[b, 0, hour, y, x]) > float(1 - w @ toward) ** 0.5
+
+
+def test_of_an_autoregression_only_the_last_hour_counts() -> None:
+    values = windows(4)
+    filled, error = Linear(covariance(), RINGS, TINY).fill(values, ahead(values), zone())
+    inner = values[..., 1:-1, 1:-1]
+    torch.testing.assert_close(filled[:, :, 4], 0.9 * inner[:, :, 3], atol=1e-3, rtol=0)
+    torch.testing.assert_close(filled[:, :, 5], 0.81 * inner[:, :, 3], atol=1e-3, rtol=0)
+    assert torch.equal(filled[:, :, :4], inner[:, :, :4])
+    assert not error[:, :, :4].any()
+
+
+def test_where_nothing_is_visible_stands_climate() -> None:
+    values = windows(1)
+    filled, error = Linear(covariance(), RINGS, TINY).fill(values, values > 9, zone())
     assert not filled.any()
-    assert torch.equal(error, torch.ones_like(error))
+    torch.testing.assert_close(error, torch.ones_like(error), atol=1e-3, rtol=0)
 
 
-def test_missing_values_are_filled_and_never_spread() -> None:
-    values = window([1.0, float("nan"), 3.0, 4.0, 5.0, 6.0])
-    filled, _ = informed(values, torch.isfinite(values), MEMORY)
-    torch.testing.assert_close(filled, window([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
+def test_an_unusual_past_makes_the_error_larger() -> None:
+    """Three times the usual values: about three times the error (Student-t process)."""
+    drawn = torch.linalg.cholesky(covariance()[0, 0]) @ torch.randn(
+        HOURS * N, 500, generator=torch.manual_seed(0)).double()  # fmt: skip
+    rows, columns = stencil(RINGS).T
+    errors = []
+    for size in (1.0, 3.0):
+        values = torch.zeros(500, 1, HOURS, 3, 3)
+        values[:, 0, :, 1 + rows, 1 + columns] = size * drawn.T.view(500, HOURS, N).float()
+        _, error = Linear(covariance(), RINGS, TINY).fill(values, ahead(values), zone(1, 1))
+        errors.append(float(error[:, :, 4].square().mean().sqrt()))
+    assert errors[0] == pytest.approx((1 - 0.9**2) ** 0.5, rel=0.05)
+    assert errors[1] / errors[0] == pytest.approx(3.0, rel=0.1)
+    assert float(unusual(torch.tensor(7.0), 7)) == pytest.approx(1.0)
 
 
-def test_expected_error_is_that_of_a_red_noise() -> None:
-    """A first-order autoregression, r(lag) = 0.9^lag, 20,000 draws."""
-    rng, r, hours = np.random.default_rng(0), 0.9, 8
-    series = [rng.normal(size=20000)]
-    for _ in range(hours - 1):
-        series.append(r * series[-1] + np.sqrt(1 - r**2) * rng.normal(size=20000))
-    truth = torch.from_numpy(np.stack(series, 1)).view(-1, 1, hours, 1, 1)
-    seen = window([1, 0, 0, 0, 1, 0, 0, 0]).bool().expand_as(truth)
-    memory = torch.tensor([[r**lag for lag in range(hours)]], dtype=torch.float64)
-    filled, error = informed(truth, seen, memory)
-    measured = (filled - truth).std(0)[~seen[0]]
-    torch.testing.assert_close(measured, error[0][~seen[0]], rtol=0.03, atol=0.0)
-    assert (error >= LEAST_ERROR).all()
+def test_many_patterns_are_answered_by_the_nearest_points() -> None:
+    """Beyond MANY patterns the outer ring is not asked; what is said is as if it were hidden."""
+    rings = (1, 2)
+    place = torch.from_numpy(stencil(rings)).double()
+    hour = torch.arange(4)
+    c = torch.kron(0.9 ** (hour - hour[:, None]).abs().double(), 0.8 ** torch.cdist(place, place))
+    values = torch.randn(1, 1, 4, 16, 16, generator=torch.manual_seed(0))
+    seen = torch.rand(values.shape, generator=torch.manual_seed(1)) < 0.5
+    linear = Linear(c[None, None], rings, TINY)
+    filled, _ = linear.fill(values, seen, zone(12, 12))
+    assert not linear.solutions  # patterns of chance do not come again
+    near = torch.zeros(17).bool()
+    near[:9] = True
+    keep = near.repeat(4)
+    small = Linear(c[keep][:, keep][None, None], (1,), TINY)
+    alone, _ = small.fill(values[..., 6:9, 6:9], seen[..., 6:9, 6:9], zone(1, 1))
+    torch.testing.assert_close(filled[..., 5:6, 5:6], alone, atol=1e-3, rtol=0)
+    assert MANY < 144
 
 
-def test_levels_have_memories_of_their_own() -> None:
-    values, seen = torch.ones(1, 2, 3, 1, 1), torch.tensor([1, 0, 0]).view(1, 1, 3, 1, 1).bool()
-    memory = torch.tensor([[1.0, 0.9, 0.8], [1.0, 0.5, 0.1]])
-    filled, _ = informed(values, seen.expand_as(values), memory)
-    torch.testing.assert_close(filled[0, :, :, 0, 0], memory)
+def test_solutions_are_found_again() -> None:
+    values = windows(2)
+    linear = Linear(covariance(), RINGS, TINY)
+    first = linear.fill(values, ahead(values), zone())
+    kept = dict(linear.solutions)
+    again = linear.fill(values, ahead(values), zone())
+    assert len(kept) == 1
+    assert all(linear.solutions[key] is kept[key] for key in kept)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-def test_sharpening_keeps_a_plane_and_the_mean() -> None:
-    rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(24.0), indexing="ij")
-    plane = 3 + 0.5 * rows - 0.25 * columns
-    smooth = sharpened(coarsened(plane), (16, 24))
-    torch.testing.assert_close(smooth[2:-2, 2:-2], plane[2:-2, 2:-2])
-    assert torch.equal(smooth[0], smooth[1])  # beyond the outermost middles nothing is known
-    torch.testing.assert_close(smooth.mean(), plane.mean())
+def test_products_of_all_windows_are_those_of_each() -> None:
+    values = torch.randn(2, 11, 3, 2, generator=torch.manual_seed(0))
+    expected = torch.zeros(2, 8, 8)
+    for start in range(8):
+        window = values[:, start : start + 4].permute(0, 2, 1, 3).flatten(2)
+        expected += window.mT @ window
+    torch.testing.assert_close(grams(values, 4), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_coarse_means_of_rest_rows_are_left_out() -> None:
-    assert coarsened(torch.ones(2, 3, 33, 49)).shape == (2, 3, 8, 12)
-    assert sharpened(torch.ones(2, 3, 8, 12), (33, 49)).shape == (2, 3, 33, 49)
+def test_missing_values_are_in_no_product() -> None:
+    """Independent values, a fifth missing: variances are 1, not 0.8."""
+    values = torch.randn(400, 4, 4, generator=torch.manual_seed(0))
+    values[torch.rand(values.shape, generator=torch.manual_seed(1)) < 0.2] = torch.nan
+    products = Products(zones(2, 2, 10**6), torch.ones(2, 2), (1,), 2)
+    products.add(values, held=False)
+    found, _ = products.solved(1, 1)
+    torch.testing.assert_close(found[0].diagonal(), torch.ones(18), atol=0.1, rtol=0)
 
 
-def test_kriging_is_the_conditional_mean_of_a_normal() -> None:
-    """Against conditioning written out for one pattern, and against the damped value of a
-    first-order autoregression, of which nothing but the last hour counts."""
-    r, hours = 0.9, 6
-    lag = np.abs(np.subtract.outer(np.arange(hours), np.arange(hours)))
-    memory = torch.tensor([[r**i for i in range(hours)]])
-    seen = window([1, 1, 0, 0, 1, 0]).bool()
-    values = window([1.0, -0.5, 9.0, 9.0, 0.7, 9.0])
-    filled, error = kriged(values, seen, memory)
-    known = [0, 1, 4]
-    c = r ** lag.astype(float)
-    inverse = np.linalg.inv(c[np.ix_(known, known)] + NUGGET * np.eye(3))
-    expected = c[:, known] @ inverse @ np.array([1.0, -0.5, 0.7])
-    sd = np.sqrt(1 - np.einsum("ij,jk,ik->i", c[:, known], inverse, c[:, known]))
-    for hour in (2, 3, 5):
-        assert float(filled[0, 0, hour]) == pytest.approx(expected[hour], abs=1e-4)
-        assert float(error[0, 0, hour]) == pytest.approx(sd[hour], rel=1e-3)
-    assert float(filled[0, 0, 5]) == pytest.approx(r * 0.7, rel=2e-2)
-    assert torch.equal(filled[seen], values[seen])
+def test_how_much_a_zone_goes_its_own_way_is_chosen_on_held_back_days() -> None:
+    """West remembers, east alternates: zones alone. All alike and few hours: all together."""
+    rng = np.random.default_rng(0)
+    for r_east, hours in ((-0.8, 600), (0.8, 30)):
+        series = [rng.normal(size=(4, 4))]
+        r = np.where(np.arange(4) < 2, 0.8, r_east)
+        for _ in range(2 * hours):
+            series.append(r * series[-1] + 0.6 * rng.normal(size=(4, 4)))
+        values = torch.from_numpy(np.stack(series)).float()
+        zone = (torch.arange(4) >= 2).long().expand(2, 4)[:, 1:3]
+        products = Products(zone, torch.ones(2, 2), (1,), 3)
+        products.add(values[:hours], held=False)
+        products.add(values[hours:], held=True)
+        found, _ = products.solved(1, 1)
+        west, east = found[:, 0, 9]  # a point and itself an hour later
+        if r_east < 0:
+            assert float(west) > 0.5
+            assert float(east) < -0.5
+        else:
+            assert float(west) == pytest.approx(float(east), abs=0.15)
 
 
-def test_kriging_knows_points_of_different_patterns_apart() -> None:
-    torch.manual_seed(0)
-    values = torch.randn(2, 2, 6, 3, 4)
-    seen = torch.rand(2, 2, 6, 3, 4) < 0.5
-    memory = torch.tensor([[0.9**i for i in range(6)], [0.5**i for i in range(6)]])
-    whole, _ = kriged(values, seen, memory)
-    for b, level, y, x in ((0, 0, 1, 2), (1, 1, 2, 3)):
-        at = slice(b, b + 1), slice(level, level + 1), slice(None), slice(y, y + 1), slice(x, x + 1)
-        alone, _ = kriged(values[at], seen[at], memory[level : level + 1])
-        torch.testing.assert_close(whole[at], alone, atol=1e-4, rtol=1e-4)
+def test_zones_are_few_where_memory_is_little() -> None:
+    assert zones(10, 12, 200).unique().numel() == 120
+    assert zones(721, 1440, 900).unique().numel() <= 2**26 / (4 * 900**2)
 
 
-def test_kriging_without_any_visible_hour_is_climatology() -> None:
-    filled, error = kriged(window([3.0] * 6), torch.zeros(1, 1, 6, 1, 1).bool(), MEMORY)
-    assert not filled.any()
-    torch.testing.assert_close(error, torch.ones_like(error))
+def test_an_indefinite_covariance_is_lifted() -> None:
+    c = torch.tensor([[1.0, 1.2], [1.2, 1.0]]).double()
+    w = ridge(c, torch.ones(2, 1).double(), torch.tensor(1e-4))
+    assert torch.isfinite(w).all()
+    assert float(w.sum()) > 0

@@ -20,7 +20,7 @@ def cases(error: list[float], day: list[int], spread: float = 1.0) -> Cases:
     off = torch.tensor(error).view(-1, 1, 1, 1, 1).expand(-1, *SHAPE)
     members = torch.stack([off - spread, off, off + spread])
     baselines = {"twice as far": 2 * off, "far": 5 * off}
-    return Cases(torch.zeros(len(error), *SHAPE), members, baselines, np.array(day))
+    return Cases(torch.zeros(len(error), *SHAPE), members, baselines, np.array(day), torch.ones(3))
 
 
 def test_figures_are_those_of_their_definitions() -> None:
@@ -55,6 +55,14 @@ def test_missing_truth_and_other_hours_do_not_count() -> None:
     assert found["rmse"].value == pytest.approx(5**0.5)
 
 
+def test_rows_count_by_their_area() -> None:
+    made = cases([1.0], [0])
+    off = torch.zeros(1, *SHAPE)
+    off[:, :, :, 0] = 3.0
+    found = scores(replace(made, members=torch.stack([off, off]), area=torch.tensor([0.5, 1, 1])))
+    assert found["rmse"].value == pytest.approx((9 * 0.5 / 2.5) ** 0.5)
+
+
 def changed(region: Region, hours: slice) -> Region:
     """Other values at some hours of every window of eight."""
     data = region.data.copy(deep=True).load()
@@ -75,7 +83,8 @@ def test_no_forecast_sees_its_target(core: Core, windows: Region) -> None:
                    for r in (windows, changed(windows, slice(4, 8))))  # fmt: skip
     assert float((other.truth - kept.truth).mean()) == pytest.approx(7.0, abs=1e-3)
     assert torch.equal(kept.members, other.members)
-    assert set(kept.baselines) == {"informed base", "kriged base", "climatology", "persistence"}
+    assert set(kept.baselines) == {"damped anomaly", "persistence", "climatology",
+                                   "one grid point, kriged", skill.OURS}  # fmt: skip
     for name, values in kept.baselines.items():
         assert torch.equal(values, other.baselines[name]), name
 

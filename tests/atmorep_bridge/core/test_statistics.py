@@ -1,6 +1,6 @@
 """What is usual is found where it is known, and left out where it is not."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +8,11 @@ import pytest
 import torch
 import xarray as xr
 
+from atmorep_bridge.core import climate
+from atmorep_bridge.core.covariance import BYTES
+from atmorep_bridge.core.detail import AROUND, FACTOR
 from atmorep_bridge.core.specs import FieldSpec, Setup
-from atmorep_bridge.core.statistics import Statistics, fit
+from atmorep_bridge.core.statistics import AT_ONCE, Statistics, fit
 from atmorep_bridge.core.windows import Region, open_region
 from sifnet.errors import SifnetError
 
@@ -32,17 +35,20 @@ def red_noise(folder: Path, days: int = 40, r: float = 0.9) -> Region:
     return open_region([folder / "noise.nc"], T2M)
 
 
-def test_mean_sd_and_memory_are_found(tmp_path: Path) -> None:
+def test_climate_sd_memory_and_detail_are_found(tmp_path: Path) -> None:
     statistics = fit(red_noise(tmp_path), SETUP)
     usual = statistics.fields["temperature_2m"]
-    assert statistics.months.tolist() == [6, 7, 8]
-    assert float(statistics.days) == pytest.approx(40, abs=0.1)
-    july = usual.mean[1, :, 0]
-    assert float(july[6, :, 9].mean()) == pytest.approx(285 + 5 * 9 / 12, abs=0.3)
-    assert float(usual.sd[0]) == pytest.approx(2.0, rel=0.06)
-    expected = 0.9 ** torch.arange(8)
-    torch.testing.assert_close(usual.memory[0], expected, atol=0.05, rtol=0)
-    assert float(usual.detail[0]) == pytest.approx(1.0, abs=0.1)  # white in space: all is detail
+    assert usual.cycles == (0, 4)  # forty days teach no season
+    assert statistics.days == pytest.approx(40, abs=0.1)
+    when = np.array(["2020-07-20T06"], "datetime64[ns]")
+    mean = statistics.mean("temperature_2m", when, (slice(0, 8), np.arange(12)))
+    assert float(mean[0, 0, :, 9].mean()) == pytest.approx(285 + 5 * 9 / 12, abs=0.3)
+    assert float(usual.sd.mean()) == pytest.approx(2.0, rel=0.06)
+    own = usual.covariance[0].mean(0)[::25, ::25]
+    torch.testing.assert_close(own[0], 0.9 ** torch.arange(8), atol=0.05, rtol=0)
+    # White in space: of sixteen values of a block only the mean is known.
+    assert usual.detail is not None
+    assert float(usual.detail.error.mean()) == pytest.approx(2 * (15 / 16) ** 0.5, rel=0.06)
 
 
 def test_values_come_back(region: Region, setup: Setup) -> None:
@@ -76,59 +82,71 @@ def test_missing_values_are_left_out(region: Region, setup: Setup) -> None:
     holes = region.data.copy(deep=True).load()
     holes["temperature_2m"][5:60:7, 2, 3] = np.nan
     usual = fit(Region(holes, (0.25, 0.25), 1, False, ""), setup).fields["temperature_2m"]
-    for part in (usual.mean, usual.sd, usual.memory, usual.detail, usual.pattern):
+    assert usual.detail is not None
+    for part in (usual.climate, usual.sd, usual.covariance, *vars(usual.detail).values()):
         assert torch.isfinite(part).all()
+    whole = fit(region, setup).fields["temperature_2m"]
+    torch.testing.assert_close(usual.sd, whole.sd, rtol=0.1, atol=0)  # a tenth is missing
 
 
 def test_memory_is_not_taken_across_a_hole(region: Region, setup: Setup) -> None:
     """Every second run of 13 hours left out: the wave a half period later would look like one."""
     kept = (np.arange(region.times.size) // 13) % 2 == 0
     broken = Region(region.data.isel(time=kept), (0.25, 0.25), 1, False, "")
-    whole, part = (fit(r, setup).fields["temperature_2m"].memory for r in (region, broken))
-    torch.testing.assert_close(part[:, :4], whole[:, :4], atol=0.05, rtol=0)
+    whole, part = (fit(r, setup).fields["temperature_2m"].covariance[0].mean(0)[0, ::25]
+                   for r in (region, broken))  # fmt: skip
+    torch.testing.assert_close(part[:4], whole[:4], atol=0.1, rtol=0)
 
 
-def test_statistics_survive_a_checkpoint(region: Region, setup: Setup) -> None:
+def test_statistics_survive_a_checkpoint(region: Region, setup: Setup, tmp_path: Path) -> None:
     statistics = fit(region, setup)
-    stored = asdict(statistics)
-    again = asdict(Statistics.from_dict(stored))
-    for part in ("latitude", "longitude", "months", "days"):
-        assert torch.equal(again[part], stored[part]), part
-    for name, usual in stored["fields"].items():
-        for part, value in usual.items():
-            assert torch.equal(again["fields"][name][part], value), (name, part)
+    torch.save(asdict(statistics), tmp_path / "kept")
+    again = Statistics.from_dict(torch.load(tmp_path / "kept", weights_only=True))
+    assert (again.wraps, again.rings, again.days) == (False, setup.rings, statistics.days)
+    here = slice(0, 12), np.arange(16)
+    for name in statistics.fields:
+        mine, theirs = (s.mean(name, region.times[:9], here) for s in (statistics, again))
+        assert torch.equal(mine, theirs)
+        kept, found = (vars(s.fields[name].detail) for s in (statistics, again))
+        assert all(torch.equal(kept[part], found[part]) for part in kept)
 
 
-def test_months_never_seen_take_the_nearest(region: Region, setup: Setup) -> None:
-    statistics = fit(region, setup)
+def test_the_year_goes_on_without_steps(tmp_path: Path) -> None:
+    """Two years of two harmonics and a daily cycle that is larger in summer; no step at any hour
+    between months, and the third year is known."""
+    times = np.arange("2019-01-01T00", "2021-01-01T00", 6, dtype="datetime64[h]")
+
+    def true(when: np.ndarray) -> np.ndarray:
+        days = when.astype("datetime64[s]").astype(float) / 86400
+        year, day = (2 * np.pi * (x % 1) for x in (days / 365.2425, days))
+        season = 10 * np.cos(year - 3.4) + 2 * np.sin(2 * year)
+        return 285 + season + (3 - 2 * np.cos(year)) * np.cos(day - 4)
+
+    noise = np.random.default_rng(0).normal(size=(times.size, 4, 4))
+    values = (true(times)[:, None, None] + noise).astype("f4")
+    data = xr.Dataset({"t2m": (("time", "latitude", "longitude"), values)})
+    data = data.assign_coords(time=times.astype("datetime64[ns]"), latitude=np.arange(4) / 4,
+                              longitude=np.arange(4) / 4)  # fmt: skip
+    data.to_netcdf(tmp_path / "years.nc", engine="h5netcdf")
+    region = open_region([tmp_path / "years.nc"], T2M)
+    statistics = fit(region, Setup(T2M, (4, 4, 4), hours=6, rings=(1,)))
+    later = np.arange("2022-01-01T00", "2023-01-01T00", 6, dtype="datetime64[h]")
     place = statistics.place(region)
-    june, december = (np.array([f"2020-{m}-20T10"], dtype="datetime64[ns]") for m in ("06", "12"))
-    means = [statistics.mean("temperature_2m", t, place) for t in (june, december)]
-    assert torch.equal(*means)
+    found = statistics.mean("temperature_2m", later.astype("datetime64[ns]"), place)
+    assert statistics.fields["temperature_2m"].cycles == (2, 1)
+    np.testing.assert_allclose(found[0].mean((1, 2)), true(later), atol=0.25)
+    assert float(statistics.fields["temperature_2m"].sd.mean()) == pytest.approx(1, rel=0.03)
 
 
-def test_each_month_and_hour_has_the_mean_of_its_own_name(tmp_path: Path) -> None:
-    """Values say when they are of, 100 times the month and the hour, over a New Year."""
-    times = np.arange("2020-11-20T00", "2021-02-10T00", dtype="datetime64[h]")
-    month = np.array([int(str(t)[5:7]) for t in times])
-    hour = np.array([int(str(t)[11:13]) for t in times])
-    drift = np.linspace(-1, 1, times.size)  # so that anomalies are not all zero
-    values = (200 + 10 * month + hour + drift)[:, None, None] * np.ones((8, 8))
-    data = xr.Dataset({"t2m": (("time", "latitude", "longitude"), values.astype("f4"))})
-    data = data.assign_coords(time=times.astype("datetime64[ns]"), latitude=np.arange(8) * 0.25,
-                              longitude=np.arange(8) / 4)  # fmt: skip
-    data.to_netcdf(tmp_path / "calendar.nc", engine="h5netcdf")
-    region = open_region([tmp_path / "calendar.nc"], T2M)
-    statistics = fit(region, SETUP)
-    place = statistics.place(region)
-    assert statistics.months.tolist() == [1, 2, 11, 12]
-    said = {"2020-11-25T05": 315, "2020-12-31T23": 343, "2021-01-01T00": 210, "2021-02-05T07": 227,
-            "2022-01-15T12": 222, "2021-03-10T07": 227, "2021-10-10T07": 317}  # fmt: skip
-    for time, expected in said.items():
-        when = np.array([time], "datetime64[ns]")
-        mean = float(statistics.mean("temperature_2m", when, place)[0, 0, 0, 0])
-        assert mean == pytest.approx(expected, abs=1.1), time
-    before = replace(region, data=region.data.sel(time=slice(None, "2020-12-31T23")))
-    when = np.array(["2021-01-15T06"], "datetime64[ns]")  # December is nearer than November
-    mean = float(fit(before, SETUP).mean("temperature_2m", when, place)[0, 0, 0, 0])
-    assert mean == pytest.approx(200 + 120 + 6, abs=1.1)
+def test_statistics_of_the_globe_fit_in_four_gigabytes() -> None:
+    """Eleven levels of fields at 0.25 degrees and ten years, and what the last is made from."""
+    rows, columns, hours = 721, 1440, 36
+    times = np.array(["2020-01-01T00"], "datetime64[h]")
+    waves = climate.harmonics(times, *climate.cycles(3650, 1, daily=True)).shape[1]
+    points, blocks = rows * columns, (rows // FACTOR) * (columns // FACTOR)
+    asked, fine = (2 * AROUND + 1) ** 2, FACTOR**2
+    kept = 4 * points * (waves + 2) + BYTES + blocks * (2 * asked * fine + 4)
+    sums = 4 * blocks * (asked**2 + asked * fine + fine) + 4 * BYTES  # two parts, and their counts
+    chunk = 4 * points * (max(AT_ONCE // points, 1) + hours) * 3  # values, climate, anomalies
+    solved = 8 * points * waves * 4  # in double, before there are sums
+    assert 11 * kept + max(sums + chunk, solved) < 4e9

@@ -10,7 +10,7 @@ import xarray as xr
 
 from atmorep_bridge.core import tasks
 from atmorep_bridge.core.masks import Kind, everything, from_time
-from atmorep_bridge.core.predict import predict
+from atmorep_bridge.core.predict import base, predict
 from atmorep_bridge.core.samples import info
 from atmorep_bridge.core.specs import FieldSpec, Setup, Size
 from atmorep_bridge.core.statistics import fit
@@ -51,7 +51,7 @@ def test_forecasts_do_not_see_the_future(core: Core, region: Region) -> None:
 
 def test_rollout_goes_on_member_by_member(core: Core, region: Region) -> None:
     """The longest lead is 4 h: 9 h take three turns; the first turn is the forecast of 4 h."""
-    assert tasks.longest_lead(core) == 4
+    assert core.setup.lead == 4
     short, far = (tasks.nowcast(core, region, LAST, hours) for hours in (4, 9))
     assert far.sizes["time"] == 9
     np.testing.assert_array_equal(far["temperature_2m"][:, :4], short["temperature_2m"])
@@ -148,7 +148,9 @@ def test_of_one_tile_the_answer_is_the_models_own(core: Core, region: Region) ->
     told = {n: info(core.setup, core.statistics, T2M[0], times, place)[None] for n in flat}
     pattern = {n: core.statistics.pattern(n, place)[None] for n in flat}
     with torch.no_grad():
-        members = core(anomaly, pattern, flat, told)["temperature_2m"][0].sort(0).values
+        filled, error = base(core, tile, "temperature_2m", anomaly["temperature_2m"], kinds)
+        given = dict.fromkeys(flat, filled), dict.fromkeys(flat, error)
+        members = core(*given, pattern, flat, told)["temperature_2m"][0].sort(0).values
     tokens = torch.zeros(3, 16, 32)
     tokens[:, 8:] = members  # of 4 times of 2 x 2 tokens the later half
     for member, own in zip(found, tokens, strict=True):
