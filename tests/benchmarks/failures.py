@@ -209,7 +209,7 @@ def main() -> None:
     axes[0, 0].legend()
     axes[0, 0].set_ylim(-0.55, 0.75)
     figure.supylabel(f"mean error of SIF at 760 nm, {UNIT}")
-    save(figure, "failures")
+    save(figure, "failures", colours=32)
 
 
 if __name__ == "__main__":
