@@ -21,13 +21,6 @@ ENVIRONMENT = {f"{kind}_NUM_THREADS": 1 for kind in ("OMP", "MKL", "OPENBLAS")} 
     "MALLOC_ARENA_MAX": 1,
 }
 HOME = "127.0.0.1"  # Dask's ports and pages obey whoever reaches them
-# Loaded once, by the process that all workers are forked from: libraries are most of a start.
-LOADED = [
-    "distributed",
-    "sifnet.product.retrieve",
-    "sifnet.product.pictures",
-    "sifnet.product.stac",
-]
 PATIENCE = 20  # s to reach a scheduler
 Result = TypeVar("Result")
 
@@ -80,7 +73,7 @@ def spread(
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     import dask
-    from distributed import Client, utils
+    from distributed import Client
 
     if scheduler is not None:
         try:
@@ -102,11 +95,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         "distributed.scheduler.allowed-failures": 0,
         "distributed.nanny.pre-spawn-environ": ENVIRONMENT,
         "distributed.worker.profile.enabled": False,
-        "distributed.worker.multiprocessing-method": "forkserver",
     }
     with dask.config.set(settings), _left_to_us():
-        if hasattr(utils, "get_mp_context"):  # of Dask that heeds the setting whenever it is made
-            utils.get_mp_context().set_forkserver_preload(LOADED)
         cluster = _started(
             n_workers=workers,
             host=HOME,
