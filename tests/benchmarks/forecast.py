@@ -119,10 +119,10 @@ def main(folder: Path) -> None:
     needed(ERA5)
     torch.set_num_threads(1)
     with page("forecast", "The state of the atmosphere, now", INTRODUCTION) as add:
-        cores = {name: load(model(name, folder)) for name in MODELS}
-        _, test = regions(UK)
-        add(_uk(month(cores["uk"], test)), _horn(cores["horn"]), CHOICES, _speed())
-        _figure(cores["uk"], test)
+        core, (_, test) = load(model("uk", folder)), regions(UK)
+        add(_uk(month(core, test)))
+        _figure(core, test)
+        add(_horn(load(model("horn", folder))), CHOICES, _speed())
 
 
 def month(core: Core, test: Region) -> Scores:
