@@ -35,7 +35,7 @@ help:
 	@echo "make kill      commands killed with signal 9 at random moments lose nothing (an hour)"
 	@echo "make failures  what wrong assumptions do to SIF (a minute)"
 	@echo "make hostile   600 bad inputs: each is refused or makes the map it should (ten minutes)"
-	@echo "make forecast  the masked-token model beside cheap forecasts (half an hour; needs reference data)"
+	@echo "make forecast  the masked-token model beside ridge and cheap forecasts (half an hour; needs reference data)"
 	@echo "make desis     DESIS scenes with known truth, the shape of reflectance, time and memory (half an hour)"
 	@echo "make field     real FloX spectra beside SPECFIT, SFM and iFLD (two minutes; needs reference data)"
 	@echo "make sensors   how well a pixel of each sensor can tell fluorescence (a minute)"
