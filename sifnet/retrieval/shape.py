@@ -38,6 +38,7 @@ STEEPEST = 1.5  # of ln shape
 BY_SIF = np.where(GRID == REFERENCE, 0.0, 0.01)  # ln shape by mW m-2 nm-1 sr-1: units
 EXAMPLES = 1000
 WIDEST = 30.0  # the most by which the prior widens
+SUREST = 0.1  # mW m-2 nm-1 sr-1; asphalt of another code is 0.17 off, with 0.05 stated
 SIF_740 = (0.0, 3.0)  # mW m-2 nm-1 sr-1, the range of SCOPE canopies, all alike
 SIF_SPREAD = float(np.ptp(SIF_740) / np.sqrt(12.0) / sif_740_ratio()[0])  # sd of their sif_760
 
@@ -207,7 +208,7 @@ class ShapePredictor(nn.Module):
             torch.exp(log_shape @ at.T),
             seen.by_sif @ bent.T,
             torch.as_tensor(precision).to(log_shape) / seen.unusual[..., None] ** 2,
-            torch.stack([seen.sif, seen.sif_sd.clamp_min(1e-3)], dim=-1),
+            torch.stack([seen.sif, seen.sif_sd.clamp_min(SUREST)], dim=-1),
             torch.stack([torch.exp(at_740), (after - before) / 2], dim=-1),
             seen.unusual,
         )

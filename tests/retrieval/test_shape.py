@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,8 @@ def test_spectra_unlike_any_learned_are_less_certain(model: Retrieval, seen) -> 
     )
     assert (blue.sif_sd <= itself.sif_sd.clamp_min(SIF_SPREAD)).all()
     assert (blue.sif_sd > itself.sif_sd).any()
+    sure = replace(itself, sif_sd=0.01 * itself.sif_sd)  # nor does it tell that to 0.01
+    assert (model.predictor.as_prior(sure, GRID)[0].sif_760[..., 1] >= 0.1).all()
 
 
 def test_bands_too_far_apart_are_refused() -> None:
