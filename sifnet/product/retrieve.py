@@ -16,7 +16,7 @@ from sifnet.files import whole
 from sifnet.product import doubts, kept
 from sifnet.product.aggregate import GROUP, SPACE, aggregate
 from sifnet.product.labels import frame, label, located
-from sifnet.product.memory import giving_back
+from sifnet.product.memory import give_back, giving_back
 from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_strips
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files
 from sifnet.retrieval.device import device_of
@@ -83,6 +83,7 @@ def retrieve(
             "atmosphere": atmosphere, "refine": refine, "done": giving_back(done)
         }  # fmt: skip
         shared = find_shared(scene, model, **how)
+        give_back()  # what the search has freed
         if refine:  # an encoder alone may be far off without a fault of the scene
             findings += doubts.of_line(shared)
         around.attrs |= doubts.attributes(scene, findings)
