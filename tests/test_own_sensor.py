@@ -27,6 +27,7 @@ TINY = Training(
 )
 
 
+@pytest.mark.slow
 def test_a_sensor_made_at_run_time_is_simulated_fitted_and_mapped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
