@@ -99,9 +99,9 @@ def find_shared(
     model.refuse_other(scene)
     model = model.eval()
     patch = patches_of(scene, model.setup.patch)
-    apart = _columns_apart(scene, patch) if refine else 1
+    apart = _columns_apart(scene, patch)
     fewest, most = SCAN_LINES
-    enough = apart * SCANNED * patch[0] // (scene.shape[0] * scene.shape[1]) if refine else fewest
+    enough = apart * SCANNED * patch[0] // (scene.shape[0] * scene.shape[1])
     every = max(1, patch[0] // min(max(enough, fewest), apart * most))
     rows: list[Row] = []
     for window, pixels in pixel_strips(scene, model, patch, atmosphere, patch[0], every):

@@ -49,8 +49,8 @@ def maps(lines, samples, path=DEMO, **options):
 
 def main(folder: str) -> None:
     """Put the table into the results."""
-    before = _worktree(Path(folder))
-    desis = _desis(Path(folder))
+    kept = Path(folder).resolve()
+    before, desis = _worktree(kept), _desis(kept)
     demo = next((ROOT / "data" / "demo").glob("*_radiance.hdr"))
     rows = []
     for name, (work, wanted) in WORK.items():
@@ -69,7 +69,7 @@ def main(folder: str) -> None:
 
 
 def _worktree(folder: Path) -> Path:
-    tree = folder.resolve() / BEFORE
+    tree = folder / BEFORE
     if not tree.is_dir():
         git = ["git", "-C", str(ROOT), "worktree"]
         subprocess.run([*git, "prune"], check=True)
