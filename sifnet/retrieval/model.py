@@ -146,7 +146,8 @@ class Retrieval(nn.Module):
     """Encoder, simulation and loss. Emulator and instrument are frozen; the encoder learns.
 
     ``errors``, ``line, 1 + component``, are what the simulation is wrong by on each fitted line:
-    stray light, in STRAY_SD, and the coefficients of the discrepancy; they are learned too.
+    stray light, in STRAY_SD, and the coefficients of the discrepancy, as the solution of the line
+    has them: the encoder is trained beside them, they themselves are not.
     ``made_by`` are the settings of the fit, for the record; ``expected`` is what the fitted lines
     say of fluorescence, None where none is fitted.
     """
