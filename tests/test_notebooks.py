@@ -15,7 +15,7 @@ from sifnet import Scene
 
 FOLDER = PROJECT / "notebooks"
 LARGEST = 60_000  # bytes of a notebook with its outputs
-SLOW = {"2_archive", "3_flox_series"}  # full radiative transfer
+SLOW = {"2_archive", "3_flox_series", "4_own_sensor"}  # transfer in full, or a fit
 NEEDS = {  # what a notebook shows that may not be in this version
     "3_flox_series": find_spec("sifnet.retrieval.full_spectrum") is not None,
     "4_own_sensor": "time" in inspect.signature(Scene.from_arrays).parameters,

@@ -78,6 +78,7 @@ def test_what_is_given_suits_its_kind(region: Region, setup: Setup, plan: str) -
     assert float((given - truth)[other].abs().mean()) < 2 * float(error[other].mean())
 
 
+@pytest.mark.slow
 def test_superposed_days_keep_their_variance(region: Region, setup: Setup) -> None:
     """Against the same windows alone; cos^2 + sin^2 is 1 and 1 + sin^2 is one and a half."""
     variance = {}
