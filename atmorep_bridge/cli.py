@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +11,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
+from atmorep_bridge import options
 from atmorep_bridge.aerosol import commands as aerosol
 from atmorep_bridge.core.commands import COMMANDS
 from atmorep_bridge.spheres import commands as spheres
@@ -93,9 +92,8 @@ def state(
     from atmorep_bridge.air.state import state as state_of
     from atmorep_bridge.air.state import write
 
-    command = shlex.join(["atmorep-bridge", *sys.argv[1:]])
     opened = sifnet.open_scene(scene)
-    air = state_of(opened, [*fields, *(more or [])], elevation=elevation, command=command)
+    air = state_of(opened, [*fields, *(more or [])], elevation=elevation, command=options.command())
     write(air, output)
     out.print(_table(air), highlight=False)
     out.print(escape(shown(f"atmosphere: {output}")), highlight=False, soft_wrap=True)

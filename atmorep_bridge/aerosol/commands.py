@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atmorep_bridge.options import command, numbers, time
 from sifnet.errors import SifnetError, require_number
 from sifnet.terminal import err, say
 
@@ -60,13 +59,12 @@ def train(
     """
     from atmorep_bridge.aerosol.forecast import calibrate
     from atmorep_bridge.aerosol.model import AerosolTraining, fit
-    from atmorep_bridge.core.commands import _time
 
     require_number("--held-back", held_back, 0.0, 0.9, below=True)
     names = tuple(weather or ())
     series = _series(files, names)
     if until is not None:
-        series = series.isel(time=series["time"].values <= _time(until))
+        series = series.isel(time=series["time"].values <= time(until))
     last = series.sizes["time"] - max(round(held_back * series.sizes["time"]), steps + 2)
     config = AerosolTraining(steps=fits, seed=seed)
     if last - GAP < config.unroll + 2:
@@ -111,24 +109,23 @@ def forecast(
     from atmorep_bridge.aerosol.forecast import scene_prior
     from atmorep_bridge.aerosol.model import load
     from atmorep_bridge.air.state import provenance, write
-    from atmorep_bridge.core.commands import _numbers, _time
     from atmorep_bridge.fields.axes import with_units
 
     made = load(model)
-    fields = coming(made, _series(files, made.scaling.weather), _time(start), steps)
+    fields = coming(made, _series(files, made.scaling.weather), time(start), steps)
     fields = fields.assign_attrs(
         Conventions="CF-1.11",
         title=f"AOT at 550 nm from {start} on",
-        **provenance(shlex.join(["atmorep-bridge", *sys.argv[1:]]), [str(model), *files]),
+        **provenance(command(), [str(model), *files]),
     )
     say(f"aerosol: {write(with_units(fields), output)}")
     if atmosphere is not None:
-        place, _, time = (at or "").rpartition(",")
+        place, _, when = (at or "").rpartition(",")
         if not place:
             raise SifnetError("an atmosphere.nc is of a place and a time", found=at or "no --at",
                               expected="--at LAT,LON,TIME")  # fmt: skip
-        latitude, longitude = _numbers(place, 2, "--at")
-        prior = scene_prior(fields, latitude, longitude, _time(time))
+        latitude, longitude = numbers(place, 2, "--at")
+        prior = scene_prior(fields, latitude, longitude, time(when))
         say(f"atmosphere: {write(prior, atmosphere)}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from operator import methodcaller
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from atmorep_bridge.options import numbers, time
 from sifnet.errors import SifnetError, require_number
 from sifnet.terminal import err, out, say
 
 # Libraries that take seconds to load are imported in the commands that use them.
 if TYPE_CHECKING:
-    import numpy as np
     import xarray as xr
 
     from atmorep_bridge.core.specs import FieldSpec
@@ -76,7 +75,7 @@ def train(
     specs = all_coupled(specs) if coupled else specs
     region = open_region(files, specs)
     if until is not None:
-        region = region.between(region.times[0], _time(until))
+        region = region.between(region.times[0], time(until))
     window = _three(neighbourhood, "--neighbourhood")
     setup = Setup(specs, window, region.hours, region.level_kind, SIZES[size])
     config = training.Training(
@@ -109,12 +108,12 @@ def nowcast(
     """
     from atmorep_bridge.air.state import atmosphere_at, write
 
-    ensemble = _ask("nowcast", model, files, output, published, _time(last), hours)
+    ensemble = _ask("nowcast", model, files, output, published, time(last), hours)
     if atmosphere is not None:
         if place is None:
             raise SifnetError("an atmosphere.nc is of a place", found="no --place",
                               expected="--place LAT,LON")  # fmt: skip
-        latitude, longitude = _numbers(place, 2, "--place")
+        latitude, longitude = numbers(place, 2, "--place")
         require_number("--place: latitude", latitude, -90, 90)
         require_number("--place: longitude", longitude, -180, 360)
         for metres in (elevation, model_height):
@@ -136,7 +135,7 @@ def interpolate(
     Example: `atmorep-bridge interpolate model.ckpt era5.nc --first 2019-03-28T06 --last
     2019-03-28T08 -o filled.nc`
     """
-    _ask("interpolate", model, files, output, published, _time(first), _time(last))
+    _ask("interpolate", model, files, output, published, time(first), time(last))
 
 
 def downscale(
@@ -146,7 +145,7 @@ def downscale(
 
     Example: `atmorep-bridge downscale model.ckpt coarse.nc --first 2019-03-28T00 -o fine.nc`
     """
-    _ask("downscale", model, files, output, published, _time(first))
+    _ask("downscale", model, files, output, published, time(first))
 
 
 def correct(
@@ -156,7 +155,7 @@ def correct(
 
     Example: `atmorep-bridge correct model.ckpt other.nc --first 2019-03-28T00 -o corrected.nc`
     """
-    _ask("correct", model, files, output, published, _time(first))
+    _ask("correct", model, files, output, published, time(first))
 
 
 def counterfactual(
@@ -176,7 +175,7 @@ def counterfactual(
     -o warmer.nc`
     """
     rules = dict(_change(text) for text in change)
-    _ask("counterfactual", model, files, output, published, rules, _time(last), hours)
+    _ask("counterfactual", model, files, output, published, rules, time(last), hours)
 
 
 def evaluate(
@@ -194,7 +193,7 @@ def evaluate(
     from atmorep_bridge.core import skill
 
     core, region = _opened(model, files)
-    region = region.between(_time(first), region.times[-1])
+    region = region.between(time(first), region.times[-1])
     table = Table(title=f"{model}: from {first} on", title_justify="left")
     for heading in ("field", "task", "rmse", "best baseline", "rmse / its", "spread/skill",
                     "crps / its mae"):  # fmt: skip
@@ -245,8 +244,8 @@ def _field(text: str, patch: tuple[int, int, int]) -> FieldSpec:
     name, _, levels = text.partition("@")
     if name not in SHORT:
         raise SifnetError("unknown field", found=name, expected=FIELD_HELP)
-    numbers = [int(x) for x in _numbers(levels, None, "--field", whole=True)] if levels else []
-    return FieldSpec(SHORT[name], tuple(numbers), patch)
+    given = [int(x) for x in numbers(levels, None, "--field", whole=True)] if levels else []
+    return FieldSpec(SHORT[name], tuple(given), patch)
 
 
 def _change(text: str) -> tuple[str, Callable[[Any], Any]]:
@@ -255,7 +254,7 @@ def _change(text: str) -> tuple[str, Callable[[Any], Any]]:
     for sign, method in OPERATIONS.items():
         name, _, number = text.partition(sign)
         if number and name in SHORT:
-            (value,) = _numbers(number, 1, "--change")
+            (value,) = numbers(number, 1, "--change")
             return SHORT[name], methodcaller(method, value)
     raise SifnetError(
         "this change is not understood", found=text, expected="a field, + - or *, and a number: "
@@ -263,35 +262,6 @@ def _change(text: str) -> tuple[str, Callable[[Any], Any]]:
     )  # fmt: skip
 
 
-def _numbers(text: str, many: int | None, option: str, *, whole: bool = False) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-        if len(numbers) != (many or len(numbers)) or not all(map(math.isfinite, numbers)):
-            raise ValueError
-        if whole and any(number % 1 for number in numbers):
-            raise ValueError
-    except ValueError as error:
-        raise SifnetError(
-            f"{option} is not understood", found=text,
-            expected=f"{many or 'some'} {'whole ' * whole}numbers, separated by commas",
-        ) from error  # fmt: skip
-    return numbers
-
-
 def _three(text: str, option: str) -> tuple[int, int, int]:
-    a, b, c = (int(x) for x in _numbers(text, 3, option, whole=True))
+    a, b, c = (int(x) for x in numbers(text, 3, option, whole=True))
     return a, b, c
-
-
-def _time(text: str) -> np.datetime64:
-    import numpy as np
-
-    try:
-        # In ns alone, years that it cannot hold would come out as others.
-        day, time = np.datetime64(text, "D"), np.datetime64(text, "ns")
-        if np.isnat(time) or time.astype(day.dtype) != day:
-            raise ValueError(text)
-        return time
-    except ValueError as error:
-        raise SifnetError("this is no time", found=text, expected="2020-06-25T09",
-                          remedy="Write it in UTC.") from error  # fmt: skip

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from atmorep_bridge.options import command
 from sifnet.errors import SifnetError
 from sifnet.terminal import out, say
 
@@ -130,7 +129,7 @@ def forecast(
     rules = dict(_pair(text, "--without", "aerosol=1991-06") for text in without or ())
     coming = ensembles(made, open_variables(files, names), last, members=members,
                               given=given or (), without=rules, seed=seed)  # fmt: skip
-    about = provenance(shlex.join(["atmorep-bridge", *sys.argv[1:]]), [str(model), *files])
+    about = provenance(command(), [str(model), *files])
     for name, ensemble in coming.items():
         ensemble = with_units(ensemble).assign_attrs(
             Conventions="CF-1.11",

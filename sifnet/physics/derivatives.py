@@ -99,9 +99,8 @@ def transfer_derivatives(
         return _forward_derivatives(on_bands, alike[:-1])
 
     components, to_air = simulator.emulator.linearised(state.atmosphere, geometry)
-    settled = simulator if simulator.responses else simulator.settled(state.sensor, slopes=True)
-    responses = settled.responses
-    assert responses is not None  # settled
+    responses = simulator.responses or simulator.settled(state.sensor, slopes=True).responses
+    assert responses is not None, "settled"
     first = components.map(lambda x: x[None])
     both = TransferFunctions.combine(torch.cat, [first, to_air]).map(lambda x: x.movedim(0, -2))
     rows, to_sensor = responses.of_rows(both), responses.by_sensor(components)

@@ -53,13 +53,11 @@ def _solved(
     """As it was mapped: on the ground that is known, bands where lines are, what a line shares as
     the file has it, or found again.
     """
-    from sifnet.retrieval.prior import on_terrain
+    from sifnet.retrieval.prior import prepared
     from sifnet.retrieval.shared import find_shared
     from sifnet.retrieval.shipped import model_for
-    from sifnet.scenes.adjacency import without_adjacency
-    from sifnet.scenes.registration import registered
 
-    scene = without_adjacency(registered(on_terrain(scene, atmosphere)))
+    scene = prepared(scene, atmosphere)
     model = model_for(scene, file)
     kept = kept_spectra(product)
     if kept is None:

@@ -12,7 +12,7 @@ from typing import Any
 import xarray as xr
 from rich.progress import Progress
 
-from sifnet.files import whole
+from sifnet.files import size_and_time, whole
 from sifnet.product import doubts, kept
 from sifnet.product.aggregate import GROUP, SPACE, aggregate
 from sifnet.product.labels import frame, label, located
@@ -22,11 +22,10 @@ from sifnet.product.provenance import Provenance, record, refuse_foreign, source
 from sifnet.retrieval.device import device_of
 from sifnet.retrieval.explained import Sample
 from sifnet.retrieval.model import Retrieval, Setup, load
-from sifnet.retrieval.prior import describe, on_terrain, own_air
+from sifnet.retrieval.prior import describe, own_air, prepared
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import model_for, refuse_measured_light, shipped_file
 from sifnet.retrieval.strips import solve_strips
-from sifnet.scenes.adjacency import without_adjacency
 from sifnet.scenes.consistency import examine
 from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
@@ -69,7 +68,7 @@ def retrieve(
     if scene.irradiance is not None:
         return _under_measured_light(scene, model, into, provenance)
     file = shipped_file(scene) if model is None else model
-    scene = without_adjacency(registered(on_terrain(scene, atmosphere)))
+    scene = prepared(scene, atmosphere)
     findings = examine(scene)
     model = _ready(scene, file).to(device_of(device))
     around = frame(scene, _completed(provenance, scene, model, file))
@@ -178,14 +177,13 @@ class _Kept:
     on_bands: list[tuple[Setup, Retrieval]] = field(default_factory=list)
 
 
-_kept: dict[tuple[str, int, int], _Kept] = {}
+_kept: dict[tuple[str, str], _Kept] = {}
 
 
 def _loaded(file: str | Path) -> _Kept:
     if not Path(file).is_file():
         return _Kept(load(file))  # which says what is wrong with it
-    there = Path(file).stat()
-    key = (str(Path(file).resolve()), there.st_mtime_ns, there.st_size)
+    key = str(Path(file).resolve()), size_and_time(Path(file))
     if key not in _kept:
         _kept.clear()  # before the next is there: one at a time
         _kept[key] = _Kept(load(file))

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
 from sifnet.physics.state import Atmosphere, AtmospherePrior
+from sifnet.scenes.adjacency import without_adjacency
+from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
 from sifnet.units import standard_pressure
 
@@ -98,6 +100,16 @@ def usual_warmth(scene: Scene) -> float:
     summer, winter = (np.interp(abs(latitude), SEASONS[:, 0], SEASONS[:, i]) for i in (1, 2))
     usual = (summer + winter) / 2 + season * (summer - winter) / 2
     return float(np.clip(np.nan_to_num(usual), -WARMEST, WARMEST))
+
+
+def prepared(scene: Scene, atmosphere: xr.Dataset | None) -> Scene:
+    """The scene that is retrieved: on the ground that is known, bands where lines are, and without
+    the light of its surroundings.
+
+    Raises:
+        SifnetError: see ``on_terrain`` and ``registered``.
+    """
+    return without_adjacency(registered(on_terrain(scene, atmosphere)))
 
 
 def on_terrain(scene: Scene, atmosphere: xr.Dataset | None) -> Scene:

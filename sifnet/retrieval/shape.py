@@ -40,7 +40,6 @@ EXAMPLES = 1000
 WIDEST = 30.0  # the most by which the prior widens
 SUREST = 0.1  # mW m-2 nm-1 sr-1; asphalt of another code is 0.17 off, with 0.05 stated
 SIF_740 = (0.0, 3.0)  # mW m-2 nm-1 sr-1, the range of SCOPE canopies, all alike
-SIF_SPREAD = float(np.ptp(SIF_740) / np.sqrt(12.0) / sif_740_ratio()[0])  # sd of their sif_760
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,11 @@ class Sizes:
     bands: int
     width: int = 160
     components: int = 14
+
+
+def sif_spread() -> float:
+    """Standard deviation of sif_760 over the canopies, mW m-2 nm-1 sr-1."""
+    return float(np.ptp(SIF_740) / np.sqrt(12.0) / sif_740_ratio()[0])
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ class ShapePredictor(nn.Module):
         # Away from what it has learned the network may be sure for no reason.
         unusual = torch.where(wider > 1, seen.unusual.clamp_min(1.0), seen.unusual) * wider
         # Whatever stands there, it does not emit more than canopies do.
-        most = seen.sif_sd.clamp_min(SIF_SPREAD)
+        most = seen.sif_sd.clamp_min(sif_spread())
         return replace(seen, unusual=unusual, sif_sd=torch.minimum(seen.sif_sd * wider, most))
 
     def read(self, standard: Tensor, geometry: Tensor) -> Reading:

@@ -28,12 +28,10 @@ from sifnet.retrieval.expected import ExpectedSif, read, readable
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval, Setup, line_key, load
 from sifnet.retrieval.pixels import Pixels
-from sifnet.retrieval.prior import on_terrain
+from sifnet.retrieval.prior import prepared
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import on_bands_of, refuse_measured_light, shipped_file
 from sifnet.retrieval.strips import solve_strips
-from sifnet.scenes.adjacency import without_adjacency
-from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
 from sifnet.training.patches import Patches, read_patches
 from sifnet.training.pretrain import learn_simulations
@@ -149,7 +147,7 @@ def fit(
         scenes = [scenes] if isinstance(scenes, Scene) else list(scenes)
         for scene in scenes:
             refuse_measured_light(scene)
-        ready = [without_adjacency(registered(on_terrain(s, atmosphere))) for s in scenes]
+        ready = [prepared(scene, atmosphere) for scene in scenes]
         lightning.seed_everything(config.seed, verbose=False)
         start = _start_of(ready[0], config, start_model, emulator)
         model = _model(ready, config, start, emulator)

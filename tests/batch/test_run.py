@@ -32,6 +32,7 @@ from sifnet.product import netcdf as outputs
 from sifnet.product import pictures
 from sifnet.product import retrieve as mapping
 from sifnet.product.cog import NOWHERE
+from sifnet.retrieval import prior
 from sifnet.scenes import record_of
 
 SIDES = {".nc", ".png", ".json"}
@@ -345,7 +346,7 @@ def test_memory_does_not_grow_with_lines(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     monkeypatch.setattr(mapping, "solve_strips", strips)
     monkeypatch.setattr(mapping, "find_shared", lambda *_, **__: None)
-    monkeypatch.setattr(mapping, "registered", lambda scene: scene)
+    monkeypatch.setattr(prior, "registered", lambda scene: scene)
     monkeypatch.setattr(mapping, "examine", lambda _: [])
     monkeypatch.setattr(mapping.doubts, "of_line", lambda _: [])
     monkeypatch.setattr(mapping, "Sample", lambda *_, **__: SimpleNamespace(see=None))

@@ -13,10 +13,10 @@ import resource
 import statistics
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
-from harness import DATA, ROOT, machine, put_in_results, run, table
+from harness import ROOT, machine, put_in_results, run, table
+from worlds import WORLDS, unpacked
 
 BEFORE = "a17a502"  # the last commit before maps were made quicker
 TURNS = 1
@@ -79,13 +79,9 @@ def _worktree(folder: Path) -> Path:
 
 def _desis(folder: Path) -> Path | None:
     """A DESIS scene of another physics, where it is beside the project."""
-    packed = DATA.parent / "worlds" / "desis.zip"
-    if not packed.is_file():
+    if not WORLDS.is_dir():
         return None
-    if not (folder / "desis").is_dir():
-        with zipfile.ZipFile(packed) as archive:
-            archive.extractall(folder)
-    return next((folder / "desis").glob("DESIS-*"))
+    return next(unpacked("desis", folder).glob("DESIS-*"))
 
 
 def _seconds(tree: Path, work: str, demo: Path, desis: Path | None) -> float:

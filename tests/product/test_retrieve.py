@@ -15,7 +15,7 @@ from sifnet.product import retrieve as mapping
 from sifnet.product.netcdf import read_netcdf
 from sifnet.product.provenance import told
 from sifnet.product.retrieve import retrieve
-from sifnet.retrieval import shipped
+from sifnet.retrieval import prior, shipped
 
 
 def test_retrieve_finishes_what_the_model_finds() -> None:
@@ -64,7 +64,7 @@ def test_a_model_is_loaded_once_for_like_scenes(
     made = retrieve(known.scene, tmp_path / "model.ckpt", refine=False)
     assert len(loaded) == 2
     assert told(made)["seed"] == 7
-    monkeypatch.setattr(mapping, "registered", lambda scene: scene)
+    monkeypatch.setattr(prior, "registered", lambda scene: scene)
     for shift in (1e-3, 0.05, 0.0, 0.05):
         moved = known.scene.dataset.assign_coords(wavelength=known.scene.dataset.wavelength + shift)
         retrieve(replace(known.scene, dataset=moved), tmp_path / "model.ckpt", refine=False)

@@ -15,7 +15,7 @@ from sifnet.physics.emulator import Emulator
 from sifnet.physics.solar import COARSE_WAVELENGTH
 from sifnet.product.retrieve import retrieve
 from sifnet.retrieval.model import Retrieval, load
-from sifnet.retrieval.shape import GRID, SIF_SPREAD, interpolation
+from sifnet.retrieval.shape import GRID, interpolation, sif_spread
 from sifnet.retrieval.shipped import on_bands_of
 from sifnet.scenes import open_scene, record_of
 
@@ -90,7 +90,7 @@ def test_spectra_unlike_any_learned_are_less_certain(model: Retrieval, seen) -> 
     itself = model.predictor.read(
         (seen.spectrum - red - model.predictor.mean) / model.predictor.sd, seen.geometry
     )
-    assert (blue.sif_sd <= itself.sif_sd.clamp_min(SIF_SPREAD)).all()
+    assert (blue.sif_sd <= itself.sif_sd.clamp_min(sif_spread())).all()
     assert (blue.sif_sd > itself.sif_sd).any()
     sure = replace(itself, sif_sd=0.01 * itself.sif_sd)  # nor does it tell that to 0.01
     assert (model.predictor.as_prior(sure, GRID)[0].sif_760[..., 1] >= 0.1).all()
