@@ -9,6 +9,7 @@ priors; what a line finds of them corrects its simulation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +19,12 @@ from torch import Tensor
 
 from sifnet.files import arrays, data_file
 from sifnet.physics.emulator import Emulator
-from sifnet.physics.instrument import Instrument, gaussian_response
+from sifnet.physics.instrument import Instrument, sparse_response
 from sifnet.physics.solar import solar_irradiance, solar_transmittance
 from sifnet.physics.transfer import TransferFunctions
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Array = NDArray[np.float64]
 
@@ -65,14 +69,15 @@ class Discrepancy:
         centres = instrument.wavelength.double().cpu().numpy()
         nodes = np.arange(centres.min() + low, centres.max() + high + step, step)
         sharpened = np.sqrt(fwhm**2 - emulator.presmoothing_fwhm**2)
-        response = gaussian_response(grid, nodes, np.full(len(nodes), sharpened))
-        wide = gaussian_response(grid, nodes, np.full(len(nodes), WINGS_WIDTH * fwhm))
+        response, wide = (
+            sparse_response(grid, nodes, np.full(len(nodes), width))
+            for width in (sharpened, WINGS_WIDTH * fwhm)
+        )
         light = emulator.basis[:2, 0].double().cpu().numpy()  # mean path and ground
         seen = light @ response.T
-        expected, table = _table(emulator.space, grid)
+        tables = np.concatenate(_table(emulator.space, grid)) * light
         rows = [
-            ((expected * light) @ response.T / seen)[None],
-            ((table * light) @ response.T) / seen,
+            (tables.reshape(-1, len(grid)) @ response.T).reshape(*tables.shape[:2], -1) / seen,
             _alike(_sun(nodes, response, grid, fwhm)),
             WINGS_SD * ((light @ wide.T) / seen - 1)[None],
         ]
@@ -146,7 +151,7 @@ def _between(table: Tensor, position: Tensor) -> Tensor:
 
 
 def _table(space: bool, grid: Array) -> tuple[Array, Array]:
-    """Mean ``2, wavelength`` and components that ship, on a grid, nm."""
+    """Mean ``1, 2, wavelength`` and components that ship, on a grid, nm."""
     with arrays(
         data_file(SHIPPED[space]),
         "the table of what the simulation may be wrong by cannot be read",
@@ -156,7 +161,7 @@ def _table(space: bool, grid: Array) -> tuple[Array, Array]:
         at = np.clip(grid, *stored["wavelength"][[0, -1]])
         parts = (stored[name].astype(float) for name in ("mean", "components"))
         mean, components = (_linear(stored["wavelength"], part, at) for part in parts)
-        return mean, components
+        return mean[None], components
 
 
 def _linear(x: Array, y: Array, at: Array) -> Array:
@@ -166,7 +171,7 @@ def _linear(x: Array, y: Array, at: Array) -> Array:
     return slope * (at - x[after - 1]) + y[..., after - 1]
 
 
-def _sun(nodes: Array, response: Array, grid: Array, fwhm: float) -> Array:
+def _sun(nodes: Array, response: csr_array, grid: Array, fwhm: float) -> Array:
     """Components ``component, node``: the sun that the list of lines makes, and what is unknown."""
     # White on a finer scale than any band, so that wide bands average it out.
     sd = SUN_SD * np.sqrt(SUN_FWHM / fwhm)
@@ -201,6 +206,7 @@ def _less_smooth(rows: Array, nodes: Array) -> Array:
 def _principal(rows: Array) -> Array:
     """Orthogonal components of the same covariance, the largest, ``component, 2, node``."""
     flat = rows.reshape(len(rows), -1)
-    _, size, vectors = np.linalg.svd(flat, full_matrices=False)
-    kept = min(MOST, int((size / np.sqrt(flat.shape[1]) > NEGLIGIBLE / 10).sum()))
-    return (size[:, None] * vectors)[:kept].reshape(kept, *rows.shape[1:])
+    squares, turned = np.linalg.eigh(flat @ flat.T)  # a third of the time of flat's own svd
+    sizes = np.sqrt(squares.clip(0) / flat.shape[1])
+    kept = min(MOST, int((sizes > NEGLIGIBLE / 10).sum()))
+    return (turned[:, ::-1][:, :kept].T @ flat).reshape(kept, *rows.shape[1:])

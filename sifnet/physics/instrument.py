@@ -191,10 +191,20 @@ def gaussian_response(
 
     The grid ascends. Beyond 5 FWHM, where a double holds nothing beside 1, they are 0.
     """
-    near, responses = _gaussians(grid, centre, fwhm)
-    weights = np.zeros((len(centre), len(grid)))
-    np.add.at(weights, (np.arange(len(centre))[:, None], near), responses)
-    return weights
+    return np.asarray(sparse_response(grid, centre, fwhm).toarray())
+
+
+def sparse_response(
+    grid: Float[np.ndarray, wavelength],
+    centre: Float[np.ndarray, band],
+    fwhm: Float[np.ndarray, band],
+) -> csr_array:
+    """``gaussian_response`` as a sparse matrix: a band sees a few of the grid's wavelengths."""
+    from scipy.sparse import csr_array  # takes 0.3 s, for which an import need not wait
+
+    near, weights = _gaussians(grid, centre, fwhm)
+    rows = np.arange(len(near) + 1) * near.shape[1]
+    return csr_array((weights.ravel(), near.ravel(), rows), shape=(len(near), len(grid)))
 
 
 def _gaussians(grid: _Array, centre: _Array, fwhm: _Array) -> tuple[NDArray[np.intp], _Array]:
@@ -223,8 +233,6 @@ class _Bands:
     def matrix(self, shift: float, width: float) -> csr_array:
         """Responses ``band, wavelength`` with shift and width change (nm) applied.
 
-        A band sees a few of the grid's hundreds of wavelengths.
-
         The grid is smoothed already, so that a response of FWHM w becomes one of
         sqrt(w^2 - presmoothing^2): exact for Gaussians; measured responses are stretched about
         their centre by the same factor.
@@ -233,10 +241,7 @@ class _Bands:
 
         narrowed = np.sqrt((self.fwhm + width) ** 2 - self.presmoothing**2)
         if self.response is None:
-            near, weights = _gaussians(self.grid, self.centre + shift, narrowed)
-            rows = np.arange(len(near) + 1) * near.shape[1]
-            shape = len(near), len(self.grid)
-            return csr_array((weights.ravel(), near.ravel(), rows), shape=shape)
+            return sparse_response(self.grid, self.centre + shift, narrowed)
         offset = self.grid - (self.centre[:, None] + shift)
         nominal = self.centre[:, None] + offset * (self.fwhm / narrowed)[:, None]
         weights = np.zeros_like(nominal)

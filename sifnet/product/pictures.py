@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from sifnet.files import whole
@@ -29,6 +29,7 @@ Array = NDArray[np.float64]
 GREY = "0.82"
 MOST = 1200  # pixels a side that a picture shows; larger scenes are thinned
 THUMBNAIL = 160  # pixels a side at most, in an index of many scenes
+TICKS = 5  # on an axis at most: a third of the time of a picture finds the place of their labels
 LONG = 1.8  # lines a sample from which a scene is shown lying on its side
 PANELS = (  # variable, title, unit, colours, whether zero belongs to the scale
     ("{sif}", "SIF at {nm} nm", UNITS, "viridis", True),
@@ -168,10 +169,12 @@ def _map(
         extent=extent,
         interpolation="nearest",
     )
-    _colour_bar(axes, image, unit, ax=axes, pad=0.015, extend="both", aspect=24)
+    few = MaxNLocator(TICKS)
+    _colour_bar(axes, image, unit, ax=axes, pad=0.015, extend="both", aspect=24, ticks=few)
     axes.set_title(title, fontsize=10, loc="left", color=INK)
     axes.set_xlabel("line" if lying else "sample", fontsize=8)
     axes.set_ylabel("sample" if lying else "line", fontsize=8)
+    axes.locator_params(nbins=TICKS)
     axes.tick_params(labelsize=8, length=3)
     axes.set_facecolor(GREY)
     axes.spines[:].set_visible(False)

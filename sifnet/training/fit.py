@@ -39,6 +39,7 @@ from sifnet.training.progress import Line, shown
 from sifnet.training.resume import Asked, data_told, is_first_process, scenes_told, weights_told
 from sifnet.training.trainer import (
     MOST,
+    Told,
     by_itself,
     check_settings,
     make_trainer,
@@ -69,8 +70,8 @@ class Training:
 
     epochs: int = 8
     steps_per_epoch: int = 25
-    batch: int = 12
-    lines_per_step: int = 8
+    batch: int = 6
+    lines_per_step: int = 4
     learning_rate: float = 5e-4
     patience: int = 4
     pretrain_steps: int = 300
@@ -362,7 +363,7 @@ def _already(batch: Any) -> Any:
     return batch
 
 
-class Fitting(lightning.LightningModule):
+class Fitting(Told):
     """A retrieval as Lightning trains it."""
 
     def __init__(self, retrieval: Retrieval, learning_rate: float) -> None:
@@ -372,11 +373,7 @@ class Fitting(lightning.LightningModule):
 
     def training_step(self, pixels: Pixels, _: int) -> Tensor:
         """Loss of a batch, the sum of its terms."""
-        terms = self.retrieval.loss_terms(pixels)
-        loss = torch.stack(list(terms.values())).sum()
-        self.log_dict({"loss": loss, **terms}, on_step=False, on_epoch=True, batch_size=1,
-                      sync_dist=True)  # fmt: skip
-        return loss
+        return self.tell(self.retrieval.loss_terms(pixels))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam from the learning rate down to a fifth; columns, of few pixels each, faster."""

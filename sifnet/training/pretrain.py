@@ -28,7 +28,7 @@ from sifnet.retrieval.shape import ShapePredictor
 from sifnet.scenes import record_of
 from sifnet.scenes.sensor import Sensor
 from sifnet.training.resume import Asked, is_first_process, weights_told
-from sifnet.training.trainer import by_itself, check_seed, make_trainer, run
+from sifnet.training.trainer import Told, by_itself, check_seed, make_trainer, run
 
 # Predicted shapes err alike over a field, and a patch of a scene from space has few fields.
 ALIKE = LossWeights(independent_pixels=10.0)
@@ -38,7 +38,7 @@ EPOCH = 250  # optimiser steps of a pre-training after which it is saved
 SENSOR_SCALE = 0.005  # nm, error of shift and width that costs as much as one sd elsewhere
 
 
-class Pretraining(lightning.LightningModule):
+class Pretraining(Told):
     """Supervised training of an encoder: every head is given the truth it builds upon."""
 
     def __init__(self, encoder: Encoder, learning_rate: float) -> None:
@@ -60,9 +60,7 @@ class Pretraining(lightning.LightningModule):
             "atmosphere": atmosphere_error(atmosphere, truth.atmosphere, pixels.prior),
             "sensor": sensor_error(self.encoder.bound_sensor(sensor), truth.sensor),
         }
-        loss = torch.stack(list(terms.values())).sum()
-        self.log_dict({"loss": loss, **terms}, on_step=False, on_epoch=True, batch_size=1)
-        return loss
+        return self.tell(terms)
 
     def transfer_batch_to_device(
         self, batch: tuple[Pixels, State], device: torch.device, dataloader_idx: int

@@ -16,6 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import StrategyRegistry
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sifnet.errors import MOST_SEED, SifnetError, require_number
@@ -129,6 +130,23 @@ def make_trainer(
             # Sharded parameters have no norm that one process could know.
             gradient_clip_val=None if strategy.startswith("fsdp") else 1.0,
         )
+
+
+class Told(lightning.LightningModule):
+    """A module whose losses are noted once an epoch: each costs Lightning milliseconds to note."""
+
+    def tell(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The sum of the terms of a step, which its epoch's log will hold the means of."""
+        each = torch.stack(list(terms.values()))
+        self._names, seen = ("loss", *terms), getattr(self, "_seen", [])
+        self._seen = [*seen, torch.cat([each.sum()[None], each]).detach()]
+        return each.sum()
+
+    def on_train_epoch_end(self) -> None:
+        """Note the means of the epoch."""
+        means = torch.stack(self._seen).mean(0)
+        self.log_dict(dict(zip(self._names, means, strict=True)), sync_dist=True)
+        self._seen = []
 
 
 @contextmanager
