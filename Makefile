@@ -16,8 +16,8 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test style docs test-slow bench speed accuracy ablation atmosphere failures aerosol forecast desis field sensors loop worlds anchors hostile kill model emulator discrepancy mutants clean
-.PHONY: help setup demo test style docs test-slow bench speed accuracy ablation atmosphere failures aerosol spheres forecast desis field sensors loop worlds anchors hostile kill model emulator discrepancy mutants clean
+.PHONY: help setup demo test style docs test-slow bench speed accuracy ablation atmosphere failures aerosol forecast desis field sensors loop pressures worlds anchors hostile kill model emulator discrepancy mutants clean
+.PHONY: help setup demo test style docs test-slow bench speed accuracy ablation atmosphere failures aerosol spheres forecast desis field sensors loop pressures worlds anchors hostile kill model emulator discrepancy mutants clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
@@ -40,6 +40,7 @@ help:
 	@echo "make field     real FloX spectra beside SPECFIT, SFM and iFLD (two minutes; needs reference data)"
 	@echo "make sensors   how well a pixel of each sensor can tell fluorescence (a minute)"
 	@echo "make loop      the forecast of the air in the retrieval, beside analysis and climatology (ten minutes)"
+	@echo "make pressures when a retrieval needs the forecast: twenty lines under a year of real pressure (twenty minutes; needs reference data)"
 	@echo "make aerosol   the aerosol forecast with and without weather, against persistence (ten minutes)"
 	@echo "make spheres   ocean, ice and aerosol seasons ahead beside cheap forecasts (five minutes; needs reference data)"
 	@echo "make model     train the model that ships again (half an hour)"
@@ -99,7 +100,7 @@ mutants: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
 
-accuracy ablation atmosphere failures aerosol forecast desis field sensors loop spheres speed worlds anchors hostile kill: $(STAMP)
+accuracy ablation atmosphere failures aerosol forecast desis field sensors loop pressures spheres speed worlds anchors hostile kill: $(STAMP)
 	$(BIN)/python tests/benchmarks/$@.py
 
 model: $(STAMP)

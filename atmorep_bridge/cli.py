@@ -82,8 +82,14 @@ def state(
     - for aerosol, CAMS (ads.atmosphere.copernicus.eu): total aerosol optical depth at 550 nm, or
       MERRA-2 M2T1NXAER: TOTEXTTAU. Without it sifnet keeps its own prior.
 
+    - where no analysis is there yet, ECMWF's open data as GRIB (data.ecmwf.int), IFS or AIFS, the
+      steps around the scene: t, q, gh (AIFS: z) on pressure levels, sp. Uncertainty grows with the
+      lead time.
+
     Model levels, single levels, WeatherBench 2 and ARCO zarr, MERRA-2 and AtmoRep forecasts are
-    understood as well. The first file that has a quantity gives it.
+    understood as well. The first file that has a quantity gives it. An analysis that ends before
+    the scene is taken as it is, with an uncertainty that grows with its age, up to ten days; of
+    pressure two days old, climate is worth more, and is taken.
 
     Example: `atmorep-bridge state line.hdr --fields era5.nc cams.nc --elevation dem.tif -o
     atmosphere.nc`

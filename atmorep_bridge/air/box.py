@@ -11,7 +11,7 @@ from atmorep_bridge.fields.axes import files_of, turned
 from atmorep_bridge.fields.formats import readable
 from sifnet.errors import SifnetError
 
-BEYOND = np.timedelta64(1, "h")  # the nearest analysis serves this far outside the files' time
+BEYOND = np.timedelta64(1, "h")  # what knows of no age serves this far outside the files' time
 LONGEST_GAP = np.timedelta64(6, "h")  # between two analyses of ECMWF and NASA
 
 
@@ -23,7 +23,8 @@ def load_box(
     Longitudes are counted from the footprint, so that no box is cut at 180 degrees.
 
     Args:
-        beyond: how far outside the times of the fields the nearest of them serves.
+        beyond: how long after the times of the fields the last of them serves; the first serves
+            BEYOND before, if that is shorter.
 
     Raises:
         SifnetError: the footprint is not inside, in space or in time; both ranges are stated. Or
@@ -70,7 +71,7 @@ def _around(axis: np.ndarray, points: np.ndarray) -> np.ndarray | None:
 def _times(fields: xr.Dataset, footprint: Footprint, beyond: np.timedelta64) -> np.ndarray:
     times = fields["time"].values
     first, last = footprint.time.min(), footprint.time.max()
-    if times[0] - beyond > first or times[-1] + beyond < last:
+    if times[0] - min(beyond, BEYOND) > first or times[-1] + beyond < last:
         raise _another_time(fields, footprint, "hours before and after the scene")
     before = max(int(np.searchsorted(times, first, side="right")) - 1, 0)
     after = min(int(np.searchsorted(times, last, side="left")), times.size - 1)
@@ -147,7 +148,7 @@ def at_points(fields: xr.Dataset, footprint: Footprint) -> xr.Dataset:
 
 
 def time_distance(values: xr.DataArray, footprint: Footprint) -> tuple[float, float]:
-    """Hours between the analyses used, and from the scene to the nearest outside their time."""
+    """Hours between the times used, and from the scene to the nearest outside them."""
     times = values["time"].values
     hour = np.timedelta64(1, "h")
     gap = max([*np.diff(times), 0 * hour]) / hour

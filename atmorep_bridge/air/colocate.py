@@ -6,6 +6,7 @@ averaged: model orography differs by hundreds of metres between corners, weather
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from atmorep_bridge.air.box import at_points, load_box, time_distance
+from atmorep_bridge.air.age import OLDEST
+from atmorep_bridge.air.box import BEYOND, at_points, load_box, time_distance
 from atmorep_bridge.air.checks import check_values
 from atmorep_bridge.air.columns import (
     PROFILE_HEIGHTS,
@@ -30,6 +32,7 @@ from sifnet.errors import SifnetError
 
 ALTITUDES = np.round(np.arange(-0.5, 9.01, 0.1), 1)
 """km above sea level, of the pressure table; ln p between them is linear to 3e-6."""
+log = logging.getLogger(__name__)
 STATE = ("pressure", "surface_pressure", "temperature", "temperature_offset", "shape")
 COLUMN = {"temperature", "specific_humidity", "height", "surface_pressure", "surface_height"}
 
@@ -44,7 +47,8 @@ class Colocated:
             (point).
         model_height: km, of the model's ground over the scene; NaN where no file says it.
         gap: hours between the analyses that were used, 0 for a hit.
-        beyond: hours from the scene to the nearest analysis, outside the files' time.
+        beyond: hours from the scene to the nearest time, outside those of the files.
+        lead: hours from the analysis that a forecast began from to what was used of it, at most.
         sources: files that were used; products: their services, each in the order of use.
     """
 
@@ -52,6 +56,7 @@ class Colocated:
     model_height: float
     gap: float
     beyond: float
+    lead: float
     sources: list[str]
     products: list[str]
 
@@ -69,12 +74,13 @@ def colocate(sources: Sequence[str | Path], footprint: Footprint) -> Colocated:
     outside: list[tuple[set[str], SifnetError]] = []
     for fields in open_fields(sources):
         try:
-            boxes.append(load_box(fields, footprint))
+            old = OLDEST if set(fields.data_vars) & COLUMN else BEYOND
+            boxes.append(load_box(fields, footprint, old))
         except SifnetError as error:
             outside.append((set(map(str, fields.data_vars)), error))
     grids = by_grid(boxes)
     air = next((grid for grid in grids if not missing(grid)), None)
-    aerosol = next((grid for grid in grids if "aot_550" in grid), None)
+    aerosol = next((grid for grid in grids if "aot_550" in grid and _fresh(grid, footprint)), None)
     for offered, problem in outside:  # what is elsewhere matters if nothing else is here
         if (air is None and offered & COLUMN) or (aerosol is None and "aot_550" in offered):
             raise problem
@@ -96,9 +102,19 @@ def colocate(sources: Sequence[str | Path], footprint: Footprint) -> Colocated:
         model_height,
         gap,
         beyond,
+        float(np.nanmax(air["lead"])),
         list(dict.fromkeys(file for grid in used for file in grid.attrs["files"])),
         list(dict.fromkeys(grid.attrs["product"] for grid in used)),
     )
+
+
+def _fresh(grid: xr.Dataset, footprint: Footprint) -> bool:
+    """Aerosol that came with air of long before is no longer there."""
+    hours = time_distance(grid["aot_550"], footprint)[1]
+    if hours <= BEYOND / np.timedelta64(1, "h"):
+        return True
+    log.warning("aerosol of %s is %.0f h old and is left out", files_of(grid), hours)
+    return False
 
 
 def missing(fields: xr.Dataset) -> list[str]:

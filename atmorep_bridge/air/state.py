@@ -4,19 +4,22 @@ Uncertainties are one standard deviation. What is not known from an ensemble is 
 
 - pressure 1 hPa: ERA5 against stations at their own height, 0.5 to 1 hPa (Hersbach et al. 2020,
   QJRMS 146, 1999); also 0.5 hPa for 4 m of elevation (Copernicus DEM GLO-30), 0.08 hPa for each
-  hour between the analyses and 0.35 hPa for each hour beyond the last (both rms of withheld hours
-  of ERA5 over the Rhine, tests/atmorep_bridge/air/test_real_fields.py), and 2 K of temperature in
-  the air between model ground and true ground;
+  hour between the analyses (rms of withheld hours of ERA5 over the Rhine,
+  tests/atmorep_bridge/air/test_real_fields.py), and 2 K of temperature in the air between model
+  ground and true ground;
 - temperature offset 1 K (ERA5 against radiosondes, lower troposphere), and what the shape of the
   profile leaves open (columns.temperature_offset);
 - aerosol 0.05 + 0.2 AOT: 83 % of MERRA-2 lie within it of AERONET (Remote Sens. 2024, 16, 3304).
 
-The spread over the footprint is added to each in quadrature.
+The spread over the footprint, and for pressure and temperature the age of the last analysis and
+the lead time of a forecast (:mod:`age`), are added to each in quadrature. Pressure so old that it
+is worth less than climate is the standard atmosphere's.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from atmorep_bridge.air.age import (
+    CLIMATE_SD,
+    PERSISTENCE,
+    forecast_sd,
+    persistence_sd,
+    worse_than_climate,
+)
 from atmorep_bridge.air.box import at_points, load_box
 from atmorep_bridge.air.colocate import Colocated, colocate, column_state
 from atmorep_bridge.air.columns import HYPSOMETRIC, LAPSE_RATE, moved
@@ -32,8 +42,10 @@ from sifnet import __version__
 from sifnet.errors import SifnetError
 from sifnet.files import sha256, whole
 from sifnet.scenes.scene import Scene
+from sifnet.units import standard_pressure
 
-PRESSURE_SD, ELEVATION_SD, GAP_SD, BEYOND_SD = 1.0, 0.5, 0.08, 0.35  # hPa, hPa, hPa/h, hPa/h
+log = logging.getLogger(__name__)
+PRESSURE_SD, ELEVATION_SD, GAP_SD = 1.0, 0.5, 0.08  # hPa, hPa, hPa/h
 AIR_BETWEEN_SD = 2.0  # K
 TEMPERATURE_SD = 1.0  # K
 AOT_SD = (0.05, 0.2)  # constant, share
@@ -155,14 +167,20 @@ def state(
     footprint = Footprint.of(scene, elevation)
     over = colocate(fields, footprint)
     table = over.values["pressure"]
+    table = table.mean([name for name in table.dims if name != "altitude"])
+    estimates = {
+        name: _aged(name, _estimate(over.values[name], *usual), over.beyond)
+        for name, usual in _usual(over, footprint).items()
+        if name in over.values
+    }
+    if worse_than_climate(over.beyond):
+        estimates["surface_pressure"] = _climate(footprint.elevation, over.beyond)
+        table = table.copy(data=standard_pressure(table["altitude"]))
+        log.warning("surface pressure: %s", estimates["surface_pressure"][2])
     return atmosphere(
-        {
-            name: _estimate(over.values[name], *usual)
-            for name, usual in _usual(over, footprint).items()
-            if name in over.values
-        },
+        estimates,
         footprint,
-        {"air_pressure": table.mean([name for name in table.dims if name != "altitude"])},
+        {"air_pressure": table},
         title=f"Atmosphere over {scene.name}",
         source=" and ".join(over.products) + "; elevation of " + footprint.source,
         **provenance(command, over.sources),
@@ -254,6 +272,26 @@ def _estimate(values: xr.DataArray, usual: float, comment: str) -> Estimate:
     return float(values.mean()), float(np.hypot(usual, spread)), comment
 
 
+def _aged(name: str, estimate: Estimate, hours: float) -> Estimate:
+    """With what weather does in the hours since the last analysis."""
+    value, sd, comment = estimate
+    if name not in PERSISTENCE or not hours:
+        return estimate
+    since = persistence_sd(name, hours)
+    return value, float(np.hypot(sd, since)), f"{comment}; {hours:.3g} h old {since:.2g}"
+
+
+def _climate(elevation: float, hours: float) -> Estimate:
+    """Surface pressure where an analysis is too old to say more than that there is weather."""
+    old = persistence_sd("surface_pressure", hours)
+    return (
+        float(standard_pressure(elevation)),
+        CLIMATE_SD,
+        f"climate {CLIMATE_SD:g} around the standard atmosphere: the last analysis is {hours:.0f} h"
+        f" old, as it is it would err by {old:.3g}",
+    )
+
+
 def _usual(over: Colocated, footprint: Footprint) -> dict[str, tuple[float, str]]:
     """Uncertainty of each quantity where there is no ensemble, and how it comes about."""
     values = over.values.mean()
@@ -263,19 +301,21 @@ def _usual(over: Colocated, footprint: Footprint) -> dict[str, tuple[float, str]
         "analysis": PRESSURE_SD,
         "elevation": ELEVATION_SD,
         f"{over.gap:.3g} h between analyses": GAP_SD * over.gap,
-        f"{over.beyond:.3g} h beyond them": BEYOND_SD * over.beyond,
+        f"{over.lead:.3g} h ahead": forecast_sd("surface_pressure", over.lead),
         f"{rise * 1e3:.0f} m from model ground": pressure * rise / (HYPSOMETRIC * warm)
         * AIR_BETWEEN_SD / warm,
     }  # fmt: skip
     shape, aot = float(values["shape"]), float(values.get("aot_550", 0.0))
+    ahead = forecast_sd("temperature_offset", over.lead)
     return {
         "surface_pressure": (
             float(np.sqrt(sum(term**2 for term in terms.values()))),
             ", ".join(f"{why} {term:.2g}" for why, term in terms.items() if term),
         ),
         "temperature_offset": (
-            float(np.hypot(TEMPERATURE_SD, shape)),
-            f"analysis {TEMPERATURE_SD:g}, shape of the profile {shape:.2g}",
+            float(np.sqrt(TEMPERATURE_SD**2 + shape**2 + ahead**2)),
+            f"analysis {TEMPERATURE_SD:g}, shape of the profile {shape:.2g}"
+            + (f", {over.lead:.3g} h ahead {ahead:.2g}" if ahead else ""),
         ),
         "aot_550": (aot_sd(aot), f"{AOT_SD[0]:g} + {AOT_SD[1]:g} AOT"),
     }

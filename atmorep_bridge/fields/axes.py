@@ -159,8 +159,20 @@ def with_level(data: xr.Dataset, source: str) -> tuple[xr.Dataset, str]:
     return data.sortby("level"), "model" if model else "pressure"
 
 
+def _lead(data: xr.Dataset, valid: str) -> xr.DataArray:
+    """Hours from the reference time to the time ``valid``, on the dimensions of the latter."""
+    since = [name for name in ("forecast_reference_time", "time")
+             if name != valid and name in data.variables
+             and np.issubdtype(data[name].dtype, np.datetime64)]  # fmt: skip
+    began = data[since[0]] if since else data[valid]
+    hours = (data[valid] - began) / np.timedelta64(1, "h")
+    return hours.transpose(*data[valid].dims).astype(float)
+
+
 def with_time(data: xr.Dataset, source: str) -> xr.Dataset:
     """One dimension ``time`` of validity; of two forecasts for a time, the later one.
+
+    Its coordinate ``lead`` is hours since the analysis that a forecast began from, 0 of analyses.
 
     Raises:
         SifnetError: times are no dates.
@@ -180,10 +192,12 @@ def with_time(data: xr.Dataset, source: str) -> xr.Dataset:
             remedy="Correct the file's time coordinate.",
             file=source,
         )
+    data = data.assign_coords(lead=_lead(data, name))
     if valid.ndim == 2:  # reference time and lead time
         data = data.stack(analysis=valid.dims).reset_index("analysis")
         valid = data[name]
     times = np.atleast_1d(valid.values).astype("datetime64[ns]")
+    lead = np.atleast_1d(data["lead"].values)
     dimension = str(valid.dims[0]) if valid.ndim else "time"
     axes = [name for name in data.dims if name in DIMENSIONS and name not in ("time", dimension)]
     data = data.drop_vars([name for name in data.coords if name not in axes])
@@ -191,7 +205,7 @@ def with_time(data: xr.Dataset, source: str) -> xr.Dataset:
         data = data.expand_dims("time")
     elif dimension != "time":
         data = data.rename({dimension: "time"})
-    data = data.assign_coords(time=times)
+    data = data.assign_coords(time=times, lead=("time", lead))
     if (np.diff(times) > np.timedelta64(0)).all():
         return data
     # Stacked, forecasts started later come later: the last of equal times has the shortest lead.

@@ -2,7 +2,8 @@
 
 Dimensions (member, time, level, latitude, longitude), of which member and level may be absent.
 Latitude and longitude ascend, longitude from -180; level runs from the top to the ground and is
-pressure in hPa (``level_kind`` "pressure") or the number of a model level ("model"). Pressure hPa,
+pressure in hPa (``level_kind`` "pressure") or the number of a model level ("model"). ``lead`` is
+hours from the analysis a forecast began from to its time, 0 of an analysis. Pressure hPa,
 temperature K, humidity kg/kg, heights km above sea level (geopotential over 9.80665 m s-2), water
 g cm-2. Nothing is read before it is asked for.
 """
@@ -83,7 +84,7 @@ def open_series(sources: Sequence[str | Path], names: Sequence[str]) -> xr.Datas
             remedy="Download them on the same grid and area.",
             file=files,
         )
-    return grids[0]
+    return grids[0].drop_vars("lead", errors="ignore")
 
 
 def by_grid(
@@ -160,7 +161,7 @@ def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
             ]
         })  # fmt: skip
         datasets.append(
-            labelled.drop_vars([name for name in labelled.coords if name not in DIMENSIONS])
+            labelled.drop_vars([n for n in labelled.coords if n not in (*DIMENSIONS, "lead")])
             .transpose(*DIMENSIONS, missing_dims="ignore")
             .assign_attrs(
                 files=[source],
@@ -183,6 +184,8 @@ def product(raw: xr.Dataset, source: str) -> str:
         "MERRA-2": ("merra", "gmao", "m2t1", "m2i"),
         "CAMS": ("cams", "eac4", "copernicus atmosphere"),
         "ERA5": ("era5", "era-5"),
+        "AIFS": ("aifs",),
+        "IFS": ("-oper-fc", "-scda-fc", "-enfo-ef"),  # files of ECMWF's open data
     }
     for name, signs in names.items():
         if any(sign in text for sign in signs):

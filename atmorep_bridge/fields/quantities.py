@@ -50,10 +50,10 @@ QUANTITIES: dict[str, Quantity] = {
         f"{_ERA5} pressure levels: specific_humidity; MERRA-2: QV of M2I3NPASM",
     ),
     "height": Quantity(
-        ("z", "geopotential", "H"),
+        ("z", "gh", "geopotential", "H"),
         HEIGHT,
         (-2.0, 90.0),
-        f"{_ERA5} pressure levels: geopotential; MERRA-2: H of M2I3NPASM",
+        f"{_ERA5} pressure levels: geopotential; IFS: gh; MERRA-2: H of M2I3NPASM",
     ),
     "surface_pressure": Quantity(
         ("sp", "PS", "surface_pressure"),

@@ -102,9 +102,9 @@ def _line(folder: Path, stated: dict[str, float], **more: Any) -> Kept:
                 lambda rng: Settings.drawn(rng, **values), **more)  # fmt: skip
 
 
-def methods(scene: Scene) -> dict[str, Callable[[xr.Dataset | None], Array]]:
+def methods(scene: Scene, slow: int = SLOW) -> dict[str, Callable[[xr.Dataset | None], Array]]:
     """sif_760 (line, sample) of a scene from what is told of its air; NaN where not tried."""
-    model, some = model_for(scene), evenly(scene.shape[:2], SLOW)
+    model, some = model_for(scene), evenly(scene.shape[:2], slow)
     places = {"line": np.flatnonzero(some.any(1)), "sample": np.flatnonzero(some.any(0))}
     part = Scene(scene.dataset.isel(places))
 

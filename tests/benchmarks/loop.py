@@ -23,7 +23,8 @@ from lines import SHAPE, SLOW, line, methods
 from matplotlib.axes import Axes
 from pvlib.location import lookup_altitude
 
-from atmorep_bridge.air.state import BEYOND_SD, TEMPERATURE_SD, atmosphere_at, write
+from atmorep_bridge.air.age import persistence_sd
+from atmorep_bridge.air.state import TEMPERATURE_SD, atmosphere_at, write
 from atmorep_bridge.core.specs import SIZES, FieldSpec, Setup
 from atmorep_bridge.core.tasks import nowcast
 from atmorep_bridge.core.training import Training, train
@@ -56,8 +57,9 @@ INTRODUCTION = f"""A reanalysis arrives days late. On 31 August 2022, 12 UTC, fi
 (full radiative transfer, {SHAPE[0]} x {SHAPE[1]} pixels) under the surface pressure of ERA5 at that
 hour. What is known is ERA5 of 6 UTC and before: `atmorep_bridge/core` forecasts the pressure from
 it, `atmosphere.nc` tells it to the retrieval. All but the last column are also told the true
-temperature ± {TEMPERATURE_SD:g} K. SIF at 760 nm, {UNIT}: RMSE over all pixels of all lines, mean
-of the |bias| of each line. SFM and single pixels on {SLOW} pixels a line."""
+temperature ± {TEMPERATURE_SD:g} K. Twenty days of changing weather are in
+[pressures.md](pressures.md). SIF at 760 nm, {UNIT}: RMSE over all pixels of all lines, mean of the
+|bias| of each line. SFM and single pixels on {SLOW} pixels a line."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def priors(
         "persistence": atmosphere_at(alike, *where, LAST),
     }
     sigma, ahead, stale = "surface_pressure_uncertainty", told["forecast"], told["persistence"]
-    stale[sigma] = np.hypot(stale[sigma], AHEAD * BEYOND_SD)
+    stale[sigma] = np.hypot(stale[sigma], persistence_sd("surface_pressure", AHEAD))
     told["off"] = ahead.assign(surface_pressure=ahead["surface_pressure"] + ahead[sigma])
     files = {name: write(air, folder / f"atmosphere_{name}.nc") for name, air in told.items()}
     return {name: read_netcdf(file) for name, file in files.items()}

@@ -295,8 +295,19 @@ def write_atmorep(path: Any, half_a: Array, half_b: Array, *, tokens: bool = Fal
     return path
 
 
-def write_grib(data: xr.Dataset, path: Path) -> Path:
-    """Pressure levels as GRIB edition 2, one message a field, by ecCodes."""
+def open_data(times: Sequence[str] = TIMES) -> xr.Dataset:
+    """As of the IFS in ECMWF's open data: 13 levels, geopotential height in gpm."""
+    levels = (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000)
+    data = pressure_levels(times, levels=levels)
+    return data.assign(gh=(data["z"] / GRAVITY).assign_attrs(units="gpm")).drop_vars("z")
+
+
+def write_grib(data: xr.Dataset, path: Path, began: str | None = None) -> Path:
+    """Pressure levels as GRIB edition 2, one message a field, by ecCodes.
+
+    Args:
+        began: when a forecast began; the data are then its steps, else analyses.
+    """
     import eccodes
 
     sizes = data["latitude"].values, data["longitude"].values
@@ -305,7 +316,8 @@ def write_grib(data: xr.Dataset, path: Path) -> Path:
             for time in data["valid_time"].values:
                 for level in data["pressure_level"].values:
                     message = eccodes.codes_grib_new_from_samples("regular_ll_pl_grib2")
-                    stamp = str(time.astype("datetime64[m]"))
+                    start = time if began is None else np.datetime64(began)
+                    stamp = str(start.astype("datetime64[m]"))
                     keys = {
                         "Ni": sizes[1].size, "Nj": sizes[0].size,
                         "latitudeOfFirstGridPointInDegrees": sizes[0][0],
@@ -316,6 +328,7 @@ def write_grib(data: xr.Dataset, path: Path) -> Path:
                         "jDirectionIncrementInDegrees": sizes[0][0] - sizes[0][1],
                         "centre": "ecmf", "dataDate": int(stamp[:10].replace("-", "")),
                         "dataTime": int(stamp[11:16].replace(":", "")),
+                        "step": int((time - start) / np.timedelta64(1, "h")),
                         "shortName": str(name), "level": int(level), "bitsPerValue": 24,
                     }  # fmt: skip
                     for key, value in keys.items():

@@ -217,10 +217,10 @@ def test_another_time_states_both_ranges(tmp_path: Path) -> None:
     files = _pressure_levels(tmp_path)
     message = (
         "another time than the scene: found fields of 2020-06-25 09:00 to 2020-06-25 10:00 UTC; "
-        "scene of 2020-06-26 09:20 UTC"
+        "scene of 2020-07-26 09:20 UTC"
     )
     with pytest.raises(SifnetError, match=message):
-        brought(*files, time="2020-06-26T09:20:00")
+        brought(*files, time="2020-07-26T09:20:00")
 
 
 def test_days_around_a_missing_one_are_not_bridged(tmp_path: Path) -> None:
