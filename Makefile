@@ -16,8 +16,9 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test style docs test-slow bench speed accuracy ablation atmosphere failures aerosol forecast desis field sensors loop pressures worlds anchors hostile kill model emulator discrepancy mutants clean
-.PHONY: help setup demo test style docs test-slow bench speed accuracy ablation atmosphere failures aerosol spheres forecast desis field sensors loop pressures worlds anchors hostile kill model emulator discrepancy mutants clean
+# Each makes a page of docs/ by the script of its name in tests/benchmarks.
+PAGES := accuracy ablation atmosphere failures aerosol forecast desis flex field sensors loop pressures spheres speed worlds anchors hostile kill
+.PHONY: help setup demo test style docs test-slow bench $(PAGES) model emulator discrepancy mutants clean
 
 help:
 	@echo "make demo      set up, fit the embedded flight line, map its fluorescence, compare with truth"
@@ -37,6 +38,7 @@ help:
 	@echo "make hostile   600 bad inputs: each is refused or makes the map it should (ten minutes)"
 	@echo "make forecast  the masked-token model beside ridge and cheap forecasts (half an hour; needs reference data)"
 	@echo "make desis     DESIS scenes with known truth, the shape of reflectance, time and memory (half an hour)"
+	@echo "make flex      FLEX scenes under our own and another's physics (ten minutes; needs reference data)"
 	@echo "make field     real FloX spectra beside SPECFIT, SFM and iFLD (two minutes; needs reference data)"
 	@echo "make sensors   how well a pixel of each sensor can tell fluorescence (a minute)"
 	@echo "make loop      the forecast of the air in the retrieval, beside analysis and climatology (ten minutes)"
@@ -100,7 +102,7 @@ mutants: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/forward.py
 
-accuracy ablation atmosphere failures aerosol forecast desis field sensors loop pressures spheres speed worlds anchors hostile kill: $(STAMP)
+$(PAGES): $(STAMP)
 	$(BIN)/python tests/benchmarks/$@.py
 
 model: $(STAMP)

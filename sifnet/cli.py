@@ -396,7 +396,7 @@ def series(
 
 @app.command()
 def inspect(
-    scene: Annotated[Path, typer.Argument(metavar="SCENE", help="As for `sifnet fit`; EnMAP too.")],
+    scene: Annotated[Path, typer.Argument(metavar="SCENE", help="As for `sifnet fit`, and more.")],
     sensor: Sensor = None,
     site: Place = None,
 ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import PROJECT
+from sifnet.physics.full.spectroscopy import absorption_cross_section
 
 BENCHMARKS = PROJECT / "tests" / "benchmarks"
 SCRIPTS = [path.stem for path in sorted(BENCHMARKS.glob("*.py"))]
@@ -93,3 +94,18 @@ def test_score_counts_a_line_like_another(harness: ModuleType) -> None:
     assert score.biases == pytest.approx([0.1, 0.3])
     assert score.cells() == ["0.241", "0.200", "0.200"]
     assert score.cells(max) == ["0.241", "0.300", "0.300"]
+
+
+def test_the_physics_of_another_sums_the_same_lines(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sums of one list, written apart, but for what the other makes weaker on purpose."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    other = importlib.import_module("flex_physics")
+    wavenumber = np.arange(13000.0, 13170.0, 0.05)
+    for pressure, temperature in ((950.0, 285.0), (50.0, 215.0)):
+        theirs = other.o2_cross_section(wavenumber, pressure, temperature) / other.WEAKER
+        ours = absorption_cross_section(wavenumber, pressure, temperature)
+        seen = [np.exp(-2.5e24 * cross_section) for cross_section in (theirs, ours)]
+        np.testing.assert_allclose(*seen, atol=5e-4)
+        assert theirs.sum() == pytest.approx(ours.sum(), rel=1e-3)

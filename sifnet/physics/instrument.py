@@ -257,6 +257,17 @@ class _Bands:
 
         return [CubicSpline(*band) for band in self.response or ()]
 
+    def _ends_inside(self) -> NDArray[np.bool_]:
+        """(band) whether a response that is given ends within the grid, however it is shifted."""
+        if self.response is None:
+            return np.zeros(self.centre.shape, bool)
+        ends = np.array([(wavelength[0], wavelength[-1]) for wavelength, _ in self.response])
+        stretched = self.centre[:, None] + (ends - self.centre[:, None]) * (
+            1 + self.fwhm_range[1] / self.fwhm[:, None]
+        )
+        low, high = stretched.T + np.array(self.shift_range)[:, None]
+        return np.asarray((low >= self.grid[0]) & (high <= self.grid[-1]))
+
     def refuse_impossible(self) -> None:
         """Raise SifnetError for bands narrower than the grid's smoothing or beyond its ends."""
         narrowest = self.fwhm.min() + self.fwhm_range[0]
@@ -268,6 +279,7 @@ class _Bands:
                 remedy="Check that widths are in nm, or narrow fwhm_range.",
             )
         inside = covered(self.centre, self.fwhm, self.grid, self.shift_range, self.fwhm_range)
+        inside = inside | self._ends_inside()
         if not inside.all():
             beyond = self.centre[~inside]
             raise SifnetError(

@@ -31,6 +31,7 @@ from sifnet.retrieval import losses
 from sifnet.retrieval.encoder import Architecture, Encoder
 from sifnet.retrieval.expected import ExpectedSif
 from sifnet.retrieval.losses import LossWeights, Perturbed
+from sifnet.retrieval.pixel_limit import refused
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.refinement import STRAY_SD
 from sifnet.retrieval.shape import ShapePredictor, Sizes
@@ -83,14 +84,7 @@ class Setup:
             SifnetError: the sensor can be inspected only, or has too few bands.
         """
         if scene.sensor.inspect_only:
-            raise SifnetError(
-                f"{scene.sensor.name} can be inspected only",
-                found=scene.sensor.inspect_only,
-                expected="a sensor that resolves the O2 A band",
-                remedy="`scene.describe()` shows what the scene holds.",
-                command="`sifnet inspect` shows what the scene holds.",
-                file=scene.file,
-            )
+            raise refused(scene, emulator)
         window = fit_window(scene, emulator, window)
         bands = fit_bands(scene.wavelength, window, scene.file)
         return cls(

@@ -42,8 +42,9 @@ class Pixels(TensorFields):
         radiance: ``patch, line, sample, band``, mW m-2 nm-1 sr-1; 1 where it was not finite.
         noise: the same shape, standard deviation of radiance.
         irradiance: the same shape, mW m-2 nm-1, measured; None where the sensor has none.
-        stray: ``patch, line, sample``, mean radiance over all that was read, of which some may be
-            scattered into every band; 0 beside measured irradiance, which is as much brightened.
+        stray: ``patch, line, sample``, mean radiance over all that was read of the detector, of
+            which some may be scattered into every band; 0 beside measured irradiance, which is as
+            much brightened.
         geometry: fields ``patch, 1, sample``; where terrain was asked for, sensor_height is
             ``patch, line, sample``.
         prior: fields ``patch, 1, 1``; over terrain the mean surface_pressure is
@@ -294,11 +295,14 @@ def _shot_noise(scene: Scene, bands: NDArray[np.intp]) -> float | Tensor:
 
 
 def _mean_radiance(scene: Scene) -> Tensor:
-    """(line, sample) of all bands that are there, over wavelength; what gaps hide is between."""
-    wavelength = scene.wavelength
+    """(line, sample) of the detector's bands, over wavelength; what gaps hide is between."""
+    low, high = scene.sensor.detector or (0.0, np.inf)
+    first = np.searchsorted(scene.wavelength, low, "left")
+    last = np.searchsorted(scene.wavelength, high, "right")
+    wavelength = scene.wavelength[first:last]
     apart = np.diff(wavelength, prepend=wavelength[0], append=wavelength[-1])
     share = (apart[:-1] + apart[1:]) / 2 / np.ptp(wavelength)  # of the trapezoids' areas
-    mean = np.asarray(scene.radiance.values, np.float32) @ share.astype(np.float32)
+    mean = np.asarray(scene.radiance.values[..., first:last], np.float32) @ share.astype(np.float32)
     return torch.nan_to_num(torch.from_numpy(mean))
 
 

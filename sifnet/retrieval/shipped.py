@@ -15,12 +15,14 @@ import torch
 
 from sifnet.errors import SifnetError
 from sifnet.files import data_file
+from sifnet.physics.emulator import Emulator
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.state import State
 from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.emission import TABLE
 from sifnet.retrieval.encoder import log_spectrum
 from sifnet.retrieval.model import Retrieval, Setup, load
+from sifnet.retrieval.pixel_limit import refused
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.without_network import from_prior, needs_no_network
 from sifnet.scenes import sensors
@@ -70,9 +72,12 @@ def model_for(scene: Scene, model: str | Path | Retrieval | None = None) -> Retr
     None ships for a sensor in space that resolves the lines: its search starts from the prior.
 
     Raises:
-        SifnetError: no model ships for this sensor, or the model cannot read these bands.
+        SifnetError: the sensor can be inspected only, no model ships for it, or the model cannot
+            read these bands.
     """
     refuse_measured_light(scene)
+    if scene.sensor.inspect_only:
+        raise refused(scene, Emulator.load(space=scene.space))
     if isinstance(model, Retrieval):
         return on_bands_of(model, scene)
     path = model or shipped_file(scene)

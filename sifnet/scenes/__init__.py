@@ -20,7 +20,7 @@ from sifnet.scenes.sensor import Sensor
 if TYPE_CHECKING:
     from sifnet.scenes.scene import Scene
 
-MODULES = ("hyplant", "flox", "desis", "enmap", "flex")
+MODULES = ("hyplant", "flox", "desis", "enmap", "emit", "prisma", "flex")
 """Each has SENSOR, matches(path) -> bool and open_scene(path, sensor=SENSOR, **site) -> Scene."""
 PLUGINS = "sifnet.sensors"  # group of entry points, each of which names a Sensor
 READERS = "sifnet.readers"  # each of which names what has the three

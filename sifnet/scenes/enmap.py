@@ -31,8 +31,7 @@ SENSOR = Sensor(
     since=2022,
     space=True,
     inspect_only="bands every 6.5 to 8 nm put two or three into the O2 A band, too few to tell "
-    "fluorescence from reflectance: no method can err by less than about 10 mW m-2 nm-1 sr-1 in a "
-    "pixel, and plants emit 0 to 3 (docs/sensors.md)",
+    "fluorescence from reflectance",
 )
 NAME = r"ENMAP\d\d-_*L\w\w-"
 VNIR_BANDS = 91  # where the XML does not say

@@ -37,6 +37,7 @@ SENSOR = Sensor(
     window=(755.0, 770.0),
     shift_range=(-0.1, 0.1),
     fwhm_range=(-0.03, 0.03),
+    detector=(739.7, 780.5),  # its arm HR2
     since=2020,
     space=True,
     simulated_as="swath",

@@ -102,15 +102,20 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def put_in_results(name: str, content: str) -> None:
-    """Replace what the results hold between ``figures:NAME`` and ``/figures:NAME``."""
+def put_in(page: Path, name: str, content: str) -> None:
+    """Replace what a page holds between ``figures:NAME`` and ``/figures:NAME``."""
     between = rf"(<!-- figures:{name} -->\n).*?(<!-- /figures:{name} -->)"
     text, count = re.subn(between, lambda m: f"{m[1]}{content}\n{m[2]}",
-                          RESULTS.read_text(encoding="utf-8"), flags=re.DOTALL)  # fmt: skip
+                          page.read_text(encoding="utf-8"), flags=re.DOTALL)  # fmt: skip
     if count != 1:
-        raise ValueError(f"{RESULTS} has {count} places figures:{name} for a table; expected one")
-    with whole(RESULTS) as partial:
+        raise ValueError(f"{page} has {count} places figures:{name} for a table; expected one")
+    with whole(page) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def put_in_results(name: str, content: str) -> None:
+    """The same of the page of results."""
+    put_in(RESULTS, name, content)
 
 
 def save(figure: Figure, name: str, colours: int | None = None) -> None:

@@ -22,6 +22,7 @@ from sifnet.physics.instrument import covered
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.retrieval.model import instrument_for
+from sifnet.retrieval.pixel_limit import SHAPE_KNOWN, pixel_limit, simulated_bands
 from sifnet.scenes import sensors
 from sifnet.scenes.scene import Scene
 from sifnet.scenes.sensor import Sensor
@@ -32,13 +33,18 @@ SKY = {"solar_zenith_angle": 40.0, "view_zenith_angle": 3.0, "relative_azimuth_a
        "sun_earth_distance": 1.0, "ground_elevation": 0.2}  # fmt: skip
 HEIGHT = {"hyplant": 0.6, "flox": 0.002}  # km
 FEWEST = 5  # bands, for reflectance as a parabola and fluorescence
-SNR = 300.0  # of a band at L = 100, assumed for those that only have spacings here
 INTRODUCTION = f"""Spacing and width in 750-770 nm, nm; limits are standard deviations of SIF at
 760 nm, {UNIT}: the least that any unbiased method can reach with reflectance as a free parabola,
 one pixel by itself, and one of 16 x 16 that share the air, their columns the sensor. One green
-pixel (reflectance 0.35, SIF 1.5), sun at 40 degrees; noise as in each sensor's record, signal to
-noise {SNR:g} at L = 100 assumed where there is none. What is common to all pixels adds to it: stray
-light, spectroscopy, shapes of reflectance.
+pixel (reflectance 0.35, SIF 1.5), sun at 40 degrees; noise as in each sensor's record, which
+is an assumption for EMIT (signal to noise 500 at L = 100) and PRISMA (200). What is common to all
+pixels adds to it: stray light, spectroscopy, shapes of reflectance.
+
+EnMAP, EMIT and PRISMA are inspected, and a map of them is refused with the least error of a pixel:
+reflectance is then as dark, steep and bent as any ground's may be, the air the usual one, and
+wavelengths are known exactly; in brackets the same were slope and bend of reflectance known to
+{SHAPE_KNOWN:.0%} of its level over 10 nm. A patch tells no more: what is not known there, the shape
+of reflectance, is each pixel's own.
 
 At 687 nm no limit can be computed: no emulator of the red window ships.
 
@@ -57,11 +63,6 @@ class Row:
     status: str
 
 
-def only(name: str, sampling: float, fwhm: float) -> Sensor:
-    """A sensor in space of which only spacing and width are known."""
-    return Sensor(name=name, sampling=sampling, fwhm=fwhm, shot_noise=10.0 / SNR, space=True)
-
-
 def rows() -> list[Row]:
     """Those with a reader, and spacings of others."""
     known = sensors()
@@ -71,8 +72,8 @@ def rows() -> list[Row]:
         Row(known["flex"], "L1C, L1B", "mapped without a network; O2 A band only"),
         Row(known["desis"], "L1B, L1C", "mapped, model ships"),
         Row(known["enmap"], "L1B, L1C", "inspected; a map is refused"),
-        Row(only("EMIT", 7.4, 8.5), "none", "not read"),
-        Row(only("PRISMA", 10.0, 12.0), "none", "not read"),
+        Row(known["emit"], "L1B", "inspected; a map is refused"),
+        Row(known["prisma"], "L1", "inspected; a map is refused"),
     ]
 
 
@@ -93,7 +94,11 @@ def main() -> None:
 
 
 def limit(sensor: Sensor) -> tuple[int, str, str]:
-    """Bands that are fitted, and the limits in words."""
+    """Bands that are fitted, and the limits in words; of a sensor that is refused, why it is."""
+    if sensor.inspect_only:
+        scene, emulator = plain(sensor), Emulator.load(space=sensor.space)
+        free, shaped = (pixel_limit(scene, emulator, shape_known=known) for known in (False, True))
+        return simulated_bands(scene, emulator).size, f"{free:.2g} ({shaped:.2g})", "the same"
     window = sensor.window if sensor.sampling < 6.0 else WIDE
     scene = green(sensor, window)
     if isinstance(scene, int):
@@ -102,6 +107,14 @@ def limit(sensor: Sensor) -> tuple[int, str, str]:
     found = limits(scene, patch=(SIZE, SIZE))
     alone, patch = (float(np.nanmedian(found[n])) for n in ("single_pixel", "patch"))
     return bands, f"{alone:.2g}", f"{patch:.2g}"
+
+
+def plain(sensor: Sensor) -> Scene:
+    """All bands of a sensor, one in the middle of the O2 A band; their light is of no account."""
+    away = np.arange(-12, 12) * sensor.sampling
+    light = np.full((1, 1, away.size), 100.0)
+    fwhm = np.full(away.size, sensor.fwhm)
+    return _scene(sensor, light, 760.6 + away, fwhm, {**SKY, "sensor_height": np.inf}, None)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from sifnet.physics.surface import emission_spread, sif_740_ratio
 from sifnet.product.flex_l2 import SPECTRUM
 from sifnet.product.provenance import told
 
-SHAPE = (16, 12)
+SHAPE = (24, 16)  # of fewer pixels the level of stray light is hardly found
 
 
 @pytest.fixture(scope="module")

@@ -104,6 +104,21 @@ def test_the_product_s_own_air_is_the_prior(tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels.noise, expected, rtol=1e-4)
 
 
+def test_light_that_strays_is_that_of_the_arm(tmp_path: Path) -> None:
+    """Red light falls on another spectrometer."""
+    light = known_radiance()
+    light[..., :2] *= 0.1
+    shape = (LINES, SAMPLES)
+    plain, dark = (
+        read(open_scene(fake_flex(tmp_path / name, changed=changed)), slice(0, LINES), shape)
+        for name, changed in (("a", {}), ("b", {"floris_toa_radiance": light}))
+    )
+    inside = (WAVELENGTH >= 750) & (WAVELENGTH <= 780)
+    mean = np.trapezoid(known_radiance()[..., inside], WAVELENGTH[inside]) / 25.5
+    np.testing.assert_allclose(plain.stray[0], mean, rtol=1e-5)
+    np.testing.assert_array_equal(plain.stray, dark.stray)
+
+
 @pytest.mark.parametrize("offset", [-6.0, 0.0, 4.5])
 def test_temperature_is_the_profile_s_above_the_standard(tmp_path: Path, offset: float) -> None:
     from fakes.flex import LEVELS

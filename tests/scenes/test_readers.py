@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from fakes.desis import fake_desis
+from fakes.emit import fake_emit
 from fakes.enmap import fake_enmap
 from fakes.flex import fake_flex
 from fakes.flox import PLACE, fake_flox
 from fakes.hyplant import fake_hyplant
+from fakes.prisma import fake_prisma
 from sifnet.errors import SifnetError
 from sifnet.scenes import open_scene, readers
 from sifnet.scenes.scene import GEOMETRY_BOUNDS, Scene
@@ -23,6 +25,8 @@ FAKES: dict[str, tuple[Any, dict[str, float]]] = {
     "flox": (fake_flox, PLACE),
     "desis": (fake_desis, {}),
     "enmap": (fake_enmap, {}),
+    "emit": (fake_emit, {}),
+    "prisma": (fake_prisma, {}),
     "flex": (fake_flex, {}),
 }
 

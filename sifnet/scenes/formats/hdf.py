@@ -86,10 +86,15 @@ class Variable:
 
 @dataclass(frozen=True)
 class Contents:
-    """The variables of a product's files, by the last part of their names."""
+    """The variables of a product's files, by the last part of their names.
+
+    Attributes:
+        attributes: of the files themselves.
+    """
 
     files: tuple[Path, ...]
     variables: dict[str, Variable]
+    attributes: dict[str, Any]
 
     @classmethod
     def of(cls, files: Iterable[Path]) -> Contents:
@@ -99,12 +104,14 @@ class Contents:
             SifnetError: a file is no HDF5.
         """
         found: dict[str, Variable] = {}
+        about: dict[str, Any] = {}
         files = tuple(files)
         for file in files:
             try:
                 with h5py.File(regular(file), "r") as opened:
                     for variable in _variables(opened, file):
                         found.setdefault(variable.path.rsplit("/", 1)[-1], variable)
+                    about = {**opened.attrs, **about}
             except OSError as problem:
                 raise SifnetError(
                     "this is not a readable NetCDF-4 file",
@@ -113,7 +120,7 @@ class Contents:
                     remedy="Download the product again.",
                     file=file,
                 ) from problem
-        return cls(files, found)
+        return cls(files, found, about)
 
     def __contains__(self, name: str) -> bool:
         return name in self.variables
@@ -137,6 +144,24 @@ class Contents:
                 file=self.files[0] if self.files else None,
             )
         return self.variables[name]
+
+    def stated(self, name: str) -> Any:
+        """An attribute of the files, as text, number or array.
+
+        Raises:
+            SifnetError: it is not there.
+        """
+        if name not in self.attributes:
+            raise SifnetError(
+                f"the product does not state {name}",
+                found=f"{len(self.attributes)} attributes",
+                expected=name,
+                remedy="The product is damaged: download it again.",
+                file=self.files[0] if self.files else None,
+            )
+        array = np.asarray(self.attributes[name])
+        value = array.item() if array.size == 1 else array
+        return value.decode() if isinstance(value, bytes) else value
 
 
 def _variables(opened: h5py.File, file: Path) -> list[Variable]:
