@@ -138,7 +138,8 @@ def _refuse_unknown(words: list[str]) -> None:
 
 def _makefile() -> str:
     text = (PROJECT / "Makefile").read_text()
-    return re.sub(r"\\\n", " ", text)
+    (pages,) = re.findall("^PAGES := (.*)", text, re.MULTILINE)
+    return re.sub(r"\\\n", " ", text).replace("$(PAGES)", pages)
 
 
 def _extras() -> dict[str, list[str]]:
