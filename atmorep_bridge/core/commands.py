@@ -16,6 +16,7 @@ from sifnet.terminal import err, out, say
 
 # Libraries that take seconds to load are imported in the commands that use them.
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
     from atmorep_bridge.core.specs import FieldSpec
@@ -29,10 +30,20 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Of `atmorep-bridge
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="NetCDF, GRIB or zarr (also gs://).")
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Ensemble, NetCDF.")]
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Ensemble, NetCDF, or WeatherBench 2's zarr if .zarr."),
+]
 Published = Annotated[
     Path | None, typer.Option(help="Folder for the same in AtmoRep's zarr layout.")
 ]
+Observed = Annotated[
+    Path | None,
+    typer.Option(
+        "--stations", help="Observations of the hidden hours, CSV: time, latitude, longitude, "
+        "field, value, sigma."
+    ),
+]  # fmt: skip
 Hours = Annotated[int, typer.Option(min=1, help="How far ahead.")]
 Time = Annotated[str, typer.Option(metavar="TIME", help="UTC, such as 2020-06-25T09.")]
 
@@ -92,6 +103,7 @@ def nowcast(
     last: Time,
     output: Output,
     hours: Hours = 6,
+    stations: Observed = None,
     published: Published = None,
     atmosphere: Annotated[
         Path | None, typer.Option(help="atmosphere.nc for `sifnet fit`, of the last hour.")
@@ -108,7 +120,8 @@ def nowcast(
     """
     from atmorep_bridge.air.state import atmosphere_at, write
 
-    ensemble = _ask("nowcast", model, files, output, published, time(last), hours)
+    ensemble = _ask("nowcast", model, files, output, published, time(last), hours,
+                    _observed(stations))  # fmt: skip
     if atmosphere is not None:
         if place is None:
             raise SifnetError("an atmosphere.nc is of a place", found="no --place",
@@ -128,14 +141,15 @@ def nowcast(
 
 def interpolate(
     model: Model, files: Files, first: Time, last: Time, output: Output,
-    published: Published = None,
+    stations: Observed = None, published: Published = None,
 ) -> None:  # fmt: skip
     """Fill the times from `--first` to `--last` from those before and after, as an ensemble.
 
     Example: `atmorep-bridge interpolate model.ckpt era5.nc --first 2019-03-28T06 --last
     2019-03-28T08 -o filled.nc`
     """
-    _ask("interpolate", model, files, output, published, time(first), time(last))
+    _ask("interpolate", model, files, output, published, time(first), time(last),
+         _observed(stations))  # fmt: skip
 
 
 def downscale(
@@ -224,15 +238,22 @@ def _opened(model: Path, files: list[str]) -> tuple[Core, Region]:
     return core, open_region(files, core.setup.fields)
 
 
+def _observed(path: Path | None) -> pd.DataFrame | None:
+    from atmorep_bridge.core.stations import read_stations
+
+    return None if path is None else read_stations(path)
+
+
 def _ask(
     task: str, model: Path, files: list[str], output: Path, published: Path | None, *about: Any
 ) -> xr.Dataset:
     """The ensemble of one of ``tasks``, written."""
     from atmorep_bridge.core import tasks
-    from atmorep_bridge.core.outputs import write_fields, write_published
+    from atmorep_bridge.core.outputs import write_fields, write_published, write_weatherbench
 
     ensemble: xr.Dataset = getattr(tasks, task)(*_opened(model, files), *about)
-    say(f"ensemble: {write_fields(ensemble, output)}")
+    write = write_weatherbench if output.suffix == ".zarr" else write_fields
+    say(f"ensemble: {write(ensemble, output)}")
     for path in write_published(published, ensemble) if published is not None else ():
         say(f"AtmoRep layout: {path}")
     return ensemble

@@ -1,14 +1,16 @@
-"""Ensembles as files: fields as services write them, and AtmoRep's zarr layout."""
+"""Ensembles as files: fields as services write them, zarr layouts of WeatherBench and AtmoRep."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from atmorep_bridge.fields.quantities import QUANTITIES
-from sifnet.files import whole
+from atmorep_bridge.fields.axes import with_units
+from atmorep_bridge.fields.quantities import QUANTITIES, quantity
+from sifnet.files import scratch, whole
 
 PUBLISHED = {
     "eastward_wind": "velocity_u", "northward_wind": "velocity_v",
@@ -16,6 +18,13 @@ PUBLISHED = {
     "specific_humidity": "specific_humidity",
 }  # fmt: skip
 """AtmoRep's names; fields it does not have keep the service's."""
+WEATHERBENCH = {
+    "eastward_wind": "u_component_of_wind", "northward_wind": "v_component_of_wind",
+    "temperature_2m": "2m_temperature", "water_vapour": "total_column_water_vapour",
+    "aot_550": "total_aerosol_optical_depth_550nm", "height": "geopotential",
+    "surface_height": "geopotential_at_surface",
+}  # fmt: skip
+"""WeatherBench 2's names where they are not ours."""
 
 
 def write_fields(ensemble: xr.Dataset, path: Path) -> Path:
@@ -37,6 +46,45 @@ def write_fields(ensemble: xr.Dataset, path: Path) -> Path:
     data.attrs = {k: v if isinstance(v, str) else "\n".join(v) for k, v in data.attrs.items()}
     with whole(path) as partial:
         data.to_netcdf(partial, engine="h5netcdf")
+    return path
+
+
+def write_weatherbench(data: xr.Dataset, path: Path) -> Path:
+    """Zarr (format 3) in WeatherBench 2's layout and names: ``time``, of a forecast the one it is
+    from, ``prediction_timedelta``, ``number`` of a member, level, latitude, longitude; SI units.
+
+    Args:
+        data: our names and units; a forecast says its ``reference_time`` in an attribute.
+        path: a folder that is not there yet, or a zarr folder, which is replaced.
+
+    Raises:
+        SifnetError: it cannot be written.
+    """
+    fields = {}
+    for name in map(str, data.data_vars):
+        field = name.removesuffix("_change")
+        own = data[name].attrs.get("units", "")
+        unit, factor = next(iter(quantity(field).units.items()), (own, 1.0))
+        values = (data[name] / factor).astype(np.float32).assign_attrs(units=unit)
+        fields[WEATHERBENCH.get(field, field) + name.removeprefix(field)] = values
+    laid = xr.Dataset(fields, attrs={"source": data.attrs.get("source", "")})
+    if "reference_time" in data.attrs:
+        reference = np.datetime64(data.attrs["reference_time"], "ns")
+        lead = (laid["time"].values - reference).astype("timedelta64[ns]")
+        laid = laid.assign_coords(time=lead).rename(time="prediction_timedelta")
+        laid = laid.expand_dims(time=[reference])
+    order = "member", "time", "prediction_timedelta", "level", "latitude", "longitude"
+    laid = with_units(laid.transpose(*order, missing_dims="ignore"))
+    if "member" in laid.dims:
+        laid = laid.rename(member="number")
+    with scratch(path) as partial:
+        try:
+            laid.to_zarr(partial, zarr_format=3, consolidated=False)
+            if (path / "zarr.json").exists():
+                shutil.rmtree(path)
+            partial.replace(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return path
 
 

@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 
-from atmorep_bridge.core import masks
+from atmorep_bridge.core import copula, masks, stations
 from atmorep_bridge.core.detail import FACTOR, coarsened
 from atmorep_bridge.core.filling import from_coarse
 from atmorep_bridge.core.masks import Kind, Kinds
-from atmorep_bridge.core.predict import as_dataset, predict, suits
+from atmorep_bridge.core.predict import as_dataset, base, predict, suits
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
 from atmorep_bridge.core.windows import HOUR, Fields, Region, Times
@@ -25,41 +26,75 @@ from sifnet.errors import SifnetError
 Change = Mapping[str, Callable[[xr.DataArray], xr.DataArray]]
 
 
-def nowcast(core: Core, region: Region, last: np.datetime64, hours: int) -> xr.Dataset:
+def nowcast(
+    core: Core, region: Region, last: np.datetime64, hours: int, table: pd.DataFrame | None = None
+) -> xr.Dataset:
     """The hours after ``last``, the last time that is known.
 
     Beyond the model's longest lead each member goes on from its own forecast (rollout).
+
+    Args:
+        table: observations of these hours, see ``stations``.
 
     Raises:
         SifnetError: the region does not suit the model, or the time is not in it with enough
             others before.
     """
-    lead, window = core.setup.lead, core.setup.neighbourhood[0]
     steps = -(-hours // region.hours)
-    past, times = _window(
-        core, region, _position(region, last) - (window - lead) + 1, window - lead
-    )
+    ahead = rollout(core, region, _position(region, last), steps, table)
+    times = last + np.arange(1, steps + 1) * region.hours * HOUR
+    found = as_dataset(core, region, ahead, times, f"Forecast from {last}")
+    return found.assign_attrs(reference_time=str(last))
+
+
+def rollout(
+    core: Core, region: Region, known: int, steps: int, table: pd.DataFrame | None = None
+) -> ByField:
+    """Anomalies ``member, level, time, latitude, longitude`` of the steps after one that is known.
+
+    Args:
+        known: index of the last time that is. table: observations, see ``stations``.
+
+    Raises:
+        SifnetError: the region does not suit the model, or too little of the past is in it.
+    """
+    lead, window = core.setup.lead, core.setup.neighbourhood[0]
+    turns, start = -(-steps // lead), known - (window - lead) + 1
+    past, times = _window(core, region, start, window - lead)
     kinds = masks.from_time(core.setup, window - lead)
+    length = window + (turns - 1) * lead
+    before = copula.earlier(region, start, length, known, core.setup.size.members)
     forecasts: list[ByField] = []
-    for turn in range(-(-steps // lead)):
+    for turn in range(turns):
         hour = times[0] + (turn * lead + np.arange(window)) * region.hours * HOUR
         padded = {n: torch.nn.functional.pad(v, (0, 0) * 2 + (0, lead), value=torch.nan)
                   for n, v in past.items()}  # fmt: skip
         windows = np.broadcast_to(hour, (next(iter(past.values())).shape[0], window))
-        members = predict(core, region, padded, windows, kinds)
+        filled = {n: base(core, region, n, v, kinds) for n, v in padded.items()}
+        if turn == 0:  # how unusual the air is, analyses say; members would be so more and more
+            error = {n: e for n, (_, e) in filled.items()}
+        errors = {n: error[n].expand_as(v) for n, (v, _) in filled.items()}
+        members = predict(
+            core, region, {n: v for n, (v, _) in filled.items()}, windows, kinds, errors
+        )
+        members = copula.ordered(core, region, members, before, kinds, turn * lead)
         own = {n: v[:, 0] if v.shape[1] == 1 else v[*[torch.arange(v.shape[0])] * 2]
                for n, v in members.items()}  # fmt: skip
+        if table is not None:
+            own = stations.corrected(core, region, own, hour, known, kinds, table)
         forecasts.append({n: v[:, :, -lead:] for n, v in own.items()})
         past = {n: v[:, :, lead:] for n, v in own.items()}
-    ahead = {n: torch.cat([f[n] for f in forecasts], 2)[:, :, :steps] for n in forecasts[0]}
-    times = times[-1] + np.arange(1, steps + 1) * region.hours * HOUR
-    return as_dataset(core, region, ahead, times, f"Forecast from {last}")
+    return {n: torch.cat([f[n] for f in forecasts], 2)[:, :, :steps] for n in forecasts[0]}
 
 
 def interpolate(
-    core: Core, region: Region, first: np.datetime64, last: np.datetime64
-) -> xr.Dataset:
+    core: Core, region: Region, first: np.datetime64, last: np.datetime64,
+    table: pd.DataFrame | None = None,
+) -> xr.Dataset:  # fmt: skip
     """The times from ``first`` to ``last``, hidden, from what is before and after.
+
+    Args:
+        table: observations of these times, see ``stations``.
 
     Raises:
         SifnetError: the region does not suit the model, or a window around the gap is not in it.
@@ -79,8 +114,14 @@ def interpolate(
     around, times = _window(core, region, start - before, window)
     gap = slice(before, before + steps)
     kinds = masks.from_time(core.setup, gap.start, gap.stop)
+    members = predict(core, region, around, times[None], kinds)
+    past = copula.earlier(region, start - before, window, start - 1, core.setup.size.members)
+    members = copula.ordered(core, region, members, past, kinds)
+    own = {n: v[:, 0] for n, v in members.items()}
+    if table is not None:
+        own = stations.corrected(core, region, own, times, start - 1, kinds, table)
     title = f"Interpolated from {first} to {last}"
-    return _answer(core, region, around, times, kinds, title).isel(time=gap)
+    return as_dataset(core, region, own, times, title).isel(time=gap)
 
 
 def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:

@@ -6,6 +6,7 @@ from functools import reduce
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -180,6 +181,12 @@ def with_time(data: xr.Dataset, source: str) -> xr.Dataset:
     if "expver" in data.dims:  # ERA5 and its preliminary months, one of them NaN
         versions = (data.isel(expver=i, drop=True) for i in range(data.sizes["expver"]))
         data = reduce(xr.Dataset.fillna, versions)
+    if {"time", "prediction_timedelta"} <= set(data.dims):  # WeatherBench's forecasts
+        after = data["prediction_timedelta"]
+        if not np.issubdtype(after.dtype, np.timedelta64):
+            unit = after.attrs.get("units", "ns")
+            after = after.copy(data=pd.to_timedelta(after.values, unit=unit))
+        data = data.assign_coords(valid_time=data["time"] + after)
     name = "valid_time" if "valid_time" in data.variables else "time"
     if name not in data.variables:
         return data  # an invariant field; a quantity that needs a time is refused later

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import states
+import stations
 import torch
 from harness import ERA5, needed, page, parameters, run, save, table
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -83,8 +85,7 @@ that, not the training days, is what lets the spread follow a week of larger err
 Each member has a tail of its own; none is drawn by chance. Such members settle at fixed quantiles
 of what may come true, and α, the fair share of the almost fair CRPS (Lang et al. 2024,
 arXiv:2412.15832), says at which (`atmorep_bridge/core/losses.py`); 0.25, as chosen for the former
-base. Members are in order of their value everywhere: right for the spread at a place, too wide for
-a mean over a region and for rollouts. That is not mended."""
+base."""
 
 
 def regions(file: Path) -> tuple[Region, Region]:
@@ -123,7 +124,13 @@ def main(folder: Path) -> None:
         core, (_, test) = load(model("uk", folder)), regions(UK)
         add(_uk(month(core, test)))
         _figure(core, test)
-        add(_horn(load(model("horn", folder))), CHOICES, _speed())
+        add(
+            _horn(load(model("horn", folder))),
+            states.section(),
+            stations.section(),
+            CHOICES,
+            _speed(),
+        )
 
 
 def month(core: Core, test: Region) -> Scores:

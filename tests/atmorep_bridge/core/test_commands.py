@@ -36,6 +36,16 @@ def test_train_then_ask_everything(waves: Path, tmp_path: Path) -> None:
     air = xr.open_dataset(tmp_path / "atmosphere.nc")
     assert 980 < float(air["surface_pressure"]) < 1020
     assert len(list((tmp_path / "zarr").glob("*.zarr"))) == 2
+    with xr.open_dataset(waves) as data:
+        seen = float(data["t2m"].sel(time="2020-06-23T14", latitude=51.25, longitude=1.75))
+    (tmp_path / "s.csv").write_text(
+        f"time,latitude,longitude,field,value,sigma\n2020-06-23T14,51.25,1.75,t2m,{seen},0.2\n"
+    )
+    run("nowcast", model, waves, "--last", LAST, "--stations", tmp_path / "s.csv",
+        "-o", tmp_path / "s.zarr")  # fmt: skip
+    told = xr.open_zarr(tmp_path / "s.zarr", consolidated=False)["2m_temperature"]
+    differ = abs(told[:, 0].values - xr.open_dataset(tmp_path / "f.nc")["t2m"].values)
+    assert differ[:, 1].max() > 0
     run("interpolate", model, waves, "--first", LAST, "--last", LAST, "-o", tmp_path / "i.nc")
     run("correct", model, waves, "--first", LAST, "-o", tmp_path / "c.nc")
     run("counterfactual", model, waves, "--last", LAST, "--change", "t2m+2", "--change", "ps*1.01",

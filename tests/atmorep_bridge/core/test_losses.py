@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from atmorep_bridge.core.losses import FLOOR, crps, of_samples, published
 
@@ -96,3 +98,18 @@ def test_each_sample_counts_once_and_missing_values_never() -> None:
     counts = torch.isfinite(each)
     found = of_samples(each, counts, torch.tensor([0, 0, 2]), 3)
     torch.testing.assert_close(found, torch.tensor([5 / 3, 0.0, 5.0]))
+
+
+def test_crps_is_that_of_a_library_at_both_ends() -> None:
+    """Of the Bureau of Meteorology's ``scores``: as it stands, and fair; linear between."""
+    library = pytest.importorskip("scores.probability")
+    members, truth = torch.randn(5, 40, generator=torch.manual_seed(0)), torch.zeros(40)
+    arrays = (xr.DataArray(members.numpy(), dims=("member", "place")),
+              xr.DataArray(truth.numpy(), dims="place"))  # fmt: skip
+    stands, fair = (
+        library.crps_for_ensemble(*arrays, "member", method=m, preserve_dims="place").values
+        for m in ("ecdf", "fair")
+    )
+    for alpha in (0.0, 0.25, 1.0):
+        expected = (1 - alpha) * stands + alpha * fair
+        np.testing.assert_allclose(crps(members, truth, alpha), expected, rtol=1e-5, atol=1e-6)

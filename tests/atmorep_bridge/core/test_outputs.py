@@ -8,7 +8,7 @@ import xarray as xr
 
 from atmorep_bridge.air.columns import HYPSOMETRIC
 from atmorep_bridge.air.state import atmosphere_at, write
-from atmorep_bridge.core.outputs import write_fields, write_published
+from atmorep_bridge.core.outputs import write_fields, write_published, write_weatherbench
 from atmorep_bridge.fields.opening import open_fields
 from sifnet.errors import SifnetError
 
@@ -54,6 +54,53 @@ def test_a_changed_forecast_keeps_its_change(tmp_path: Path) -> None:
     made = ensemble(temperature_2m=280.0, temperature_2m_change=1.0)
     names = set(xr.open_dataset(write_fields(made, tmp_path / "c.nc")).data_vars)
     assert names == {"t2m", "t2m_change"}
+
+
+def test_a_forecast_in_the_layout_of_weatherbench_is_read_back(tmp_path: Path) -> None:
+    made = with_levels().assign(temperature_2m=ensemble(temperature_2m=280.0)["temperature_2m"])
+    made = made.assign_attrs(reference_time=str(TIME - 2 * STEP))
+    path = write_weatherbench(made, tmp_path / "forecast.zarr")
+    laid = xr.open_zarr(path, consolidated=False, decode_timedelta=True)
+    assert dict(laid.sizes) == {"number": 4, "time": 1, "prediction_timedelta": 2, "level": 5,
+                                "latitude": 3, "longitude": 3}  # fmt: skip
+    assert laid["2m_temperature"].dims[1:3] == ("time", "prediction_timedelta")
+    assert (laid["prediction_timedelta"].values == np.array([3 * STEP // 2, 5 * STEP // 2])).all()
+    assert float(laid["surface_pressure"].max()) > 90000  # Pa
+    assert (path / "zarr.json").exists()  # format 3
+    (read,) = open_fields([path], [*map(str, made.data_vars)])
+    assert read.attrs["level_kind"] == "pressure"
+    assert (read["time"].values == made["time"].values).all()
+    assert read["lead"].values.tolist() == [1.5, 2.5]
+    for name in made.data_vars:
+        np.testing.assert_allclose(read[name].transpose(*made[name].dims), made[name], rtol=1e-6)
+    again = write_weatherbench(made.isel(time=[0]), path)
+    assert xr.open_zarr(again, consolidated=False).sizes["prediction_timedelta"] == 1
+    (path / "zarr.json").unlink()
+    with pytest.raises(SifnetError, match="cannot be written"):
+        write_weatherbench(made, path)  # it may be anything
+
+
+def test_an_analysis_in_the_layout_of_weatherbench_is_read_back(tmp_path: Path) -> None:
+    made = ensemble(temperature_2m=280.0).isel(member=0, drop=True)
+    path = write_weatherbench(made, tmp_path / "analysis.zarr")
+    laid = xr.open_zarr(path, consolidated=False)
+    assert laid["2m_temperature"].dims == ("time", "latitude", "longitude")
+    (read,) = open_fields([path], ["temperature_2m"])
+    np.testing.assert_allclose(read["temperature_2m"], made["temperature_2m"], rtol=1e-6)
+
+
+def test_lead_times_of_weatherbench_may_be_plain_hours(tmp_path: Path) -> None:
+    data = xr.Dataset(
+        {"2m_temperature": (("time", "prediction_timedelta", "longitude", "latitude"),
+                            np.arange(280.0, 288).reshape(2, 2, 2, 1), {"units": "K"})},
+        {"time": TIME + np.arange(2) * STEP, "latitude": [50.0], "longitude": [5.0, 6.0],
+         "prediction_timedelta": ("prediction_timedelta", [1, 2], {"units": "hours"})},
+    )  # fmt: skip
+    data.to_zarr(tmp_path / "f.zarr", zarr_format=3, consolidated=False)
+    (read,) = open_fields([tmp_path / "f.zarr"], ["temperature_2m"])
+    assert (read["time"].values == TIME + np.arange(1, 4) * STEP).all()
+    # Of two forecasts for a time, the one that started later.
+    assert read["temperature_2m"][:, 0, 0].values.tolist() == [280.0, 284.0, 286.0]
 
 
 def test_published_layout_is_read_back(tmp_path: Path) -> None:

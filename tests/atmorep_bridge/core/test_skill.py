@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from atmorep_bridge.core import skill
 from atmorep_bridge.core.skill import Cases, best_baseline, scores
@@ -137,3 +138,52 @@ def test_downscaling_starts_from_means_over_blocks(core: Core, windows: Region) 
     torch.testing.assert_close(kept.members, other.members, atol=2e-3, rtol=0)
     for name, values in kept.baselines.items():
         torch.testing.assert_close(values, other.baselines[name], atol=2e-3, rtol=0, msg=name)
+
+
+def test_a_regional_mean_is_one_of_points_by_area() -> None:
+    made = replace(cases([1.0], [0]), area=torch.tensor([0.5, 1, 1]))
+    truth = made.truth.clone()
+    truth[:, :, :, 0] = 5.0
+    truth[0, 0, 0, 1, 2] = torch.nan
+    found = skill.regional(replace(made, truth=truth))
+    assert found.truth.shape == (1, 1, 2, 1, 1)
+    assert found.truth.flatten().tolist() == pytest.approx([10 / 9, 1.0])
+    torch.testing.assert_close(found.members[:, 0, 0, 0, 0, 0], torch.tensor([0.0, 1.0, 2.0]))
+
+
+def test_no_rollout_sees_its_target(core: Core, windows: Region) -> None:
+    """One from the 24th hour on, twelve hours long: three turns."""
+    since, data = windows.times[24], windows.data.copy(deep=True).load()
+    data[NAME].values[24:] += 7.0
+    kept, other = (skill.rollout_cases(core, r, NAME, since, 12, 99)
+                   for r in (windows, replace(windows, data=data)))  # fmt: skip
+    assert kept.truth.shape == (1, 1, 12, 12, 16)
+    assert float((other.truth - kept.truth).mean()) == pytest.approx(7.0, abs=1e-3)
+    assert torch.equal(kept.members, other.members)
+    for name, values in kept.baselines.items():
+        assert torch.equal(values, other.baselines[name]), name
+    held = in_kelvin(core, windows, kept, kept.baselines["persistence"], 24)
+    np.testing.assert_allclose(held[0], np.repeat(windows.data[NAME].values[23:24], 12, 0),
+                               atol=1e-3)  # fmt: skip
+
+
+def test_scores_are_those_of_a_library() -> None:
+    """Of the Bureau of Meteorology's ``scores``, with weights and missing truth."""
+    library = pytest.importorskip("scores")
+    generator = torch.manual_seed(0)
+    members, truth = torch.randn(5, 1, *SHAPE, generator=generator), torch.randn(1, *SHAPE)
+    truth[0, 0, 1, 2, 3] = torch.nan
+    area = torch.tensor([0.5, 0.7, 1.0])
+    found = scores(Cases(truth, members, {"first": members[0]}, np.array([0]), area))
+    dims = ("case", "level", "time", "latitude", "longitude")
+    of, seen = xr.DataArray(members.numpy(), dims=("member", *dims)), xr.DataArray(truth, dims=dims)
+    weights = xr.DataArray(area.numpy(), dims="latitude")
+    assert found["rmse"].value == pytest.approx(
+        float(library.continuous.rmse(of.mean("member"), seen, weights=weights)), rel=1e-5
+    )
+    assert found["mae first"].value == pytest.approx(
+        float(library.continuous.mae(of[0], seen, weights=weights)), rel=1e-5
+    )
+    assert found["crps"].value == pytest.approx(
+        float(library.probability.crps_for_ensemble(of, seen, "member", weights=weights)), rel=1e-5
+    )
