@@ -41,12 +41,14 @@ class Fit:
         self.toward: Tensor = torch.zeros(())
         self.square: Tensor = torch.zeros(())
         self.origin: Tensor | None = None
+        self.known: Tensor = torch.zeros((), dtype=torch.bool)
 
     def add(self, values: Tensor, waves: Tensor) -> None:
         """Values ``level, time, latitude, longitude``; missing ones count as the mean of those
         of their point that come with them."""
         if self.origin is None:
             self.origin = values.nanmean(1, keepdim=True).nan_to_num()
+        self.known = self.known | torch.isfinite(values).any(1)
         far = values - self.origin
         if not torch.isfinite(far).all():
             far = torch.where(torch.isfinite(far), far, far.nanmean(1, keepdim=True).nan_to_num())
@@ -57,7 +59,8 @@ class Fit:
         self.toward = self.toward + toward.view(-1, level, *far.shape[2:])
 
     def solved(self) -> tuple[Tensor, Tensor]:
-        """``harmonic, level, latitude, longitude``, and the sd of what is left at every point."""
+        """``harmonic, level, latitude, longitude``, NaN where no value ever was, and the sd of what
+        is left at every point."""
         assert self.origin is not None
         doubt = torch.full((len(self.among),), DOUBT, dtype=self.among.dtype)
         doubt[0] = 0.0
@@ -68,4 +71,5 @@ class Fit:
         left = (self.square.double().flatten() - explained) / self.among[0, 0]
         found = found.float().view(self.toward.shape)
         found[0] += self.origin[:, 0]
+        found[0][~self.known] = torch.nan  # land of an ocean's field: nothing to be said there
         return found, left.clamp(min=0).sqrt().float().view(self.toward.shape[1:])

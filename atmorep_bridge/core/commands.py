@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from operator import methodcaller
 from pathlib import Path
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from atmorep_bridge.core.training import Core
     from atmorep_bridge.core.windows import Region
 
-FIELD_HELP = "u v w t q ps tcwv t2m aod550; levels after @: q@105,123,137."
+FIELD_HELP = (
+    "u v w t q ps tcwv t2m aod550, or any CF variable that states its unit; "
+    "levels after @: q@105,123,137."
+)
 OPERATIONS = {"+": "__add__", "-": "__sub__", "*": "__mul__"}
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Of `atmorep-bridge train`.")]
@@ -44,14 +48,16 @@ Observed = Annotated[
         "field, value, sigma."
     ),
 ]  # fmt: skip
-Hours = Annotated[int, typer.Option(min=1, help="How far ahead.")]
+Hours = Annotated[
+    int, typer.Option(min=1, help="How far ahead; 730 are a month of monthly fields.")
+]
 Time = Annotated[str, typer.Option(metavar="TIME", help="UTC, such as 2020-06-25T09.")]
 
 
 def train(
     files: Files,
     output: Annotated[Path, typer.Option("--output", "-o", help="model.ckpt")],
-    field: Annotated[list[str], typer.Option(help=f"One of {FIELD_HELP} May be repeated.")],
+    field: Annotated[list[str], typer.Option(help=f"{FIELD_HELP} May be repeated.")],
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="Last time to train on; all by default.")
     ] = None,
@@ -263,24 +269,20 @@ def _field(text: str, patch: tuple[int, int, int]) -> FieldSpec:
     from atmorep_bridge.core.specs import SHORT, FieldSpec
 
     name, _, levels = text.partition("@")
-    if name not in SHORT:
-        raise SifnetError("unknown field", found=name, expected=FIELD_HELP)
     given = [int(x) for x in numbers(levels, None, "--field", whole=True)] if levels else []
-    return FieldSpec(SHORT[name], tuple(given), patch)
+    return FieldSpec(SHORT.get(name, name), tuple(given), patch)
 
 
 def _change(text: str) -> tuple[str, Callable[[Any], Any]]:
     from atmorep_bridge.core.specs import SHORT
 
-    for sign, method in OPERATIONS.items():
-        name, _, number = text.partition(sign)
-        if number and name in SHORT:
-            (value,) = numbers(number, 1, "--change")
-            return SHORT[name], methodcaller(method, value)
-    raise SifnetError(
-        "this change is not understood", found=text, expected="a field, + - or *, and a number: "
-        "t2m+2, q*1.1", remedy=f"Fields: {' '.join(SHORT)}.",
-    )  # fmt: skip
+    found = re.fullmatch(r"(\w+)([-+*])(.+)", text)
+    if found is None:
+        raise SifnetError("this change is not understood", found=text,
+                          expected="a field, + - or *, and a number: t2m+2, q*1.1")  # fmt: skip
+    name, sign, number = found.groups()
+    (value,) = numbers(number, 1, "--change")
+    return SHORT.get(name, name), methodcaller(OPERATIONS[sign], value)
 
 
 def _three(text: str, option: str) -> tuple[int, int, int]:

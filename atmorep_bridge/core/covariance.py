@@ -37,12 +37,13 @@ class Products:
     """Sums of products of all values of a window, of a point and its neighbours, of one level.
 
     Args:
-        zone, sd: ``row, column``. hours: of a window.
+        zone: ``row, column``. counts: what errors count there, variance and area.
+        hours: of a window.
     """
 
-    def __init__(self, zone: Tensor, sd: Tensor, rings: tuple[int, ...], hours: int) -> None:
+    def __init__(self, zone: Tensor, counts: Tensor, rings: tuple[int, ...], hours: int) -> None:
         self.hours, self.number = hours, int(zone.max()) + 1
-        self.weight = torch.zeros(self.number).index_add(0, zone.flatten(), sd.flatten() ** 2)
+        self.weight = torch.zeros(self.number).index_add(0, zone.flatten(), counts.flatten())
         self.index, self.real = _asked(zone, rings)
         size = self.number, *[hours * self.index.shape[-1]] * 2
         self.sums, self.counts = torch.zeros(2, *size), torch.zeros(2, *size)
@@ -75,26 +76,23 @@ class Products:
         middle = (self.hours - gap) // 2
         masks = (self.hours - lead, self.hours), (middle, middle + gap)
         pooled, nuggets = POOLED[0], [NUGGETS[1]] * 2
-        if (self.counts[:, :, 0, 0] > 0).all():  # else there are too few days to choose on
+        if (self.counts[:, :, 0, 0] > 0).any(1).all():  # else there are too few days to choose on
             parts = [self._parts(part) for part in (0, 1)]
             ahead = {p: self._explained(parts, p, NUGGETS[1], *masks[0]) for p in POOLED}
             pooled = max(ahead, key=lambda p: ahead[p])
             for i, mask in enumerate(masks):
                 each = {pair: self._explained(parts, pooled, pair, *mask) for pair in NUGGETS}
                 nuggets[i] = max(each, key=lambda pair: each[pair])
-        sums, counts = self.sums.sum(0), self.counts.sum(0)
-        whole = sums.sum(0) / counts.sum(0).clamp(min=1)
-        # Zones that lack a neighbour have that of all together.
-        own = torch.where(counts > 0, sums / counts.clamp(min=1), whole)
+        own, whole = _means(self.sums.sum(0), self.counts.sum(0))
         return torch.lerp(own, whole, pooled), torch.tensor(nuggets)
 
     def _parts(self, part: int) -> tuple[Tensor, Tensor, Tensor]:
         """Weights of the zones that choose, their covariances, and that of all zones, of a part."""
         asked = torch.linspace(0, self.number - 1, min(self.number, JUDGED)).long()
-        sums, counts = self.sums[part], self.counts[part]
-        whole = sums.sum(0) / counts.sum(0).clamp(min=1)
-        own = torch.where(counts[asked] > 0, sums[asked] / counts[asked].clamp(min=1), whole)
-        return self.weight[asked], own.double(), whole.double()
+        counts = self.counts[part]
+        own, whole = _means(self.sums[part], counts, asked)
+        weight = self.weight[asked] * (counts[asked, 0, 0] > 0)
+        return weight, own.double(), whole.double()
 
     def _explained(
         self, parts: list[tuple[Tensor, Tensor, Tensor]], pooled: float,
@@ -113,6 +111,31 @@ class Products:
         truth = held[:, seen]
         each = (w * (2 * truth[:, :, hidden] - truth[:, :, seen] @ w)).sum((1, 2))
         return float((each * weight).sum())
+
+
+def _means(sums: Tensor, counts: Tensor, asked: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Covariances of zones and of all together; zones that lack a neighbour have that of all."""
+    whole = sums.sum(0) / counts.sum(0).clamp(min=1)
+    if _uneven(counts.sum(0)):
+        whole = _definite(whole)
+    own = torch.empty_like(sums if asked is None else sums[asked])
+    for i, zone in enumerate(range(len(sums)) if asked is None else asked.tolist()):
+        there = counts[zone] > 0
+        own[i] = torch.where(there, sums[zone] / counts[zone].clamp(min=1), whole)
+        if _uneven(counts[zone]):
+            own[i] = _definite(own[i])
+    return own, whole
+
+
+def _uneven(counts: Tensor) -> bool:
+    return bool(counts.min() < counts.max())
+
+
+def _definite(covariance: Tensor) -> Tensor:
+    """The nearest covariance (Higham 1988): where values are missing, means of products of
+    different hours are none, and weights from one would be of any size."""
+    values, vectors = torch.linalg.eigh(covariance.double())
+    return ((vectors * values.clamp(min=0)) @ vectors.mT).to(covariance.dtype)
 
 
 def grams(values: Tensor, hours: int) -> Tensor:

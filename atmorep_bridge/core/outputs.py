@@ -37,8 +37,9 @@ def write_fields(ensemble: xr.Dataset, path: Path) -> Path:
     names: dict[str, str] = {}
     for name in map(str, ensemble.data_vars):
         field = name.removesuffix("_change")
-        names[name] = QUANTITIES[field].names[0] + name.removeprefix(field)
-        data[name] = data[name].assign_attrs(units=QUANTITIES[field].unit)
+        names[name] = quantity(field).names[0] + name.removeprefix(field)
+        if field in QUANTITIES:
+            data[name] = data[name].assign_attrs(units=QUANTITIES[field].unit)
     if "level" in ensemble.dims:
         kind = ensemble.attrs["level_kind"]
         names["level"] = "model_level" if kind == "model" else "pressure_level"

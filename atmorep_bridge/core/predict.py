@@ -17,9 +17,9 @@ from atmorep_bridge.core.samples import NOISE, info, refuse_small
 from atmorep_bridge.core.statistics import Place
 from atmorep_bridge.core.tokens import ByField, from_tokens, on_points
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import SPACE_TIME, Region, Times
+from atmorep_bridge.core.windows import SPACE_TIME, Region, Times, every
 from atmorep_bridge.fields.axes import turned
-from atmorep_bridge.fields.quantities import QUANTITIES
+from atmorep_bridge.fields.quantities import quantity
 from sifnet.errors import SifnetError
 
 TILES = 16  # predicted at once
@@ -43,9 +43,16 @@ def suits(core: Core, region: Region) -> Place:
     if (region.hours, region.level_kind) != (setup.hours, setup.level_kind):
         raise SifnetError(
             "the fields are not of the kind the model was trained on",
-            found=f"every {region.hours} h, {region.level_kind or 'no'} levels",
-            expected=f"every {setup.hours} h, {setup.level_kind or 'no'} levels",
+            found=f"every {every(region.hours)}, {region.level_kind or 'no'} levels",
+            expected=f"every {every(setup.hours)}, {setup.level_kind or 'no'} levels",
             remedy="Download fields like those of the training.",
+        )
+    if others := {n: u for n, u in region.units.items() if u != core.statistics.fields[n].unit}:
+        raise SifnetError(
+            "the fields are in other units than those the model was trained on",
+            found=", ".join(f"{name} in {unit}" for name, unit in others.items()),
+            expected=", ".join(f"{n} in {core.statistics.fields[n].unit}" for n in others),
+            remedy="Convert them, and say so in the attribute `units`.",
         )
     _, rows, columns = setup.neighbourhood
     if region.latitude.size < rows or region.longitude.size < columns:
@@ -187,14 +194,14 @@ def as_dataset(
     place = core.statistics.place(region)
     for spec in setup.fields:
         values = core.statistics.value(spec.name, anomaly[spec.name], times, place)
-        low, high = QUANTITIES[spec.name].bounds
+        low, high = quantity(spec.name).bounds
         values = values.clamp(max(low, 0.0) if low > -1 else low, high)
         array = xr.DataArray(values.numpy(), dims=("member", "level", *SPACE_TIME))
         array = array.transpose("member", "time", "level", ...)
         if spec.levels:
             array = array.assign_coords(level=list(spec.levels))
         arrays[spec.name] = array if spec.levels else array.isel(level=0)
-        arrays[spec.name].attrs["units"] = QUANTITIES[spec.name].unit
+        arrays[spec.name].attrs["units"] = core.statistics.fields[spec.name].unit
     data = xr.Dataset(arrays).assign_coords(
         member=np.arange(setup.size.members),
         time=times,

@@ -21,7 +21,7 @@ from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.statistics import Place, Statistics
 from atmorep_bridge.core.tokens import ByField, on_points, token_info
-from atmorep_bridge.core.windows import Region, Times
+from atmorep_bridge.core.windows import Region, Times, every
 from sifnet.errors import SifnetError
 
 Sample = dict[str, ByField]
@@ -175,7 +175,7 @@ def refuse_small(region: Region, setup: Setup) -> None:
     if not region.starts(hours).size:
         raise SifnetError(
             "too few time steps for a window",
-            found=f"{region.times.size} steps of {region.hours} h, none followed by enough others",
+            found=f"{region.times.size} steps of a {every(region.hours)}, none followed by others",
             expected=f"{hours} without a gap",
             remedy="Download a longer series, or train a model with a shorter neighbourhood.",
             file=region.files,
@@ -223,19 +223,22 @@ def info(
 class Consecutive(DistributedSampler[Any]):
     """Numbers of samples that go on from epoch to epoch, dealt to the processes in turn.
 
+    Args:
+        batch: samples of a step and process. same: in every epoch the numbers of the first.
+
     Two processes with half a batch each therefore see what one sees with the whole batch.
     """
 
-    def __init__(self, dataset: Samples, batch: int, steps: int) -> None:
+    def __init__(self, dataset: Samples, batch: int, steps: int, *, same: bool = False) -> None:
         super().__init__(dataset, num_replicas=1, rank=0, shuffle=False)
-        self.batch, self.steps = batch, steps
+        self.batch, self.steps, self.same = batch, steps, same
 
     def __iter__(self) -> Iterator[int]:
         """Numbers of this process in this epoch."""
         world, rank = 1, 0
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
-        first = self.epoch * self.steps * self.batch * world
+        first = (0 if self.same else self.epoch) * self.steps * self.batch * world
         return iter(range(first + rank, first + self.steps * self.batch * world, world))
 
     def __len__(self) -> int:

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from atmorep_bridge.fields.quantities import ON_LEVELS
 from sifnet.errors import SifnetError, require_number
 
 MOST = 2**12  # hours, rows or columns of a window
+MONTH = 730  # hours, which stand for a month of the calendar
 
 SHORT = {
     "u": "eastward_wind", "v": "northward_wind", "w": "vertical_velocity", "t": "temperature",
     "q": "specific_humidity", "ps": "surface_pressure", "tcwv": "water_vapour",
     "t2m": "temperature_2m", "aod550": "aot_550",
 }  # fmt: skip
-"""Fields a model may hold, by their short names of weather services and by ours."""
+"""Short names of weather services, and ours. Any other field has its own name."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class FieldSpec:
     """A field of a model.
 
     Attributes:
-        name: one of the values of ``SHORT``.
+        name: one of the values of ``SHORT``, or of any CF variable, its own or standard_name.
         levels: numbers of model levels or hPa, from the top; none for a field of the surface.
         patch: hours, rows and columns of a token.
         coupled: names of the fields it looks at in every encoder layer.
@@ -40,19 +40,11 @@ class FieldSpec:
     normaliser: Literal["hour", "mean"] = "hour"
 
     def __post_init__(self) -> None:
-        if self.name not in SHORT.values():
+        if not self.name.isidentifier():
             raise SifnetError(
-                "a model cannot hold this field",
+                "this is no name of a field",
                 found=self.name,
-                expected=", ".join(SHORT),
-                remedy="Choose among them.",
-            )
-        if bool(self.levels) != (self.name in ON_LEVELS):
-            raise SifnetError(
-                f"{self.name}: levels do not suit the field",
-                found=f"levels {', '.join(map(str, self.levels)) or 'none'}",
-                expected="some levels" if self.name in ON_LEVELS else "none, it is at the surface",
-                remedy="Name levels of u, v, w, t and q only.",
+                expected=f"letters, digits and _: {', '.join(SHORT)}, or a CF variable's name",
             )
         for size in self.patch:
             require_number(f"{self.name}: patch", size, 1, MOST)
@@ -94,7 +86,7 @@ class Setup:
     Attributes:
         fields: each once; those they are coupled with among them.
         neighbourhood: hours, rows and columns of a window, multiples of every patch.
-        hours: between times. level_kind: of all levels, "model" or "pressure".
+        hours: between times, MONTH of months. level_kind: of all levels, "model" or "pressure".
         rings: distances of the neighbours, grid points, that the base asks, see ``base``.
         loss: "crps" or "published"; see ``losses``.
         alpha: fair share of the CRPS; the larger, the wider the ensemble. Chosen on days not

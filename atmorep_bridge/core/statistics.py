@@ -23,7 +23,7 @@ from atmorep_bridge.core.covariance import HELD, Products, zones
 from atmorep_bridge.core.detail import FACTOR, Detail, Sums
 from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.tokens import ByField
-from atmorep_bridge.core.windows import HOUR, Fields, Region, Times
+from atmorep_bridge.core.windows import Fields, Region, Times, counted
 from sifnet.errors import SifnetError
 
 AT_ONCE = 2**24  # values of a level read at once
@@ -45,7 +45,7 @@ class Usual:
         covariance: ``level, zone, hour x neighbour, hour x neighbour`` of anomalies in a window,
             see ``covariance``.
         nuggets: ``level, 2, 2``, see ``base``.
-        detail: see ``detail``; none of a map without a block.
+        detail: see ``detail``; none of a map without a block. unit: of the field.
     """
 
     climate: Tensor
@@ -54,6 +54,7 @@ class Usual:
     covariance: Tensor
     nuggets: Tensor
     detail: Detail | None
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ class Statistics:
     wraps: bool
     rings: tuple[int, ...]
     days: float
+
+    def __deepcopy__(self, _: object) -> Statistics:
+        """They do not change: copies of a model (of its average weights) share them."""
+        return self
 
     @cached_property
     def linear(self) -> dict[str, Linear]:
@@ -165,7 +170,8 @@ def _field(region: Region, setup: Setup, spec: FieldSpec) -> Usual:
     joined = {part: torch.cat([getattr(detail, part) for detail in details])
               for part in Detail.__dataclass_fields__ if details}  # fmt: skip
     mean = torch.cat([usual.climate for usual in levels], 1)
-    return Usual(mean, levels[0].cycles, **parts, detail=Detail(**joined) if joined else None)
+    detail = Detail(**joined) if joined else None
+    return Usual(mean, levels[0].cycles, **parts, detail=detail, unit=levels[0].unit)
 
 
 def _level(region: Region, setup: Setup, spec: FieldSpec, level: int) -> Usual:
@@ -179,14 +185,15 @@ def _level(region: Region, setup: Setup, spec: FieldSpec, level: int) -> Usual:
     mean, sd = fitted.solved()
     least = LEAST_PATTERN * (sd**2).mean((1, 2), keepdim=True).sqrt()
     sd = torch.maximum(sd, least).clamp(min=1e-12)
-    return _second(part, setup, Usual(mean, cycles, sd, sd, sd, None))
+    return _second(part, setup, Usual(mean, cycles, sd, sd, sd, None, part.units[spec.name]))
 
 
 def _second(region: Region, setup: Setup, usual: Usual) -> Usual:
     """With the covariance and the regression of detail of one level, from its anomalies."""
     hours, size = setup.neighbourhood[0], (region.latitude.size, region.longitude.size)
     zone = zones(*size, hours * len(stencil(setup.rings)))
-    products = Products(zone, usual.sd[0], setup.rings, hours)
+    area = torch.cos(torch.deg2rad(torch.tensor(region.latitude))).clamp(min=0).float()
+    products = Products(zone, usual.sd[0] ** 2 * area[:, None], setup.rings, hours)
     sums = Sums(1, *size) if min(size) >= FACTOR else None
     held = int((1 - HELD) * region.times.size)
     skipped = -(-region.times.size // MOST_HOURS)
@@ -219,7 +226,7 @@ def _chunks(region: Region, more: int, split: int) -> Iterator[tuple[int, int, T
     """
     size = region.latitude.size, region.longitude.size
     hours = min(max(AT_ONCE // (size[0] * size[1]), 1), 240)
-    apart = np.diff(region.times) != region.hours * HOUR
+    apart = np.diff(counted(region.times, region.hours)) != 1
     holes = [0, *(np.flatnonzero(apart) + 1).tolist(), region.times.size]
     for begin, stop in pairwise(holes):
         firsts = sorted({*range(begin, stop, hours), split if begin < split < stop else begin})

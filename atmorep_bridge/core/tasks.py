@@ -20,7 +20,7 @@ from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.predict import as_dataset, base, predict, suits
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import HOUR, Fields, Region, Times
+from atmorep_bridge.core.windows import Fields, Region, Times, every, later
 from sifnet.errors import SifnetError
 
 Change = Mapping[str, Callable[[xr.DataArray], xr.DataArray]]
@@ -42,7 +42,7 @@ def nowcast(
     """
     steps = -(-hours // region.hours)
     ahead = rollout(core, region, _position(region, last), steps, table)
-    times = last + np.arange(1, steps + 1) * region.hours * HOUR
+    times = later(last, np.arange(1, steps + 1), region.hours)
     found = as_dataset(core, region, ahead, times, f"Forecast from {last}")
     return found.assign_attrs(reference_time=str(last))
 
@@ -66,7 +66,7 @@ def rollout(
     before = copula.earlier(region, start, length, known, core.setup.size.members)
     forecasts: list[ByField] = []
     for turn in range(turns):
-        hour = times[0] + (turn * lead + np.arange(window)) * region.hours * HOUR
+        hour = later(times[0], turn * lead + np.arange(window), region.hours)
         padded = {n: torch.nn.functional.pad(v, (0, 0) * 2 + (0, lead), value=torch.nan)
                   for n, v in past.items()}  # fmt: skip
         windows = np.broadcast_to(hour, (next(iter(past.values())).shape[0], window))
@@ -170,8 +170,9 @@ def _finer(core: Core, coarse: Region) -> Region:
                 remedy="Average the coarse fields onto that grid.",
                 file=coarse.files,
             )
-    empty = xr.Dataset(dict.fromkeys(core.setup.names, 0.0), coords=axes)
-    data = empty.assign_coords(time=coarse.times).assign_attrs(coarse.data.attrs)
+    names = core.setup.names
+    empty = {name: xr.DataArray(0.0, attrs=coarse.data[name].attrs) for name in names}
+    data = xr.Dataset(empty, axes).assign_coords(time=coarse.times).assign_attrs(coarse.data.attrs)
     return replace(coarse, data=data, step=(coarse.step[0] / FACTOR, coarse.step[1] / FACTOR))
 
 
@@ -205,7 +206,10 @@ def counterfactual(
             "a field to change is not in the model", found=", ".join(unknown),
             expected=", ".join(core.setup.names),
         )  # fmt: skip
-    other = region.data.assign({name: rule(region.data[name]) for name, rule in change.items()})
+    fields = {name: region.data[name] for name in change}
+    other = region.data.assign(
+        {name: change[name](field).assign_attrs(field.attrs) for name, field in fields.items()}
+    )
     usual, changed = (
         nowcast(core, past, last, hours) for past in (region, replace(region, data=other))
     )
@@ -242,8 +246,8 @@ def _values(region: Region, first: int, steps: int) -> tuple[Fields, Times]:
         raise SifnetError(
             "too few time steps around this time",
             found=f"{at.size} steps from {at[0]} to {at[-1]}",
-            expected=f"{steps} steps of {region.hours} h without a gap, {max(-first, 0)} earlier "
-            "ones",
+            expected=f"{steps} steps of a {every(region.hours)} without a gap, {max(-first, 0)} "
+            "earlier ones",
             remedy="Give a longer series.",
             file=region.files,
         )
@@ -256,7 +260,7 @@ def _position(region: Region, time: np.datetime64) -> int:
     if not where.size:
         raise SifnetError(
             "the fields do not hold this time", found=str(time),
-            expected=f"one of {region.times[0]} to {region.times[-1]}, every {region.hours} h",
+            expected=f"one of {region.times[0]} to {region.times[-1]}, every {every(region.hours)}",
             remedy="Choose another time, or download it.",
         )  # fmt: skip
     return int(where[0])

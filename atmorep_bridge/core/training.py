@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from atmorep_bridge.core.covariance import HELD
 from atmorep_bridge.core.losses import crps, of_samples, published
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.model import MaskedTokenModel
@@ -31,13 +32,20 @@ from sifnet.training.resume import Asked, weights_told
 from sifnet.training.trainer import by_itself, check_settings, make_trainer, run
 
 KIND = "a masked-token model"
+HELD_LOSS = "held_loss"
 PARTS = "input", "error", "pattern", "kinds", "info"
 """Of a sample: what a model is told."""
+VALIDATED = 8  # batches of days held back at most, the same after every epoch
+AVERAGED = 0.1  # share of the steps over which weights are averaged
 
 
 @dataclass(frozen=True)
 class Training:
     """How a model is trained.
+
+    On all but the last fifth of the days, by which the base too is chosen: of weights averaged
+    over some steps, those of the epoch of least loss on these days are kept. Where a fifth of the
+    days holds no window, all are trained on, and the last epoch is kept.
 
     Attributes:
         steps: of the optimiser; in epochs of ``steps_per_epoch``, after each of which an
@@ -115,6 +123,21 @@ class Fitting(lightning.LightningModule):
         self.loss = published if core.setup.loss == "published" else fair
 
     def training_step(self, batch: Sample, _: int) -> Tensor:
+        """Loss of a batch."""
+        return self._told("loss", batch)
+
+    def validation_step(self, batch: Sample, _: int) -> None:
+        """Loss of a batch of days held back."""
+        self._told(HELD_LOSS, batch)
+
+    def _told(self, name: str, batch: Sample) -> Tensor:
+        loss = self.loss_of(batch)
+        self.log(name, loss, on_step=False, on_epoch=True, prog_bar=True,
+                 batch_size=len(batch["kinds"][self.core.setup.names[0]]),
+                 sync_dist=self.core.how.devices > 1)  # fmt: skip
+        return loss
+
+    def loss_of(self, batch: Sample) -> Tensor:
         """Loss in units of the error expected of the base: easy and hard plans count alike.
 
         A place counts by its area, and by how much the field varies there.
@@ -134,10 +157,7 @@ class Fitting(lightning.LightningModule):
             weight = to_tokens(pattern, spec.patch)[where]
             weight = weight * batch["info"][spec.name][where][:, COS_LATITUDE, None]
             losses.append(of_samples(each, present * weight, sample, kinds.shape[0]).mean())
-        loss = torch.stack(losses).mean()
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=kinds.shape[0],
-                 sync_dist=self.core.how.devices > 1, prog_bar=True)  # fmt: skip
-        return loss
+        return torch.stack(losses).mean()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, biases and norms without decay; warm-up, then a cosine to zero."""
@@ -189,38 +209,61 @@ def _train(
     fitted = folder / f"statistics-{_named(setup, region)}.pt"
     core = Core(setup, _statistics(fitted, region, setup, config), config)
     asked = _asked(folder, core, region)
-    samples = Samples(region, setup, core.statistics, config.seed, config.superposed)
+    learnt, held = _divided(region, setup)
     steps = min(config.steps_per_epoch, config.steps)
-    loader = DataLoader(
-        samples,
-        batch_size=config.batch,
-        sampler=Consecutive(samples, config.batch, steps),
-        num_workers=config.workers,
-        persistent_workers=config.workers > 0,
-    )
+    samples = Samples(learnt, setup, core.statistics, config.seed, config.superposed)
+    loader, judge = _loader(samples, steps, config), None
+    if held is not None:
+        samples = Samples(held, setup, core.statistics, seed=0)
+        judge = _loader(samples, min(VALIDATED, steps), config, same=True)
     trainer = make_trainer(
         epochs=config.steps // steps,
         steps_per_epoch=steps,
         folder=folder,
+        best=None if judge is None else HELD_LOSS,
+        averaged=round(AVERAGED * config.steps),
         device=config.device,
         devices=config.devices,
         precision=config.precision,
         strategy=config.strategy,
         progress=progress,
     )
-    run(trainer, Fitting(core), loader, asked.interrupted())
-    weights = trainer.strategy.lightning_module_state_dict()
+    run(trainer, Fitting(core), loader, asked.interrupted(), judge)
+    kept = torch.load(asked.last if judge is None else asked.best, "cpu", weights_only=True)
+    trainer.strategy.barrier()  # all have read it before the first takes it away
+    core = Core(setup, core.statistics, config)
+    core.load_state_dict({key.removeprefix("core."): v for key, v in kept["state_dict"].items()})
     if trainer.is_global_zero:
         content = {
             "setup": asdict(core.setup),
             "how": asdict(core.how),
             "statistics": asdict(core.statistics),
-            "model": {key.removeprefix("core.model."): v.cpu() for key, v in weights.items()},
+            "model": core.model.state_dict(),
         }
         save_checkpoint(output, KIND, content)
         asked.finish()
         fitted.unlink(missing_ok=True)
     return core.eval()
+
+
+def _divided(region: Region, setup: Setup) -> tuple[Region, Region | None]:
+    """What is learnt from, and the last days that are not, where there are enough."""
+    first = int((1 - HELD) * region.times.size)
+    parts = region.part(0, first), region.part(first, region.times.size)
+    enough = all(part.starts(setup.neighbourhood[0]).size for part in parts)
+    return parts if enough else (region, None)
+
+
+def _loader(
+    samples: Samples, steps: int, config: Training, *, same: bool = False
+) -> DataLoader[Sample]:
+    return DataLoader(
+        samples,
+        batch_size=config.batch,
+        sampler=Consecutive(samples, config.batch, steps, same=same),
+        num_workers=config.workers,
+        persistent_workers=config.workers > 0,
+    )
 
 
 def _named(setup: Setup, region: Region) -> str:

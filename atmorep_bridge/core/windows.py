@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from atmorep_bridge.core.specs import FieldSpec
+from atmorep_bridge.core.specs import MONTH, FieldSpec
 from atmorep_bridge.fields.axes import files_of, goes_around, spacing
 from atmorep_bridge.fields.formats import readable
 from atmorep_bridge.fields.opening import open_series
@@ -19,6 +20,7 @@ from sifnet.errors import SifnetError
 
 IN_MEMORY = 2**30  # bytes; a region below this is read once
 HOUR = np.timedelta64(1, "h")
+LEAST_MONTH, MOST_MONTH = 28 * 24 * HOUR, 31 * 24 * HOUR
 UNEVEN = 1e-3  # share by which distances between points may differ
 SPACE_TIME = ("time", "latitude", "longitude")
 Times = NDArray[np.datetime64]
@@ -32,7 +34,8 @@ class Region:
 
     Attributes:
         data: our names; ``time, latitude, longitude``, and level for a field that has any.
-        step: degrees of latitude and longitude. hours: between times.
+        step: degrees of latitude and longitude. hours: between times; MONTH where they are months
+            of the calendar, each at its first day.
         wraps: whether it goes all around the globe.
         level_kind: "model", "pressure" or none.
     """
@@ -42,6 +45,11 @@ class Region:
     hours: int
     wraps: bool
     level_kind: str
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Of each field."""
+        return {str(name): str(v.attrs["units"]) for name, v in self.data.data_vars.items()}
 
     @property
     def files(self) -> str | None:
@@ -65,23 +73,24 @@ class Region:
 
     def between(self, first: np.datetime64, last: np.datetime64) -> Region:
         """The times from ``first`` to ``last``, both included."""
-        chosen = (self.times >= first) & (self.times <= last)
-        return replace(self, data=self.data.isel(time=chosen))
+        begin, end = self.times.searchsorted(first), self.times.searchsorted(last, "right")
+        return self.part(int(begin), int(end))
+
+    def part(self, first: int, end: int) -> Region:
+        """Times number ``first`` to ``end``, which is not included."""
+        return replace(self, data=self.data.isel(time=slice(first, end)))
 
     def split(self, test: np.datetime64, gap: int) -> tuple[Region, Region]:
         """Times before ``test`` less a gap of ``gap`` steps, for training, and times from it on."""
-        before = test - (gap * self.hours + 1) * HOUR
-        return (
-            self.between(self.times[0], before + np.timedelta64(59, "m")),
-            self.between(test, self.times[-1]),
-        )
+        last = later(test, -gap, self.hours) - np.timedelta64(1, "ns")
+        return self.between(self.times[0], last), self.between(test, self.times[-1])
 
     def starts(self, hours: int) -> NDArray[np.int64]:
         """Indices of times from which ``hours`` steps go on without a gap."""
         if self.times.size < hours:
             return np.empty(0, dtype=np.int64)
-        span = self.times[hours - 1 :] - self.times[: self.times.size - hours + 1]
-        return np.flatnonzero(span == (hours - 1) * self.hours * HOUR)
+        number = counted(self.times, self.hours)
+        return np.flatnonzero(number[hours - 1 :] - number[: number.size - hours + 1] == hours - 1)
 
     def window(self, corner: tuple[int, int, int], shape: tuple[int, int, int]) -> Fields:
         """All fields of a window; around the globe, columns go on at the first one.
@@ -124,6 +133,25 @@ class Region:
         return replace(self, data=self.data.compute(scheduler="synchronous"))
 
 
+def counted(times: Times, hours: int) -> NDArray[np.float64]:
+    """Numbers of the steps that times are at, from the first; one apart where there is no hole."""
+    if hours == MONTH:
+        return times.astype("datetime64[M]").astype(float)
+    return np.asarray((times - times[:1]) / (hours * HOUR))
+
+
+def later(time: np.datetime64 | Times, steps: int | NDArray[np.int64], hours: int) -> Any:
+    """The time or the times so many steps after a time."""
+    if hours == MONTH:
+        return (time.astype("datetime64[M]") + steps).astype("datetime64[ns]")
+    return time.astype("datetime64[ns]") + steps * hours * HOUR
+
+
+def every(hours: int) -> str:
+    """Steps in words."""
+    return "month" if hours == MONTH else f"{hours} h"
+
+
 def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> Region:
     """Open the fields of files, folders and addresses that share a grid, without reading them.
 
@@ -141,6 +169,8 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
             remedy="Download the analysis, or select a member.",
             file=files,
         )
+    for spec in fields:
+        data = _with_its_levels(data, spec, files)
     levels = {spec.levels for spec in fields if spec.levels}
     if len(levels) > 1:
         raise SifnetError(
@@ -148,13 +178,35 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
             found="; ".join(", ".join(map(str, some)) for some in levels),
             expected="the same levels for all that have any",
         )
+    kind = data.attrs["level_kind"] if levels else ""
     if levels:
         data = _on_levels(data, levels.pop(), files)
-    kind = data.attrs["level_kind"]
-    data = _contiguous(data.astype(np.float32))
+    data = _contiguous(data.astype(np.float32, keep_attrs=True))
     down, across = (spacing(data, name, tolerance=UNEVEN) for name in ("latitude", "longitude"))
     wraps = goes_around(across, data.sizes["longitude"])
-    return Region(data, (down, across), _hours(data, files), wraps, kind)
+    hours = _hours(data, files)
+    if hours == MONTH:
+        data = data.assign_coords(time=later(data["time"].values, 0, MONTH))
+    return Region(data, (down, across), hours, wraps, kind)
+
+
+def _with_its_levels(data: xr.Dataset, spec: FieldSpec, files: str | None) -> xr.Dataset:
+    """Refuse levels of a field without any; a single one that a field carries along goes."""
+    values = data[spec.name]
+    number = values.sizes.get("level", 0)
+    if number == 1 and not spec.levels:
+        return data.assign({spec.name: values.isel(level=0, drop=True)})
+    if bool(number) == bool(spec.levels):
+        return data
+    raise SifnetError(
+        f"{spec.name}: levels do not suit the field",
+        found=f"levels {', '.join(map(str, spec.levels)) or 'none'}",
+        expected=f"some of {', '.join(f'{x:g}' for x in data['level'].values)}"
+        if number
+        else "none, it has no levels",
+        remedy=f"Name levels after @: {spec.name}@..." if number else f"Ask for {spec.name} alone.",
+        file=files,
+    )
 
 
 def _on_levels(data: xr.Dataset, levels: tuple[int, ...], files: str | None) -> xr.Dataset:
@@ -185,14 +237,18 @@ def _contiguous(data: xr.Dataset) -> xr.Dataset:
 
 
 def _hours(data: xr.Dataset, files: str | None) -> int:
-    """Hours between times: the smallest step, and a multiple of an hour."""
-    steps = np.diff(data["time"].values)
+    """Hours between times: the smallest step, and a multiple of an hour; or MONTH."""
+    times = data["time"].values
+    steps = np.diff(times)
+    in_months = steps.size and LEAST_MONTH <= steps.min() <= MOST_MONTH
+    if in_months and (np.diff(counted(times, MONTH)) > 0).all():
+        return MONTH
     if steps.size == 0 or steps.min() < HOUR or (steps.min() % HOUR) != np.timedelta64(0, "h"):
         raise SifnetError(
             "the times cannot be used",
             found=f"steps of {steps.min() / HOUR:g} h" if steps.size else "a single time",
-            expected="a series of times, whole hours apart",
-            remedy="Download hourly analyses.",
+            expected="a series of times, whole hours or months apart",
+            remedy="Download analyses of every hour, day or month.",
             file=files,
         )
     return int(steps.min() / HOUR)

@@ -79,7 +79,8 @@ def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
                 f"the fields are not on a grid of latitude and longitude: no {name}",
                 found=f"dimensions {', '.join(map(str, data.dims))}",
                 expected="latitude, longitude (regular or Gaussian, not reduced, not projected)",
-                remedy="Download them on a regular grid.",
+                remedy="Download them on a regular grid, or take them there (reduced Gaussian, "
+                "HEALPix), as by cdo remapbil,r360x180.",
                 file=source,
             )
     data = data.assign_coords(

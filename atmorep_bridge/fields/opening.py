@@ -235,7 +235,8 @@ def _converted(ours: str, values: xr.DataArray, source: str) -> xr.DataArray:
             file=source,
         )
     factor = units[unit]
-    return (values if factor == 1.0 else values * factor).rename(ours).drop_attrs()
+    plain = (values if factor == 1.0 else values * factor).rename(ours).drop_attrs()
+    return plain.assign_attrs(units=QUANTITIES[ours].unit)
 
 
 def plain_units(units: str) -> str:

@@ -25,7 +25,7 @@ from sifnet import __version__
 from sifnet.files import sha256, size_and_time, whole
 from sifnet.scenes.scene import Scene
 
-LAST = "last.ckpt"
+LAST, BEST = "last.ckpt", "best.ckpt"
 _log = logging.getLogger(__name__)
 
 
@@ -88,12 +88,12 @@ class Asked:
     """A note of what is trained, in the folder where its epochs are kept.
 
     Attributes:
-        path: of the note. last: of the epoch.
+        path: of the note. last: of the epoch. best: of the best epoch, where it is kept.
         text: what was asked, by which an earlier training of the same is known.
     """
 
     def __init__(self, path: Path, **asked: Any) -> None:
-        self.path, self.last = path, path.with_name(LAST)
+        self.path, self.last, self.best = path, path.with_name(LAST), path.with_name(BEST)
         self.text = json.dumps({"sifnet": __version__, **asked}, sort_keys=True, default=str)
 
     def interrupted(self) -> Path | None:
@@ -102,7 +102,7 @@ class Asked:
             _log.info("going on from %s", self.last)
             return self.last
         if is_first_process():
-            self.last.unlink(missing_ok=True)
+            self._forget()
             self._write()
         return None
 
@@ -121,7 +121,11 @@ class Asked:
             self.path.unlink(missing_ok=True)
         else:
             self._write(model_sha256=sha256(model))
+        self._forget()
+
+    def _forget(self) -> None:
         self.last.unlink(missing_ok=True)
+        self.best.unlink(missing_ok=True)
 
     def _write(self, **more: str) -> None:
         with whole(self.path) as partial:

@@ -13,7 +13,12 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+)
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import StrategyRegistry
 from torch import Tensor
@@ -22,11 +27,12 @@ from torch.utils.data import DataLoader
 from sifnet.errors import MOST_SEED, SifnetError, require_number
 from sifnet.files import alone, unwritable
 from sifnet.training.progress import Line
-from sifnet.training.resume import Apart, Chance, Whole, is_first_process
+from sifnet.training.resume import BEST, Apart, Chance, Whole, is_first_process
 
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
 MOST = 10**9  # of anything that is counted
+MANY = 10**7  # weights, from which on a step may be worth more than one thread
 
 
 def check_settings(settings: Any, *, counts: Mapping[str, int], rates: Sequence[str] = ()) -> None:
@@ -72,6 +78,8 @@ def make_trainer(
     steps_per_epoch: int,
     folder: Path | None = None,
     patience: int | None = None,
+    best: str | None = None,
+    averaged: int = 0,
     device: str = "cpu",
     devices: int = 1,
     precision: str = "32-true",
@@ -84,6 +92,9 @@ def make_trainer(
         SifnetError: the machine has no such device, or it cannot do this.
 
     Args:
+        best: the loss by which the best epoch is kept as BEST in the folder, besides the last.
+        averaged: steps over which weights are averaged (an exponential mean) for the loss of data
+            held back and for what is kept; 0 for none. Sharded weights are not averaged.
         device: kind of it: "cpu", "gpu", "auto". devices: how many of them, in each node of a
             SLURM job.
         precision: "32-true", "bf16-mixed", ... strategy: "auto", "ddp", "fsdp", ...
@@ -98,6 +109,13 @@ def make_trainer(
         callbacks.append(progress if isinstance(progress, Line) else of_its_own)
     if patience is not None:
         callbacks.append(EarlyStopping("loss", patience=patience, min_delta=1e-4, mode="min"))
+    if averaged and not strategy.startswith("fsdp"):
+        callbacks.append(EMAWeightAveraging(decay=1 - 1 / averaged))
+    if folder is not None and best is not None:
+        callbacks.append(
+            ModelCheckpoint(folder, filename=Path(BEST).stem, enable_version_counter=False,
+                            monitor=best, save_on_train_epoch_end=True)
+        )  # fmt: skip
     if folder is not None:
         callbacks.append(Chance())
         callbacks.append(
@@ -126,6 +144,7 @@ def make_trainer(
             enable_checkpointing=folder is not None,
             enable_progress_bar=False,
             enable_model_summary=False,
+            num_sanity_val_steps=0,
             log_every_n_steps=1,
             # Sharded parameters have no norm that one process could know.
             gradient_clip_val=None if strategy.startswith("fsdp") else 1.0,
@@ -168,18 +187,24 @@ def run(
     module: lightning.LightningModule,
     loader: DataLoader[Any],
     resume: Path | None = None,
+    held: DataLoader[Any] | None = None,
 ) -> None:
-    """Train in one thread: a network this small waits for a second one more than it gains.
+    """Train; below MANY weights in one thread: a small network waits for a second one more than it
+    gains.
+
+    Args:
+        held: data that are not learnt from, of which the module's ``validation_step`` tells a loss.
 
     Raises:
         SifnetError: an epoch or the log cannot be written.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if sum(p.numel() for p in module.parameters()) < MANY:
+        torch.set_num_threads(1)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
-            trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
+            trainer.fit(module, loader, held, ckpt_path=resume, weights_only=True)
     except OSError as error:
         raise unwritable(Path(trainer.log_dir or trainer.default_root_dir), error) from error
     finally:

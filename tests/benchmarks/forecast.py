@@ -18,14 +18,17 @@ import numpy as np
 import states
 import stations
 import torch
+import xarray as xr
 from harness import ERA5, needed, page, parameters, run, save, table
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from atmorep_bridge.core import skill
+from atmorep_bridge.core import climate, masks, skill
+from atmorep_bridge.core.base import ridge
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.model import MaskedTokenModel
-from atmorep_bridge.core.specs import SIZES, FieldSpec, Setup
+from atmorep_bridge.core.predict import base
+from atmorep_bridge.core.specs import SIZES, FieldSpec, Setup, all_coupled
 from atmorep_bridge.core.tasks import interpolate, nowcast
 from atmorep_bridge.core.tokens import INFO
 from atmorep_bridge.core.training import Core, Training, load, train
@@ -37,15 +40,19 @@ NAME = "temperature_2m"
 TEST_UK = np.datetime64("2019-03-25", "ns")
 SMALL = replace(SIZES["tiny"], width=64)
 MONTH = Setup((FieldSpec(NAME, patch=(3, 4, 4)),), (24, 16, 16), size=SMALL, rings=(2, 5, 12))
-YEARS = Setup((FieldSpec(NAME, patch=(1, 2, 3)),), (8, 10, 12), hours=24, size=SMALL,
-              rings=(1, 2, 3), plans={"causal": 0.8, "gap": 0.2})  # fmt: skip
+OTHERS = ("tmax", "tmin", "prate")  # of the same days; rain in the unit of its service
+RAIN = "kg m-2 s-1"
+YEARS = Setup(all_coupled([FieldSpec(name, patch=(1, 5, 4)) for name in (NAME, *OTHERS)]),
+              (8, 10, 12), hours=24, size=SMALL, rings=(1, 2, 3),
+              plans={"causal": 1.0})  # fmt: skip
 MODELS = {
     "uk": (UK, MONTH, Training(steps=400)),
-    "horn": (HORN, YEARS, Training(steps=300, superposed=0.0)),
+    "horn": (HORN, YEARS, Training(steps=300, learning_rate=2e-3, superposed=0.5, workers=2)),
 }
 CHOICE, REPORT = ("2014-12-26", "2015-12-31"), ("2015-12-26", "2016-12-31")
 BARS = {"nowcast, 1-3 h": 0.66, "nowcast, 4-6 h": 1.30, "gap of 3 h": 0.272,
         "downscaling x 4": 0.335, "day 1": 1.22, "day 2": 1.65}  # fmt: skip
+SHRINKAGE = torch.tensor(0.1)  # of the ridge that is told more, chosen on 2015
 LEAST_SPREAD, MOST_SPREAD, LEAST_GAIN = 0.80, 1.25, 0.98
 Scores = dict[str, dict[str, skill.Score]]
 """By task, then by figure."""
@@ -66,7 +73,8 @@ worth to SIF is in [loop.md](loop.md).
 
 The forecast is from 6 UTC on 28 March, chosen because it is a hard one: central England was colder
 than usual at that hour, and six hours later warmer. Ranges are 5 to 95 % of a bootstrap over days;
-points count by their area."""
+points count by their area. The training of both networks, twenty minutes of CPU, is not in
+the minutes below where they are there from a run before."""
 CHOICES = """## What was chosen, and on which days
 
 Local standard deviations, distances of neighbours, harmonics and blocks were chosen on 1 to 23
@@ -82,17 +90,26 @@ test week: no choice on the training days says so.
 The error that the base expects grows with how unusual the visible values are (a Student-t process):
 that, not the training days, is what lets the spread follow a week of larger errors.
 
+The last fifth of the training days is not learnt from; the epoch of least loss there is what is
+tested, of both networks the last one. The network of the Horn was trained to the end once (300
+steps, ten minutes of CPU); more steps, other widths and tokens were not tried, so this is no limit
+of what a network can do. That a ridge gains from the same fields says that there is something to
+learn, and that a linear model finds it.
+
 Each member has a tail of its own; none is drawn by chance. Such members settle at fixed quantiles
 of what may come true, and α, the fair share of the almost fair CRPS (Lang et al. 2024,
 arXiv:2412.15832), says at which (`atmorep_bridge/core/losses.py`); 0.25, as chosen for the former
 base."""
 
 
-def regions(file: Path) -> tuple[Region, Region]:
+def regions(file: Path, folder: Path) -> tuple[Region, Region]:
     """Training and test part: a window's length apart; of years, to 2014 and after."""
     if file == UK:
         return open_region([file], MONTH.fields).split(TEST_UK, MONTH.neighbourhood[0])
-    years = open_region([file], YEARS.fields)
+    with xr.open_dataset(file, engine="h5netcdf") as daily:  # which does not state the unit of rain
+        told = daily.load().assign(prate=daily["prate"].assign_attrs(units=RAIN))
+    told.to_netcdf(folder / file.name, engine="h5netcdf")
+    years = open_region([folder / file.name], YEARS.fields)
     return part(years, "2008-01-01", "2014-12-31"), part(years, CHOICE[0], REPORT[1])
 
 
@@ -111,7 +128,7 @@ def model(name: str, folder: Path) -> Path:
             return path
     torch.set_num_threads(1)
     begun = time.time()
-    train(regions(file)[0], setup, path, config=config)
+    train(regions(file, folder)[0], setup, path, config=config)
     print(f"{name}: {time.time() - begun:.0f} s", flush=True)
     return path
 
@@ -121,11 +138,11 @@ def main(folder: Path) -> None:
     needed(ERA5)
     torch.set_num_threads(1)
     with page("forecast", "The state of the atmosphere, now", INTRODUCTION) as add:
-        core, (_, test) = load(model("uk", folder)), regions(UK)
+        core, (_, test) = load(model("uk", folder)), regions(UK, folder)
         add(_uk(month(core, test)))
         _figure(core, test)
         add(
-            _horn(load(model("horn", folder))),
+            _horn(load(model("horn", folder)), *regions(HORN, folder)),
             states.section(),
             stations.section(),
             CHOICES,
@@ -156,9 +173,9 @@ places; the day between is a window's length. RMSE in K.
 Missed of what was asked: {missed}."""
 
 
-def _horn(core: Core) -> str:
-    years = regions(HORN)[1]
+def _horn(core: Core, learnt: Region, years: Region) -> str:
     text = []
+    told = _told_more(core, learnt, years)
     for year, days in (("2015", CHOICE), ("2016", REPORT)):
         cases = skill.nowcast_cases(core, part(years, *days), NAME)
         scores = {f"day {d + 1}": skill.scores(cases, slice(d, d + 1)) for d in (0, 1)}
@@ -168,13 +185,49 @@ def _horn(core: Core) -> str:
         says = "The network earns its place." if wins else (
             f"The network is not {1 - LEAST_GAIN:.0%} better than its base: the base is the model."
         )  # fmt: skip
-        text.append(f"### {year}\n\n{tables}\n\nMissed of what was asked: {missed}. {says}")
+        more = " and ".join(f"{told[year][d]:.3f} (day {d + 1})" for d in (0, 1))
+        text.append(f"### {year}\n\n{tables}\n\nMissed of what was asked: {missed}. {says} "
+                    f"Of a ridge that is told as much, over the base: {more}.")  # fmt: skip
     return """## Daily temperature over the Horn of Africa
 
-NCEP/NCAR, 10 x 12 points of 1.9°, 2008 to 2016: trained to 2014, choices on 2015, 2016 for the
-report. One and two days ahead.
+NCEP/NCAR, 10 x 12 points of 1.9°, 2008 to 2016: trained to 2014, of which the last fifth chose the
+epoch, choices on 2015, 2016 for the report. One and two days ahead. The base knows temperature
+alone; the network is told the highest and lowest of the day and rain besides, and the season. So is
+the ridge below, made apart from the model: of what the base misses, on all four fields of the last
+two days at nine points, and how that changes through the year; pooled, and of each point.
 
 """ + "\n\n".join(text)
+
+
+def _told_more(core: Core, learnt: Region, years: Region) -> dict[str, list[float]]:
+    """RMSE over that of the base, of each day ahead, of a ridge on what the base misses."""
+    x, missed = _missed(core, learnt)
+    whole = ridge((x.mT @ x).sum(0), (x.mT @ missed).sum(0), SHRINKAGE)
+    weights = whole + ridge(x.mT @ x, x.mT @ (missed - x @ whole), SHRINKAGE)
+    found = {}
+    for year, days in (("2015", CHOICE), ("2016", REPORT)):
+        x, missed = _missed(core, part(years, *days))
+        left = missed - x @ weights
+        found[year] = ((left**2).mean((0, 1)) / (missed**2).mean((0, 1))).sqrt().tolist()
+    return found
+
+
+def _missed(core: Core, region: Region) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is known ``point, case, feature``, and what the base misses ``point, case, day``, K."""
+    days, place = core.setup.neighbourhood[0], core.statistics.place(region)
+    known, starts = days - core.setup.lead, region.starts(days)
+    anomaly = core.statistics.anomalies(region.everything(), region.times, place)
+    truth = torch.stack([anomaly[NAME][:, s : s + days] for s in starts])
+    ours, _ = base(core, region, NAME, truth, masks.from_time(core.setup, known))
+    missed = ((truth - ours) * core.statistics.sd(NAME, place))[:, 0, known:]
+    last, looked = starts + known - 1, []
+    for name in core.setup.names:
+        wide = torch.nn.functional.pad(anomaly[name], (1, 1, 1, 1), "replicate")[0]
+        around = wide.unfold(1, 3, 1).unfold(2, 3, 1).flatten(-2)
+        looked += [around[last], around[last - 1]]
+    season = climate.harmonics(region.times[last], 1, 0).float()
+    features = torch.cat(looked, -1)[..., None] * season[:, None, None, None]
+    return features.flatten(3).flatten(1, 2).transpose(0, 1), missed.flatten(2).permute(2, 0, 1)
 
 
 def _tables(scores: Scores) -> tuple[str, str]:
@@ -185,8 +238,8 @@ def _tables(scores: Scores) -> tuple[str, str]:
         names = [k for k in s if k.startswith("rmse ") and "/" not in k and k != own]
         others = ", ".join(f"{k.removeprefix('rmse ')} {s[k].value:.3f}" for k in names)
         best = min((k for k in s if k.startswith("mae ")), key=lambda k: s[k].value)
-        spread, rmse, base = s["spread/skill"], s["rmse"], s[own]
-        rows.append([task, others, f"{base.value:.3f}", rmse, f"≤ {BARS[task]:g}"])
+        spread, rmse, ours = s["spread/skill"], s["rmse"], s[own]
+        rows.append([task, others, f"{ours.value:.3f}", rmse, f"≤ {BARS[task]:g}"])
         added.append([task, s[f"rmse / {skill.OURS}"], f"{s['crps'].value:.3f}",
                       s[f"crps / {best}"], spread])  # fmt: skip
         missed += [f"{task}: {what}" for what, met in (

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import lightning
 import pytest
 import torch
 
@@ -117,7 +118,7 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(SifnetError, match="log: the output cannot be written: found No space left"):
-        run(Full(), None, None)  # type: ignore[arg-type]
+        run(Full(), lightning.LightningModule(), None)  # type: ignore[arg-type]
 
 
 def test_a_model_is_not_blamed_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,24 @@ def test_missing_values_are_in_no_product() -> None:
     torch.testing.assert_close(found[0].diagonal(), torch.ones(18), atol=0.1, rtol=0)
 
 
+def test_weights_of_a_coast_are_of_bounded_size() -> None:
+    """A smooth field that is missing at half of the neighbours now and then: means of products of
+    different hours are no covariance, what is taken is, and variances stay what they are."""
+    generator = torch.manual_seed(0)
+    values = torch.randn(40, 1, 1, generator=generator) + 0.1 * torch.randn(
+        40, 4, 4, generator=generator
+    )
+    values[torch.rand(values.shape, generator=generator) < 0.5] = torch.nan
+    values[:, 1, 2] = torch.nan  # land
+    products = Products(zones(2, 2, 1), torch.ones(2, 2), (1,), 3)
+    products.add(values, held=False)
+    found, _ = products.solved(1, 1)
+    least = torch.linalg.eigvalsh(found.double()).min()
+    assert float(least) > -1e-4 * float(found.abs().max())
+    usual = values[torch.isfinite(values)].var()
+    torch.testing.assert_close(found.diagonal(dim1=-2, dim2=-1).mean(), usual, rtol=0.3, atol=0)
+
+
 def test_how_much_a_zone_goes_its_own_way_is_chosen_on_held_back_days() -> None:
     """West remembers, east alternates: zones alone. All alike and few hours: all together."""
     rng = np.random.default_rng(0)

@@ -66,7 +66,7 @@ def test_train_then_ask_everything(waves: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "F", "--field", "cloud", "-o", "m"], "unknown field"),
+        (["train", "F", "--field", "cloud", "-o", "m"], "field of the model is missing"),
         (["train", "F", "--field", "t2m", "--size", "huge", "-o", "m"], "unknown size"),
         (["train", "F", "--field", "t2m", "--patch", "3,6", "-o", "m"], "--patch is not"),
         (["train", "F", "--field", "t2m", "--until", "noon", "-o", "m"], "this is no time"),

@@ -1,5 +1,6 @@
 """Samples by number, learning, resuming, checkpoints that run no code, and many processes."""
 
+import csv
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +18,16 @@ from atmorep_bridge.core.samples import Consecutive, Samples
 from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.statistics import fit
 from atmorep_bridge.core.tokens import on_points, to_tokens
-from atmorep_bridge.core.training import PARTS, Core, Fitting, Training, _asked, load, train
+from atmorep_bridge.core.training import (
+    PARTS,
+    VALIDATED,
+    Core,
+    Fitting,
+    Training,
+    _asked,
+    load,
+    train,
+)
 from atmorep_bridge.core.windows import Region
 from sifnet.errors import SifnetError
 from sifnet.files import CHECKPOINT_FORMAT
@@ -110,9 +120,58 @@ def test_training_learns_what_drifts(region: Region, setup: Setup, tmp_path: Pat
     config = Training(steps=60, steps_per_epoch=10, batch=8, learning_rate=1e-2, superposed=0.0)
     only = replace(setup, plans={"noise": 1.0})
     train(region, only, tmp_path / "m.ckpt", config=config)
-    log = (tmp_path / "m.training" / "log" / "metrics.csv").read_text().splitlines()
-    losses = [float(line.split(",")[1]) for line in log[1:]]
+    losses = logged(tmp_path / "m.training", "loss")
     assert losses[-1] < 0.9 * losses[0]
+
+
+def logged(folder: Path, name: str) -> list[float]:
+    with (folder / "log" / "metrics.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
+
+
+def test_the_best_epoch_on_days_held_back_is_kept(
+    region: Region, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loss, made again from what is kept, is the least in the log; in other weights than the
+    last, which are an average. No window of the last fifth is learnt from."""
+    seen: set[np.datetime64] = set()
+    learn = Fitting.training_step
+
+    def ruined(self: Fitting, batch: object, number: int) -> torch.Tensor:
+        if self.current_epoch == 2:  # what is learnt here does harm
+            self.trainer.optimizers[0].param_groups[0]["lr"] = 1.0
+        return learn(self, batch, number)  # type: ignore[arg-type]
+
+    original = Samples._where
+
+    def told(self: Samples, corner: tuple, shape: tuple) -> tuple:  # type: ignore[type-arg]
+        times, place = original(self, corner, shape)
+        if self.superposed:
+            seen.update(times)
+        return times, place
+
+    monkeypatch.setattr(Fitting, "training_step", ruined)
+    monkeypatch.setattr(Samples, "_where", told)
+    config = Training(steps=30, steps_per_epoch=10, batch=4, learning_rate=1e-2)
+    core = train(region, setup, tmp_path / "m.ckpt", config=config)
+    losses = logged(tmp_path / "m.training", "held_loss")
+    assert len(losses) == 3
+    assert losses[2] > min(losses)
+    first = int(0.8 * region.times.size)
+    assert max(seen) < region.times[first]
+    held = Samples(region.part(first, region.times.size), setup, core.statistics, 0)
+    batches = DataLoader(held, batch_size=4, sampler=range(4 * VALIDATED))
+    with torch.inference_mode():
+        again = np.mean([float(Fitting(core).eval().loss_of(batch)) for batch in batches])
+    assert again == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_a_series_too_short_to_hold_days_back_is_learnt_whole(
+    region: Region, setup: Setup, tmp_path: Path
+) -> None:
+    train(region.part(0, 24), setup, tmp_path / "m.ckpt", config=QUICK)
+    assert (tmp_path / "m.ckpt").exists()
+    assert "held_loss" not in (tmp_path / "m.training" / "log" / "metrics.csv").read_text()
 
 
 def test_same_seed_same_weights_and_no_code_in_checkpoints(

@@ -127,6 +127,7 @@ def test_split_leaves_a_gap(tmp_path: Path) -> None:
         (lambda d: d.assign(t2m=d["t2m"].assign_attrs(units="F")), "unit of t2m"),
         (lambda d: d.isel(time=0, drop=True), r"t2m \(temperature_2m\) has no time"),
         (lambda d: d.rename(latitude="y"), "not on a grid"),
+        (lambda d: d.stack(cell=("latitude", "longitude")).reset_index("cell"), "cdo remapbil"),
     ],
 )
 def test_unusable_files_are_refused(tmp_path: Path, change: object, said: str) -> None:
