@@ -24,7 +24,7 @@ from atmorep_bridge.core.masks import Kinds
 from atmorep_bridge.core.specs import SHORT
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import HOUR, Region, Times
+from atmorep_bridge.core.windows import Region, Times, counted
 from sifnet.errors import SifnetError
 
 COLUMNS = "time", "latitude", "longitude", "field", "value", "sigma"
@@ -155,8 +155,8 @@ def _points(
     core: Core, region: Region, times: Times, table: pd.DataFrame
 ) -> tuple[pd.DataFrame, Points]:
     """Rows of the table that are of these times, of the map and of fields of the surface."""
-    step = region.hours * HOUR
-    hour = np.round((table["time"].to_numpy() - times[0]) / step)
+    steps = counted(np.concatenate([times[:1], table["time"].to_numpy()]), region.hours)
+    hour = np.round(steps[1:] - steps[0])
     row = (table["latitude"].to_numpy() - region.latitude[0]) / region.step[0]
     column = (table["longitude"].to_numpy() - region.longitude[0]) % 360 / region.step[1]
     surface = [spec.name for spec in core.setup.fields if not spec.levels]
