@@ -17,7 +17,7 @@ export MPLBACKEND = Agg
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 # Each makes a page of docs/ by the script of its name in tests/benchmarks.
-PAGES := accuracy ablation atmosphere failures aerosol forecast desis flex field sensors loop pressures spheres speed worlds anchors hostile kill
+PAGES := accuracy ablation atmosphere failures aerosol forecast desis flex field sensors red loop pressures spheres speed worlds anchors hostile kill
 .PHONY: help setup demo test style docs test-slow bench $(PAGES) model emulator discrepancy mutants clean
 
 help:
@@ -41,6 +41,7 @@ help:
 	@echo "make flex      FLEX scenes under our own and another's physics (ten minutes; needs reference data)"
 	@echo "make field     real FloX spectra beside SPECFIT, SFM and iFLD (two minutes; needs reference data)"
 	@echo "make sensors   how well a pixel of each sensor can tell fluorescence (a minute)"
+	@echo "make red       SIF at 687 nm of scenes with known truth (half an hour)"
 	@echo "make loop      the forecast of the air in the retrieval, beside analysis and climatology (ten minutes)"
 	@echo "make pressures when a retrieval needs the forecast: twenty lines under a year of real pressure (twenty minutes; needs reference data)"
 	@echo "make aerosol   the aerosol forecast with and without weather, against persistence (ten minutes)"
@@ -112,6 +113,7 @@ model: $(STAMP)
 # Every state is a file, so this may be interrupted and started again at any time.
 emulator: $(STAMP)
 	$(BIN)/sifnet build-emulator emulator_database -o data --states 3184 --workers $$(nproc) --resume
+	$(BIN)/sifnet build-emulator emulator_database_red -o data --states 352 --workers $$(nproc) --resume --red
 
 discrepancy: $(STAMP)
 	$(BIN)/python data/make_discrepancy.py

@@ -54,13 +54,13 @@ def linked(text: str, source: str, page: str) -> str:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put in the tables that the code itself knows."""
-    from sifnet.product.labels import VARIABLES
+    from sifnet.product.labels import OPTIONAL, VARIABLES
     from sifnet.scenes.scene import FLAGS
 
     tables = {
         "variables": ("variable | unit | is", [
             (f"`{name}`", about["units"], f"{about['long_name']}; {about.get('comment', '')}")
-            for name, about in VARIABLES.items()
+            for name, about in (VARIABLES | OPTIONAL).items()
         ]),
         "flags": ("bit | name | meaning", [
             (str(int(flag)), f"`{str(flag.name).lower()}`", meaning)

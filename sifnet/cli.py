@@ -280,6 +280,9 @@ def simulate(
     quick: Annotated[
         bool, typer.Option(help="A flight line by the emulator, in a second, without the extra.")
     ] = False,
+    red: Annotated[
+        bool, typer.Option(help="The O2 B band of hyplant or flex too, at twice the time.")
+    ] = False,
 ) -> None:
     """Simulate a scene in its sensor's own format, by full radiative transfer, with `truth.nc`.
 
@@ -292,7 +295,7 @@ def simulate(
 
     scene = simulation.simulate(
         sensor, output, lines=lines, samples=samples, seed=seed, level=level, zipped=zipped,
-        quick=quick,
+        quick=quick, red=red,
     )  # fmt: skip
     say(f"scene: {scene}\ntruth: {output / 'truth.nc'}")
 
@@ -454,6 +457,7 @@ def build_emulator(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the sequence of states.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with the states that are there.")] = False,
+    red: Annotated[bool, typer.Option(help="Of the O2 B band, in place of the A band.")] = False,
 ) -> None:
     """Rebuild the emulators from full radiative transfer.
 
@@ -462,8 +466,10 @@ def build_emulator(
     Example: `sifnet build-emulator database -o data --states 2000 --workers 8 --resume`
     """
     from sifnet.physics.full import build
+    from sifnet.physics.windows import FAR_RED, RED
 
-    for text in build.build_emulator(database, output, states, workers, seed, resume=resume):
+    for text in build.build_emulator(database, output, states, workers, seed, resume=resume,
+                                     window=RED if red else FAR_RED):  # fmt: skip
         say(text)
 
 

@@ -132,8 +132,11 @@ def limits(
     atmosphere: xr.Dataset | None = None,
     patch: tuple[int, int] = (32, 32),
     predictor: ShapePredictor | None = None,
+    window: tuple[float, float] | None = None,
 ) -> xr.Dataset:
     """Smallest possible standard deviation of sif_760, mW m-2 nm-1 sr-1, (line, sample).
+
+    Of sif_687 where emulator and window are those of the red.
 
     ``single_pixel``: all is found from one pixel; ``patch``: the usable pixels of a patch share
     the atmosphere, those of its columns the sensor. Linearised at the prior's atmosphere, the
@@ -145,6 +148,7 @@ def limits(
         atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
         patch: lines and samples.
         predictor: of the shape of reflectance, which then counts as known as well as it says.
+        window: nm, of the bands; the sensor's by default.
 
     Raises:
         SifnetError: fewer than 5 bands in the fit window.
@@ -157,7 +161,7 @@ def limits(
 
     return over_patches(
         scene, solve, ("single_pixel", "patch"), emulator=emulator, atmosphere=atmosphere,
-        patch=patch, predictor=predictor,
+        patch=patch, predictor=predictor, window=window,
     )  # fmt: skip
 
 
@@ -171,21 +175,22 @@ def over_patches(
     atmosphere: xr.Dataset | None,
     patch: tuple[int, int],
     predictor: ShapePredictor | None = None,
+    window: tuple[float, float] | None = None,
 ) -> xr.Dataset:
     """Maps (line, sample) of what ``solve`` makes of patches, NaN where pixels are not usable.
 
     One row of patches is read at a time.
     """
-    simulator = simulator_of(scene, emulator)
+    simulator = simulator_of(scene, emulator, window)
     shape = patch_shape(scene, patch)
     maps = {name: np.full(scene.shape[:2], np.nan, np.float32) for name in names}
     many = max(1, AT_ONCE // (shape[0] * shape[1]))
-    for window, pixels in strips(
+    for lines, pixels in strips(
         scene,
         shape,
         strip=max(shape[0], patch[0]),
         ranges=simulator.emulator.ranges,
-        window=fit_window(scene, simulator.emulator),
+        window=fit_window(scene, simulator.emulator, window),
         atmosphere=atmosphere,
         terrain=True,
         predictor=predictor,
@@ -197,7 +202,7 @@ def over_patches(
         ]
         for name, parts in zip(names, zip(*solved, strict=True), strict=True):
             values = torch.cat(parts).masked_fill(~pixels.usable, torch.nan)
-            maps[name][window] = _whole(values, maps[name][window].shape).numpy()
+            maps[name][lines] = _whole(values, maps[name][lines].shape).numpy()
     return xr.Dataset({name: (("line", "sample"), values) for name, values in maps.items()})
 
 

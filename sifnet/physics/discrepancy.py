@@ -22,19 +22,24 @@ from sifnet.physics.emulator import Emulator
 from sifnet.physics.instrument import Instrument, sparse_response
 from sifnet.physics.solar import solar_irradiance, solar_transmittance
 from sifnet.physics.transfer import TransferFunctions
+from sifnet.physics.windows import FAR_RED, RED, Window
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Array = NDArray[np.float64]
 
-SHIPPED = {False: "discrepancy_airborne.npz", True: "discrepancy_space.npz"}
+SHIPPED = {
+    (FAR_RED, False): "discrepancy_airborne.npz",
+    (FAR_RED, True): "discrepancy_space.npz",
+    (RED, False): "discrepancy_airborne_red.npz",
+    (RED, True): "discrepancy_space_red.npz",
+}
 # SAO2010 (Chance & Kurucz 2010) against three suns that TCCON has measured, at 0.25 nm: 0.09 to
 # 0.14 % where air does not absorb. Toon's list of lines alone is 0.4 % off.
 SUN_SD, SUN_FWHM = 0.0015, 0.25
 LIST_SD = 1.0  # of its difference, for below oxygen's lines none of the three could look
 WINGS_SD, WINGS_WIDTH = 0.02, 5.0  # share of the response that is in wings so many times as wide
-ABSORBED = (758.5, 770.0)  # nm; outside, what is smooth is the ground's own
 NODES_PER_FWHM = 8
 NEGLIGIBLE = 1e-4  # rms of what a left out component changes
 MOST = 160  # components
@@ -75,13 +80,13 @@ class Discrepancy:
         )
         light = emulator.basis[:2, 0].double().cpu().numpy()  # mean path and ground
         seen = light @ response.T
-        tables = np.concatenate(_table(emulator.space, grid)) * light
+        tables = np.concatenate(_table(emulator.window, emulator.space, grid)) * light
         rows = [
             (tables.reshape(-1, len(grid)) @ response.T).reshape(*tables.shape[:2], -1) / seen,
-            _alike(_sun(nodes, response, grid, fwhm)),
+            _alike(_sun(emulator.window, nodes, response, grid, fwhm)),
             WINGS_SD * ((light @ wide.T) / seen - 1)[None],
         ]
-        mean, *about = _less_smooth(np.concatenate(rows), nodes)
+        mean, *about = _less_smooth(np.concatenate(rows), nodes, emulator.window)
         components = _principal(np.array(about)).transpose(2, 0, 1)
         tensors = (torch.as_tensor(x).to(instrument.wavelength) for x in (mean.T, components))
         return cls(float(nodes[0]), step, *tensors)
@@ -150,10 +155,10 @@ def _between(table: Tensor, position: Tensor) -> Tensor:
     return table[low] + share * (table[low + 1] - table[low])
 
 
-def _table(space: bool, grid: Array) -> tuple[Array, Array]:
+def _table(window: Window, space: bool, grid: Array) -> tuple[Array, Array]:
     """Mean ``1, 2, wavelength`` and components that ship, on a grid, nm."""
     with arrays(
-        data_file(SHIPPED[space]),
+        data_file(SHIPPED[window, space]),
         "the table of what the simulation may be wrong by cannot be read",
         expected="a table that data/make_discrepancy.py wrote",
         remedy="Install sifnet again, or run `make discrepancy` in a checkout.",
@@ -171,13 +176,18 @@ def _linear(x: Array, y: Array, at: Array) -> Array:
     return slope * (at - x[after - 1]) + y[..., after - 1]
 
 
-def _sun(nodes: Array, response: csr_array, grid: Array, fwhm: float) -> Array:
-    """Components ``component, node``: the sun that the list of lines makes, and what is unknown."""
+def _sun(window: Window, nodes: Array, response: csr_array, grid: Array, fwhm: float) -> Array:
+    """Components ``component, node``: the sun that the list of lines makes, and what is unknown.
+
+    No such list ships of the red window.
+    """
     # White on a finer scale than any band, so that wide bands average it out.
     sd = SUN_SD * np.sqrt(SUN_FWHM / fwhm)
     overlap = np.exp(-0.5 * np.subtract.outer(nodes, nodes) ** 2 / (0.6 * fwhm) ** 2)
     variance, vectors = np.linalg.eigh(sd**2 * overlap)
-    kept = variance > NEGLIGIBLE**2
+    unknown = (vectors * np.sqrt(variance.clip(0))).T[variance > NEGLIGIBLE**2]
+    if window == RED:
+        return unknown
     lines, sun = (
         response @ f(1e7 / grid[::-1])[::-1] for f in (solar_transmittance, solar_irradiance)
     )
@@ -185,7 +195,7 @@ def _sun(nodes: Array, response: csr_array, grid: Array, fwhm: float) -> Array:
     powers = np.vander((nodes - nodes.mean()) / np.ptp(nodes), 4)
     smooth = powers @ np.linalg.lstsq(powers, ratio, rcond=None)[0]
     lines = LIST_SD * (ratio / smooth - 1)
-    return np.vstack([lines, (vectors * np.sqrt(variance.clip(0))).T[kept]])
+    return np.vstack([lines, unknown])
 
 
 def _alike(components: Array) -> Array:
@@ -193,9 +203,11 @@ def _alike(components: Array) -> Array:
     return np.stack([components, components], axis=1)
 
 
-def _less_smooth(rows: Array, nodes: Array) -> Array:
-    """Less what is aerosol's or the ground's own: the level of path, a parabola of ground."""
-    clear = (nodes < ABSORBED[0]) | (nodes > ABSORBED[1])
+def _less_smooth(rows: Array, nodes: Array, window: Window) -> Array:
+    """Less what is aerosol's or the ground's own, as it is where oxygen does not absorb: the
+    level of path, a parabola of ground."""
+    low, high = window.absorbed
+    clear = (nodes < low) | (nodes > high)
     for part, degree in ((0, 0), (1, 2)):
         powers = np.vander((nodes - nodes.mean()) / np.ptp(nodes), degree + 1)
         fitted = np.linalg.lstsq(powers[clear], rows[:, part, clear].T, rcond=None)[0]

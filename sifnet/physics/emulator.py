@@ -22,9 +22,15 @@ from sifnet.files import arrays, data_file
 from sifnet.physics.features import slant_depth, state_features
 from sifnet.physics.state import Atmosphere, Geometry, check_ranges
 from sifnet.physics.transfer import PRODUCTS, TransferFunctions
+from sifnet.physics.windows import FAR_RED, RED, Window, window_of
 
-SHIPPED = {False: "emulator_airborne.npz", True: "emulator_space.npz"}
-CLEAR = (752.0, 757.0)  # nm, where nothing absorbs
+SHIPPED = {
+    (FAR_RED, False): "emulator_airborne.npz",
+    (FAR_RED, True): "emulator_space.npz",
+    (RED, False): "emulator_airborne_red.npz",
+    (RED, True): "emulator_space_red.npz",
+}
+"""Files by window, and whether the sensor is in space."""
 
 
 class CoefficientNetwork(nn.Module):
@@ -120,12 +126,14 @@ class Emulator(nn.Module):
     Attributes:
         grid: nm in vacuum, ``wavelength``.
         basis: ``product, component, wavelength``; component 0 is the mean spectrum.
+        window: whose light it gives.
         metadata: ranges, sample counts, measured error, versions, seed; plain JSON values.
     """
 
     grid: Tensor
     basis: Tensor
     clear: Tensor
+    window: Window
 
     def __init__(
         self, grid: Tensor, basis: Tensor, network: CoefficientNetwork, metadata: dict[str, Any]
@@ -133,7 +141,9 @@ class Emulator(nn.Module):
         super().__init__()
         self.register_buffer("grid", grid)
         self.register_buffer("basis", basis)
-        clear = (grid >= CLEAR[0]) & (grid <= CLEAR[1])
+        self.window = window_of(float(grid[0]))
+        low, high = self.window.clear
+        clear = (grid >= low) & (grid <= high)
         up = basis[PRODUCTS.index("up")][:, clear].mean(-1)
         self.register_buffer("clear", up, persistent=False)  # up outside absorption, by component
         self.network = network
@@ -161,6 +171,8 @@ class Emulator(nn.Module):
         """
         coefficients = self.network(state_features(atmosphere, geometry, space=self.space))
         transfer = self._products(coefficients, 1.0, geometry)
+        if self.window == RED:  # no level is known so well there
+            return transfer
         depth = slant_depth(atmosphere, geometry, space=self.space)
         level = torch.exp(-depth) / self._clear(transfer.up)
         return _levelled(transfer, level, transfer.up, transfer.up_bounce)
@@ -187,6 +199,8 @@ class Emulator(nn.Module):
         values, slopes = self.network.slopes(told[..., :-1], change[..., :-1])
         transfer = self._products(values, 1.0, geometry)
         changes = self._products(slopes, 0.0, geometry)
+        if self.window == RED:
+            return transfer, changes
         clear = self._clear(transfer.up)
         level = torch.exp(-told[..., -1]) / clear
         moved = (-change[..., -1] - self._clear(changes.up) / clear)[..., None]
@@ -247,13 +261,15 @@ class Emulator(nn.Module):
         )
 
     @classmethod
-    def load(cls, path: str | Path | None = None, *, space: bool = False) -> Self:
+    def load(
+        cls, path: str | Path | None = None, *, space: bool = False, window: Window = FAR_RED
+    ) -> Self:
         """Read an emulator; without a path the shipped one, airborne or for space.
 
         Raises:
             SifnetError: the file is missing or is not an emulator.
         """
-        path = Path(path) if path is not None else data_file(SHIPPED[space])
+        path = Path(path) if path is not None else data_file(SHIPPED[window, space])
         with arrays(
             path,
             "this is not a readable emulator",

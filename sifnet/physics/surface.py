@@ -13,8 +13,9 @@ from torch import Tensor
 
 from sifnet.files import data_file
 from sifnet.physics.fields import TensorFields, parameter
+from sifnet.physics.windows import BETWEEN, FAR_RED, RED
 
-CENTRE, SCALE = 760.0, 10.0  # nm, x = (wavelength - CENTRE) / SCALE
+CENTRE, SCALE = FAR_RED.reference, 10.0  # nm, x = (wavelength - CENTRE) / SCALE
 REFLECTANCE_SPAN = 40.0  # nm, 740 to 780, over which the slope ratio is defined
 DARKEST = 0.02  # reflectance below which the shape of reflectance is taken as that of this
 
@@ -24,7 +25,9 @@ class Surface(TensorFields):
     """Lambertian ground that reflects and fluoresces; every field ``...``.
 
     Reflectance is reflectance_760 + reflectance_linear x + reflectance_quadratic x^2, in which
-    radiance is nearly linear; where there is a ``ShapePrior``, its gain multiplies it.
+    radiance is nearly linear; where there is a ``ShapePrior``, its gain multiplies it. What is
+    named after 760 nm is that of the reference of the window in which a wavelength lies: in the
+    red window it stands for 687 nm.
 
     Attributes:
         reflectance_760: at 760 nm.
@@ -77,14 +80,14 @@ class Surface(TensorFields):
         Args:
             wavelength: ``band`` or ``..., band``, nm.
         """
-        x = (wavelength - CENTRE) / SCALE
+        x = _away(wavelength)
         curve = self.reflectance_linear[..., None] + self.reflectance_quadratic[..., None] * x
         reflectance = self.reflectance_760[..., None] + curve * x
         return reflectance, self.sif_760[..., None] * sif_shape(wavelength)
 
     def slope(self, wavelength: Float[Tensor, "*#batch band"]) -> Float[Tensor, "*batch band"]:
         """Of reflectance, nm-1, ``..., band``."""
-        x = (wavelength - CENTRE) / SCALE
+        x = _away(wavelength)
         bent = 2.0 * self.reflectance_quadratic[..., None] * x
         return (self.reflectance_linear[..., None] + bent) / SCALE
 
@@ -114,9 +117,14 @@ SIF = Surface.names().index("sif_760")
 def powers_of(
     wavelength: Float[Tensor, "*batch band"], count: int
 ) -> Float[Tensor, "*batch band {count}"]:
-    """``..., band, count``: 1, x, x^2 ... of x = (wavelength - CENTRE) / SCALE."""
-    x = (wavelength - CENTRE) / SCALE
+    """``..., band, count``: 1, x, x^2 ... of x, wavelength from the reference over SCALE."""
+    x = _away(wavelength)
     return torch.stack([x**power for power in range(count)], dim=-1)
+
+
+def _away(wavelength: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """x, of wavelengths (nm) from the reference of their window."""
+    return (wavelength - torch.where(wavelength < BETWEEN, RED.reference, CENTRE)) / SCALE
 
 
 @dataclass(frozen=True)
@@ -178,7 +186,7 @@ class ShapePrior(TensorFields):
 
 
 def sif_shape(wavelength: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Emission relative to 760 nm, same shape as ``wavelength`` (nm); differentiable.
+    """Emission relative to the window's reference, as ``wavelength`` (nm); differentiable.
 
     The mean of 100 SCOPE canopies (``data/sif_shape.csv``), linear between its 1 nm nodes, which
     is within 0.05 % of a smooth curve.
@@ -205,9 +213,10 @@ def emission_spread(wavelength: np.ndarray) -> np.ndarray:
 
 @cache
 def _shape_table(dtype: torch.dtype, device: torch.device) -> tuple[float, Tensor]:
-    """First wavelength (nm) and values, at 1 nm steps, of emission relative to 760 nm."""
+    """First wavelength (nm) and values, at 1 nm steps, of emission relative to the references."""
     wavelength, mean = _emission()[:, 0], _emission()[:, 1]
-    relative = mean / np.interp(760.0, wavelength, mean)
+    reference = np.where(wavelength < BETWEEN, RED.reference, FAR_RED.reference)
+    relative = mean / np.interp(reference, wavelength, mean)
     return float(wavelength[0]), torch.as_tensor(relative, dtype=dtype, device=device)
 
 

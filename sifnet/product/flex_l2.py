@@ -1,11 +1,11 @@
 """A product of a FLEX scene under the names of the mission's L2, as far as it can be computed.
 
-Group ``L2_Fluorescence``: ``sif_O2_bands_value`` of the O2 A band alone, with its wavelength, and
-``sif_emission_spectrum`` at the 41 of its 111 wavelengths that lie in 740-780 nm: ``sif_760`` times
-the mean shape of emission of canopy models, whose spread is in the uncertainty. What would need the
-O2 B band or red light is absent, not filled: red SIF and its peak, the peaks' values and positions,
-the integral, escape probability and quantum efficiency. Pixels that are not trusted are filled, as
-``quality_flags`` says.
+Group ``L2_Fluorescence``: ``sif_O2_bands_value`` of the O2 A band, and of the B band where it was
+solved, with their wavelengths, and ``sif_emission_spectrum`` at the 41 of its 111 wavelengths that
+lie in 740-780 nm: ``sif_760`` times the mean shape of emission of canopy models, whose spread is in
+the uncertainty. What would need all red light is absent, not filled: the peaks' values and
+positions, the integral, escape probability and quantum efficiency. Pixels that are not trusted are
+filled, as ``quality_flags`` says (``quality_flags_O2_B`` at 687 nm).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from sifnet.product.provenance import told
 SENSOR = "flex"
 AXES = ("number_of_along_track_samples", "number_of_across_track_samples")
 SPECTRUM = np.arange(740.0, 781.0)  # nm, of the mission's 670 to 780
-O2_A = 760.0  # nm
+O2_B, O2_A = 687.0, 760.0  # nm
 UNIT = "mW.m-2.sr-1.nm-1"
+FLAGS = {"quality_flag": "quality_flags", "quality_flag_687": "quality_flags_O2_B"}
 
 
 def write_l2(product: xr.Dataset, path: Path) -> Path:
@@ -45,12 +46,12 @@ def write_l2(product: xr.Dataset, path: Path) -> Path:
         file.attrs["title"] = f"{product.attrs['title']}, by names of FLEX L2"
         file.attrs["comment"] = (
             "made by sifnet, not by the mission; what it cannot compute is absent: "
-            "red fluorescence, peaks, integral, escape probability, quantum efficiency"
+            "peaks, integral, escape probability, quantum efficiency"
         )
         for name in ("scene", "acquisition_time", "source", "source_files", "sifnet_version"):
             file.attrs[name] = str(origin[name])
-        file.dimensions = {**dict(zip(AXES, sizes, strict=True)), "sif_O2_bands": 1,
-                           "sif_wavelengths": SPECTRUM.size}  # fmt: skip
+        spectral = {"sif_O2_bands": len(_bands(product)), "sif_wavelengths": SPECTRUM.size}
+        file.dimensions = dict(zip(AXES, sizes, strict=True)) | spectral
         made = _created(file, product)
         start = 0
         for part in windows(product):
@@ -67,14 +68,14 @@ def _created(file: h5netcdf.File, product: xr.Dataset) -> dict[str, Any]:
         file.create_group(f"L2_{n}") for n in ("Fluorescence", "Atmosphere")
     )
     for name, axis, values in (
-        ("sif_O2_bands_wavelength", "sif_O2_bands", [O2_A]),
+        ("sif_O2_bands_wavelength", "sif_O2_bands", _bands(product)),
         ("sif_wavelength_grid", "sif_wavelengths", SPECTRUM),
     ):
         grid = fluorescence.create_variable(name, (axis,), np.float64, data=np.array(values))
         grid.attrs["units"] = "nm"
     made = {}
     for name, (group, along, unit, text) in {
-        "sif_O2_bands_value": (fluorescence, "sif_O2_bands", UNIT, "SIF at the O2 A band"),
+        "sif_O2_bands_value": (fluorescence, "sif_O2_bands", UNIT, "SIF at the oxygen bands"),
         "sif_emission_spectrum": (fluorescence, "sif_wavelengths", UNIT,
                                   "SIF at 760 nm times a mean shape of emission"),
         "aerosol_optical_thickness": (atmosphere, None, "", "as retrieved, at 550 nm"),
@@ -83,12 +84,20 @@ def _created(file: h5netcdf.File, product: xr.Dataset) -> dict[str, Any]:
         if along is not None:
             wide = f"{name}_uncertainty"
             made[wide] = _variable(group, wide, along, unit, "one standard deviation")
-    quality = file.create_group("Quality").create_variable("quality_flags", AXES, np.uint16)
-    quality.attrs.update({k: v for k, v in product["quality_flag"].attrs.items() if "flag_" in k})
-    made["quality_flags"] = quality
+    group = file.create_group("Quality")
+    for ours, name in FLAGS.items():
+        if ours in product:
+            made[name] = group.create_variable(name, AXES, np.uint16)
+            told_of = {k: v for k, v in product[ours].attrs.items() if "flag_" in k}
+            made[name].attrs.update(told_of)
     for name in _places(product):
         made[name] = _variable(file, name, None, product[name].attrs["units"], name)
     return made
+
+
+def _bands(product: xr.Dataset) -> list[float]:
+    """The oxygen bands whose SIF is known, nm."""
+    return [O2_B, O2_A] if "sif_687" in product else [O2_A]
 
 
 def _variable(group: Any, name: str, axis: str | None, unit: str, text: str) -> Any:
@@ -111,14 +120,19 @@ def _computed(part: xr.Dataset) -> dict[str, NDArray[Any]]:
     sif, sd = (part[n].values[..., None] for n in ("sif_760", "sif_760_uncertainty"))
     shape = sif_shape(torch.as_tensor(SPECTRUM)).numpy()
     spread = emission_spread(SPECTRUM)
+    of_bands = [f"sif_{band:.0f}" for band in _bands(part)]
     computed = {
-        "sif_O2_bands_value": sif,
-        "sif_O2_bands_value_uncertainty": sd,
+        "sif_O2_bands_value": np.stack([part[n].values for n in of_bands], -1),
+        "sif_O2_bands_value_uncertainty": np.stack(
+            [part[f"{n}_uncertainty"].values for n in of_bands], -1
+        ),
         "sif_emission_spectrum": sif * shape,
         "sif_emission_spectrum_uncertainty": np.hypot(sd * shape, sif * spread),
         "aerosol_optical_thickness": part["aot_550"].values,
-        "quality_flags": part["quality_flag"].values.astype(np.uint16),
     }
+    for ours, name in FLAGS.items():
+        if ours in part:
+            computed[name] = part[ours].values.astype(np.uint16)
     return computed | {n: part[n].values for n in _places(part)}
 
 

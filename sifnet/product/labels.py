@@ -35,6 +35,24 @@ def described(long_name: str, units: str, kind: str = MEASURED, **more: str) -> 
     }  # fmt: skip
 
 
+SIF_687 = "sun-induced chlorophyll fluorescence at 687 nm, the O2 B band"
+OPTIONAL = {  # of scenes whose bands show the O2 B band
+    "sif_687": described(
+        SIF_687,
+        RADIANCE,
+        ancillary_variables="sif_687_uncertainty sif_687_uncertainty_shared quality_flag_687",
+        comment=SIF_COMMENT,
+    ),
+    "sif_687_uncertainty": described(
+        "uncertainty of sif_687, one standard deviation", RADIANCE, QUALITY
+    ),
+    "sif_687_uncertainty_shared": described(
+        "part of the uncertainty of sif_687 that neighbouring pixels share",
+        RADIANCE,
+        QUALITY,
+        comment="atmosphere, sensor and what the simulation is wrong by; no mean reduces it",
+    ),
+}
 VARIABLES = {
     "sif_760": described(
         "sun-induced chlorophyll fluorescence at 760 nm",
@@ -144,11 +162,14 @@ def headline(product: xr.Dataset) -> str:
 def label(maps: xr.Dataset, scene: Scene) -> xr.Dataset:
     """Maps of a scene, or of a window of it, with all that belongs to every pixel."""
     moved = np.float32(scene.dataset.attrs.get("registered_shift", 0.0))
-    values = {name: maps[name].values.astype(np.float32, copy=False) for name in VARIABLES}
+    about = VARIABLES | {name: told for name, told in OPTIONAL.items() if name in maps}
+    values = {name: maps[name].values.astype(np.float32, copy=False) for name in about}
     values["wavelength_shift"] = values["wavelength_shift"] + moved
-    flags = maps["quality_flag"].values.astype(np.uint16)
-    about = VARIABLES | {"quality_flag": flag_attributes()}
-    planes = (values | {"quality_flag": flags}).items()
+    for name in ("quality_flag", "quality_flag_687"):
+        if name in maps:
+            values[name] = maps[name].values.astype(np.uint16)
+            about[name] = flag_attributes()
+    planes = values.items()
     product = xr.Dataset({name: (SWATH, plane, dict(about[name])) for name, plane in planes})
     return located(product, scene)
 

@@ -276,7 +276,7 @@ def _rounded(values: ArrayLike, digits: int) -> list[float | None]:
 def _statistics(product: xr.Dataset, good: NDArray[np.bool_]) -> list[list[str]]:
     """Rows of name, unit, mean, sd, 5 %, median, 95 % over trusted pixels of maps that have any."""
     rows = []
-    for name in maps(product.drop_vars("quality_flag")):
+    for name in maps(product.drop_vars(["quality_flag", "quality_flag_687"], errors="ignore")):
         variable = product[name]
         values = variable.values[good].astype(float)
         values = values[np.isfinite(values)]

@@ -23,6 +23,7 @@ from sifnet.retrieval.device import device_of
 from sifnet.retrieval.explained import Sample
 from sifnet.retrieval.model import Retrieval, Setup, load
 from sifnet.retrieval.prior import describe, own_air, prepared
+from sifnet.retrieval.red import beside, find_red
 from sifnet.retrieval.shared import find_shared
 from sifnet.retrieval.shipped import model_for, refuse_measured_light, shipped_file
 from sifnet.retrieval.strips import solve_strips
@@ -82,19 +83,22 @@ def retrieve(
             "atmosphere": atmosphere, "refine": refine, "done": giving_back(done)
         }  # fmt: skip
         shared = find_shared(scene, model, **how)
-        give_back()  # what the search has freed
+        red = find_red(scene, model, shared, atmosphere) if refine else None
+        give_back()  # what the searches have freed
         if refine:  # an encoder alone may be far off without a fault of the scene
             findings += doubts.of_line(shared)
         around.attrs |= doubts.attributes(scene, findings)
         grave = any(finding.grave for finding in findings)
         if into is None:
             maps = solve_strips(scene, model, shared, grave=grave, **how)
+            maps = maps if red is None else beside(maps, scene, red, grave=grave)
             product = gathered(around, _labelled(maps, scene))
             stands_on = kept.Behind(scene, model, shared, atmosphere, refine)
             product.encoding[kept.IN_MEMORY] = stands_on
             return product
         sample = Sample(scene, model, shared, refine=refine)
         maps = solve_strips(scene, model, shared, grave=grave, see=sample.see, **how)
+        maps = maps if red is None else beside(maps, scene, red, grave=grave)
         path = Path(into)
         with whole(path) as partial_file:
             write_strips(around, _labelled(maps, scene), partial_file, scene.shape[0])

@@ -18,6 +18,7 @@ from torch import Tensor
 from sifnet.retrieval.pixels import Pixels
 
 NDVI_STEP = 0.15  # within which ground is alike
+BINS = 2 + int(2 / NDVI_STEP)
 FEWEST = 20  # pixels that say what is usual
 LIT = 0.8  # of the usual brightness, above which ground is as it is
 SHADED = 0.5  # of the usual brightness, below which a part of the sun is probably missing
@@ -42,11 +43,16 @@ class Brightness:
         """From pixels of a scene."""
         seen = [(_bins(p)[p.usable], _brightness(p)[p.usable]) for p in parts]
         bins, bright = (torch.cat(values) for values in zip(*seen, strict=True))
-        usual = torch.zeros(1 + int(2 / NDVI_STEP) + 1)
+        usual = torch.zeros(BINS)
         for number in torch.unique(bins):
             alike = bright[bins == number]
             usual[number] = alike.median() if len(alike) >= FEWEST else 0.0
         return cls(usual)
+
+    @classmethod
+    def unknown(cls) -> Brightness:
+        """Of ground whose brightness does not tell how it is lit."""
+        return cls(torch.zeros(BINS))
 
     def share(self, pixels: Pixels) -> Float[Tensor, "patch line sample"]:
         """Brightness over the usual one; 1 where that is not known, or the light is measured."""

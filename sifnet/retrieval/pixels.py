@@ -219,7 +219,7 @@ def _planes(
         radiance=radiance,
         noise=noise_sd(radiance, _shot_noise(scene, bands)),
         irradiance=None if irradiance is None else torch.nan_to_num(irradiance, nan=1.0),
-        stray=_mean_radiance(scene) if irradiance is None else torch.zeros(flags.shape),
+        stray=_mean_radiance(scene, bands) if irradiance is None else torch.zeros(flags.shape),
         geometry=geometry,
         prior=prior,
         usable=(flags & int(UNUSABLE)) == 0,
@@ -294,9 +294,12 @@ def _shot_noise(scene: Scene, bands: NDArray[np.intp]) -> float | Tensor:
     return torch.as_tensor(scene.shot_noise[bands], dtype=torch.float32)
 
 
-def _mean_radiance(scene: Scene) -> Tensor:
+def _mean_radiance(scene: Scene, bands: NDArray[np.intp]) -> Tensor:
     """(line, sample) of the detector's bands, over wavelength; what gaps hide is between."""
+    fitted = float(scene.wavelength[bands[0]]), float(scene.wavelength[bands[-1]])
     low, high = scene.sensor.detector or (0.0, np.inf)
+    if fitted[0] > high or fitted[1] < low:  # another detector's, of which these are known
+        low, high = fitted
     first = np.searchsorted(scene.wavelength, low, "left")
     last = np.searchsorted(scene.wavelength, high, "right")
     wavelength = scene.wavelength[first:last]

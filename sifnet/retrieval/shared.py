@@ -18,6 +18,7 @@ from sifnet.physics.forward import Simulator
 from sifnet.physics.precision import exact
 from sifnet.physics.state import Atmosphere, SensorState, State
 from sifnet.physics.surface import Surface
+from sifnet.physics.windows import FAR_RED, RED
 from sifnet.retrieval.brightness import SHADED, Brightness
 from sifnet.retrieval.device import made_on
 from sifnet.retrieval.information import SENSOR
@@ -34,7 +35,8 @@ SCAN_COLUMNS = 4  # of a patch, at least; rows of patches are looked at in other
 SCANNED = 12_288  # pixels of a scene that are enough for that
 MOST_PATCHES = 1_000  # of a scene; where there were more, they are made larger
 BARE_SD = 0.1  # mW m-2 nm-1 sr-1, fluorescence of a pixel of bare ground
-USUAL_SIF = (1.3, 0.6)  # mW m-2 nm-1 sr-1, mean over what is green in a line, and its spread
+USUAL_SIF = {FAR_RED: (1.3, 0.6), RED: (0.6, 0.4)}
+"""mW m-2 nm-1 sr-1, mean over what is green in a line, and its spread."""
 STEPS = 5  # Gauss-Newton, of all that a line shares
 CONVERGED = 0.3  # change of an unknown in units of its prior, at which no further step is made
 
@@ -132,7 +134,10 @@ class Line:
     """
 
     def __init__(self, model: Retrieval, rows: list[Row], samples: int, apart: int = 1) -> None:
-        self.brightness = Brightness.of(row.pixels for row in rows)
+        # Where chlorophyll absorbs, ground that is as green may well be half as bright.
+        red = model.emulator.window == RED
+        seen = (row.pixels for row in rows)
+        self.brightness = Brightness.unknown() if red else Brightness.of(seen)
         self.model, self.rows = model, [replace(row, pixels=self._lit(row.pixels)) for row in rows]
         self.ranges = {**model.emulator.ranges, **model.instrument.ranges}
         self.columns = [row.pixels.column for row in rows[:apart]]
@@ -223,6 +228,7 @@ class Line:
         wavelength = simulators[0].wavelength(guess.sensors(self.columns[0], self.ranges))
         system = System(self.unknowns, self.model.discrepancy, wavelength)
         of_mean, excess = torch.zeros(self.unknowns.columns.stop), 0.0
+        usual, spread = USUAL_SIF[self.model.emulator.window]
         for number, (row, state) in enumerate(zip(self.rows, states, strict=True)):
             pixels = self._seen(row, guess)
             known = counted * self._bare(pixels) / BARE_SD**2
@@ -234,10 +240,10 @@ class Line:
             green = self._green(pixels)[..., None] / self.greens
             of_green = _by_unknown((gain.nan_to_num() * green).sum(1), system)
             of_mean -= self.unknowns.gathered(number, pixels.column, of_green)
-            above = torch.nan_to_num(state.surface.sif_760 - USUAL_SIF[0])
+            above = torch.nan_to_num(state.surface.sif_760 - usual)
             excess += float((above * green[..., 0]).sum())
             gains.append(_against_reflectance(pixels, state, gain))
-        system.expect_mean(of_mean, excess, USUAL_SIF[1])
+        system.expect_mean(of_mean, excess, spread)
         return system, gains, refined
 
     def _lit(self, pixels: Pixels) -> Pixels:

@@ -8,18 +8,21 @@ these, whatever it is shown.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.state import SensorState
 from sifnet.physics.surface import Surface
+from sifnet.physics.windows import FAR_RED, RED
 from sifnet.retrieval.encoder import Architecture, unbounded
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval, Setup
 from sifnet.scenes.registration import WIDEST
 from sifnet.scenes.scene import Scene
 
-LEVEL = 0.3  # reflectance from which the search begins
+LEVEL = {FAR_RED: 0.3, RED: 0.1}  # reflectance from which the search begins
 # Independent pixels of a scene, as of DESIS: what the emulator is wrong by, 0.1 % in the band, and
 # shapes of reflectance are common to all, and many pixels would move the air to explain them.
 ALIKE = 10.0
@@ -38,26 +41,38 @@ def needs_no_network(scene: Scene) -> bool:
 
 
 @torch.no_grad()
-def from_prior(scene: Scene) -> Retrieval:
+def from_prior(
+    scene: Scene,
+    emulator: Emulator | None = None,
+    window: tuple[float, float] | None = None,
+    sensor: SensorState | None = None,
+    **options: Any,
+) -> Retrieval:
     """A retrieval of the scene's bands that knows nothing but the prior.
+
+    Args:
+        emulator: the shipped one of the far red by default.
+        window: of the bands, nm; the sensor's by default.
+        sensor: a state, from which the search begins; nominal by default.
+        options: of the ``Setup``.
 
     Raises:
         SifnetError: the scene has too few bands.
     """
-    emulator = Emulator.load(space=scene.space)
-    setup = Setup.of_scene(
-        scene, emulator, architecture=SMALLEST, weights=LossWeights(independent_pixels=ALIKE)
-    )
+    emulator = emulator or Emulator.load(space=scene.space)
+    usual: dict[str, Any] = {"weights": LossWeights(independent_pixels=ALIKE)}
+    setup = Setup.of_scene(scene, emulator, window, architecture=SMALLEST, **usual | options)
     model = Retrieval(setup, emulator)
     encoder = model.encoder
     for head in (encoder.patch_head, encoder.column_head, encoder.pixel_head):
         head.leave.weight.zero_()
         head.leave.bias.zero_()
     like = torch.zeros(())
-    ground = Surface.flat(LEVEL, like).stack()
+    ground = Surface.flat(LEVEL[emulator.window], like).stack()
     low, high = encoder.span(Surface, like)
     encoder.pixel_head.leave.bias[: len(ground)] = unbounded(ground, low, high)
     low, high = encoder.span(SensorState, like)
-    encoder.column_head.leave.bias.copy_(unbounded(torch.zeros_like(low), low, high))
+    nominal = torch.zeros_like(low) if sensor is None else sensor.stack().to(low)
+    encoder.column_head.leave.bias.copy_(unbounded(nominal, low, high))
     model.made_by = {"network": "none: the search starts from the prior"}
     return model.eval()

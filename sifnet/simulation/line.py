@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 from rich.progress import track
 from scipy.interpolate import CubicSpline
 
-from sifnet.physics.full.database import GRID
 from sifnet.physics.full.radiative_transfer import Observer
+from sifnet.physics.windows import FAR_RED, RED, Window
 from sifnet.scenes.hyplant import HALF_SWATH_DEG
 from sifnet.scenes.sensor import Sensor
 from sifnet.simulation import scenery
-from sifnet.simulation.ground import Ground
+from sifnet.simulation.ground import Ground, Mosaic
 from sifnet.simulation.hyplant_product import write_hyplant
 
 Array = NDArray[np.float64]
 
-# The bands a retrieval uses, not all that a sensor has: a few red ones for NDVI, and these.
-RED: Array = np.linspace(671.0, 678.26, 12)  # nm
-OXYGEN = (746.0, 775.0)  # nm
+# The bands a retrieval uses, not all that a sensor has: a few for NDVI, and around oxygen.
+CHLOROPHYLL: Array = np.linspace(671.0, 678.26, 12)  # nm
+OXYGEN = {FAR_RED: (746.0, 775.0), RED: (683.0, 693.5)}  # nm
+LEAST_NDVI = 0.6  # of canopies over which red light is simulated, see ``swath``
 WINGS = 3.0  # FWHM of a band on either side that must lie within the light
 VIEW_NODES = 7
 LOCAL = timedelta(hours=2)  # central European summer time, of the file's name
@@ -45,9 +46,13 @@ class Relief:
     over: Mapping[float, scenery.Settings]
 
 
-def simulate_line(order: scenery.Order, ground: Ground | None, relief: Relief | None) -> Path:
+def simulate_line(
+    order: scenery.Order, ground: Ground | Mosaic | None, relief: Relief | None
+) -> Path:
     """Write a flight line and its truth; see ``simulation.simulate``."""
     settings, sensor, rng = order.settings, order.sensor, order.rng
+    if order.red and ground is None:
+        ground = Mosaic.drawn(order.shape, settings.bare_soil, rng, LEAST_NDVI)
     ground = ground or Ground.drawn(order.shape, settings.bare_soil, rng)
     lines, samples = ground.sif_760.shape
     aot, nodes = settings.aot((lines, samples), rng)
@@ -56,23 +61,29 @@ def simulate_line(order: scenery.Order, ground: Ground | None, relief: Relief | 
     if relief is not None:
         aot, elevation = np.full_like(aot, settings.aot_550), relief.elevation
         place, over = elevation, dict(relief.over)
-    view = np.linspace(-HALF_SWATH_DEG, HALF_SWATH_DEG, samples)
-    products = scenery.emulated_products if order.quick else scenery.products_of
-    airs = list(over.items()) if order.quick else track(list(over.items()), "air")
-    transfer = {p: _products_across(air, view, products) for p, air in airs}
     shift, fwhm_shift = settings.across(samples)
-    wavelength = np.concatenate([RED, _oxygen_bands(sensor)])
-    radiance = np.empty((lines, samples, wavelength.size), dtype=np.float32)
-    for sample in track(range(samples), description="columns", disable=order.quick):
-        column = ground.column(sample)
-        light = {node: across[sample] for node, across in transfer.items()}
-        red, oxygen = np.split(wavelength + shift[sample], [RED.size])
-        response = scenery.responses(oxygen, sensor.fwhm + fwhm_shift[sample])
-        radiance[:, sample, : RED.size] = _red(column, red, list(light.values())[len(light) // 2])
-        radiance[:, sample, RED.size :] = scenery.column_radiance(
-            column, place[:, sample], light, GRID, response
-        )
+    parts = [CHLOROPHYLL], [np.empty((lines, samples, CHLOROPHYLL.size), np.float32)]
+    for window in (FAR_RED, RED) if order.red else (FAR_RED,):
+        transfer = _across(order, over, window)
+        bands = _oxygen_bands(sensor, window)
+        seen = np.empty((lines, samples, bands.size), np.float32)
+        for sample in track(range(samples), description="columns", disable=order.quick):
+            column = ground.column(sample)
+            light = {node: across[sample] for node, across in transfer.items()}
+            if window == FAR_RED:
+                middle = list(light.values())[len(light) // 2]
+                parts[1][0][:, sample] = _grey(column, CHLOROPHYLL + shift[sample], middle)
+            width = sensor.fwhm + fwhm_shift[sample]
+            response = scenery.responses(bands + shift[sample], width, window.wavelength)
+            seen[:, sample] = scenery.column_radiance(
+                column, place[:, sample], light, window.wavelength, response
+            )
+        parts[0].append(bands)
+        parts[1].append(seen)
+    wavelength, radiance = (np.concatenate(part, axis=-1) for part in parts)
     noisy = radiance + settings.noise * np.sqrt(radiance) * rng.standard_normal(radiance.shape)
+    order_of_bands = np.argsort(wavelength)
+    wavelength, noisy = wavelength[order_of_bands], noisy[..., order_of_bands]
     height, time = settings.sensor_height, scenery.time_of(settings)
     scene = write_hyplant(
         order.output,
@@ -93,26 +104,32 @@ def simulate_line(order: scenery.Order, ground: Ground | None, relief: Relief | 
     return scene
 
 
-def _oxygen_bands(sensor: Sensor) -> Array:
+def _oxygen_bands(sensor: Sensor, window: Window) -> Array:
     """Centres from the shoulder of the band on, nm, whose light is computed with their wings."""
-    reach = WINGS * sensor.fwhm
-    first, last = max(OXYGEN[0], GRID[0] + reach), min(OXYGEN[1], GRID[-1] - reach)
+    reach, (low, high) = WINGS * sensor.fwhm, OXYGEN[window]
+    first, last = max(low, window.grid[0] + reach), min(high, window.grid[1] - reach)
     return scenery.band_centres(first, last, sensor.sampling)
 
 
-def _products_across(
-    settings: scenery.Settings, view: Array, products_of: scenery.ProductsOf
-) -> Array:
-    """(sample, 5, GRID) products under one air; cubic in view angle between nodes."""
+def _across(
+    order: scenery.Order, over: Mapping[float, scenery.Settings], window: Window
+) -> dict[float, Array]:
+    """(sample, 5, grid) products at each node; cubic in view angle between angles of its own."""
+    view = np.linspace(-HALF_SWATH_DEG, HALF_SWATH_DEG, order.shape[1])
     nodes = np.linspace(view[0], view[-1], VIEW_NODES)
-    observers = [Observer(abs(v), RELATIVE_AZIMUTH, settings.sensor_height) for v in nodes]
-    products = products_of(settings, settings.solar_zenith_angle, observers)
-    return CubicSpline(nodes, products)(view)
+    products_of = scenery.emulated_products if order.quick else scenery.products_of
+    transfer = {}
+    for node, air in track(list(over.items()), f"{window.name} light", disable=order.quick):
+        observers = [Observer(abs(v), RELATIVE_AZIMUTH, air.sensor_height) for v in nodes]
+        products = products_of(air, air.solar_zenith_angle, observers, window)
+        transfer[node] = CubicSpline(nodes, products)(view)
+    return transfer
 
 
-def _red(column: Ground, wavelength: Array, products: Array) -> Array:
+def _grey(column: Ground | Mosaic, wavelength: Array, products: Array) -> Array:
     """(line, band) radiance outside the simulated window, for NDVI only: a grey atmosphere."""
-    continuum = products[:, (GRID > 744) & (GRID < 750)].mean(axis=1)
+    grid = FAR_RED.wavelength
+    continuum = products[:, (grid > 744) & (grid < 750)].mean(axis=1)
     grey = np.repeat(continuum[:, None], len(wavelength), axis=1)
     grey[:3] *= np.interp(wavelength, [660.0, 747.0], [1.20, 1.0])  # the sun is brighter there
     return scenery.radiance_over(column, wavelength, grey)

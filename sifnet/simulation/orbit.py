@@ -87,15 +87,20 @@ def light_from_space(
     return inner, outer
 
 
+def sight(settings: scenery.Settings) -> list[Observer]:
+    """The one line of sight of a scene seen from space."""
+    return [Observer(settings.view_zenith_angle, settings.relative_azimuth_angle, np.inf)]
+
+
 def _light(settings: scenery.Settings) -> tuple[Array, Array]:
     """The five products under one air: (5, FINE), and (5, COARSE_WAVELENGTH)."""
-    sight = [Observer(settings.view_zenith_angle, settings.relative_azimuth_angle, np.inf)]
+    seen = sight(settings)
     air, sza = settings.atmosphere(), settings.solar_zenith_angle
-    wide = wide_range.products(air, settings.water_vapour, sza, sight)[0]
-    dry = wide_range.products(air, 0.0, sza, sight)[0]
+    wide = wide_range.products(air, settings.water_vapour, sza, seen)[0]
+    dry = wide_range.products(air, 0.0, sza, seen)[0]
     for products in (wide, dry):
         products[:3] /= sun.sun_earth_distance(scenery.NOON) ** 2
-    exact = scenery.products_of(settings, sza, sight)[0]
+    exact = scenery.products_of(settings, sza, seen)[0]
     # Beyond GRID: the smooth light of the wide range, with the sun's lines, joined in level.
     lines = smoothed_sun(FINE)
     bright = np.array([1, 1, 1, 0, 0], bool)[:, None]

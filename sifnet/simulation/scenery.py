@@ -20,6 +20,7 @@ from sifnet.physics.full.spectral_grids import SpectralGrids
 from sifnet.physics.instrument import gaussian_response
 from sifnet.physics.state import Atmosphere, Geometry
 from sifnet.physics.transfer import TransferFunctions, at_sensor_radiance
+from sifnet.physics.windows import FAR_RED, Window
 from sifnet.scenes import sun
 from sifnet.scenes.hyplant import SENSOR as HYPLANT
 from sifnet.scenes.sensor import Sensor
@@ -54,6 +55,7 @@ _PIXEL = ("line", "sample")
 TRUTH = {  # dimensions and unit
     "sif_760": (_PIXEL, "mW m-2 nm-1 sr-1"),
     "sif_740": (_PIXEL, "mW m-2 nm-1 sr-1"),
+    "sif_687": (_PIXEL, "mW m-2 nm-1 sr-1"),
     "reflectance_740": (_PIXEL, "1"),
     "bare_soil": (_PIXEL, "1"),
     "aot_550": (_PIXEL, "1"),
@@ -178,6 +180,8 @@ class Order:
     rng: np.random.Generator
     quick: bool = False
     """Whether the emulator makes the light of a line, in place of full radiative transfer."""
+    red: bool = False
+    """Whether the O2 B band is simulated too."""
 
 
 def radiance_over(ground: Ground | Mosaic, wavelength: Array, products: Array) -> Array:
@@ -219,14 +223,17 @@ def column_radiance(
     return seen
 
 
-ProductsOf = Callable[[Settings, float, list[Observer]], Array]
+ProductsOf = Callable[[Settings, float, list[Observer], Window], Array]
 
 
 def emulated_products(
-    settings: Settings, solar_zenith_angle: float, observers: list[Observer]
+    settings: Settings,
+    solar_zenith_angle: float,
+    observers: list[Observer],
+    window: Window = FAR_RED,
 ) -> Array:
     """As ``products_of``, by the emulator of retrievals: in milliseconds, without ``build``."""
-    emulator = Emulator.load()
+    emulator = Emulator.load(window=window)
     seen = Geometry.of(
         solar_zenith_angle=solar_zenith_angle,
         view_zenith_angle=[observer.view_zenith_angle for observer in observers],
@@ -243,10 +250,15 @@ def emulated_products(
 _grids = cache(SpectralGrids)
 
 
-def products_of(settings: Settings, solar_zenith_angle: float, observers: list[Observer]) -> Array:
-    """(observer, 5, GRID) products by full radiative transfer, at the day's distance of the sun."""
+def products_of(
+    settings: Settings,
+    solar_zenith_angle: float,
+    observers: list[Observer],
+    window: Window = FAR_RED,
+) -> Array:
+    """(observer, 5, grid) products by full radiative transfer, at the day's distance of the sun."""
     air = settings.atmosphere()
-    computed = database.products(air, solar_zenith_angle, observers, _grids())
+    computed = database.products(air, solar_zenith_angle, observers, _grids(window))
     computed[:, :3] /= sun.sun_earth_distance(NOON) ** 2
     return computed
 
@@ -265,6 +277,7 @@ def write_truth(
         "sif_740": ground.sif(at_740)[..., 0],
         "reflectance_740": ground.reflectance(at_740)[..., 0],
         "bare_soil": ground.bare_soil.astype(np.int8),
+        **({"sif_687": ground.sif(np.array([687.0]))[..., 0]} if order.red else {}),
         **more,
     }
     truth = xr.Dataset({n: (TRUTH[n][0], v, {"units": TRUTH[n][1]}) for n, v in values.items()})

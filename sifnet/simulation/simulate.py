@@ -15,7 +15,7 @@ from sifnet.errors import SifnetError, extras
 from sifnet.files import writable
 from sifnet.scenes import record_of, sensors
 from sifnet.scenes.sensor import Sensor
-from sifnet.simulation.ground import Ground
+from sifnet.simulation.ground import Ground, Mosaic
 from sifnet.simulation.line import Relief, simulate_line
 from sifnet.simulation.orbit import simulate_orbit
 from sifnet.simulation.scenery import Order, Settings
@@ -33,11 +33,12 @@ def simulate(
     samples: int = 96,
     seed: int = 0,
     settings: Settings | None = None,
-    ground: Ground | None = None,
+    ground: Ground | Mosaic | None = None,
     relief: Relief | None = None,
     level: str = "L1C",
     zipped: bool = False,
     quick: bool = False,
+    red: bool = False,
 ) -> Path:
     """Write a simulated scene in its sensor's format, and ``truth.nc`` beside it.
 
@@ -55,6 +56,8 @@ def simulate(
             and height only, as real ones do.
         level: of products from orbit, L1B or L1C, with masks, aerosol and water beside it.
         zipped: products from orbit, as they are downloaded.
+        red: the O2 B band of flight lines and of swaths too, over grounds of canopy models
+            (``ground.Mosaic``), at twice the time.
         quick: the light of a flight line by the emulator that retrievals use, in a second and
             without the extra ``build``: their own light, in which they look better than they are.
 
@@ -84,7 +87,14 @@ def simulate(
             expected="a sensor such as hyplant",
             remedy="Leave quick out: full radiative transfer simulates it.",
         )
-    order = Order(record, writable(output), (lines, samples), seed, settings, rng, quick)
+    if red and record.simulated_as not in ("line", "swath"):
+        raise SifnetError(
+            "the O2 B band is simulated of flight lines and of swaths only",
+            found=f"{record.name!r}, a {record.simulated_as}",
+            expected="a sensor such as hyplant or flex",
+            remedy="Leave red out.",
+        )
+    order = Order(record, writable(output), (lines, samples), seed, settings, rng, quick, red)
     with extras():
         if record.simulated_as == "line":
             return simulate_line(order, ground, relief)

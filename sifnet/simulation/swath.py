@@ -1,13 +1,15 @@
 """A scene of FLORIS on FLEX: two resolutions around the O2 A band, smile that the product states.
 
 In 740-780 nm light is computed line by line by sasktran2; the other channels, which the retrieval
-uses for its NDVI only, are of ``physics.full.wide_range``: without the lines of the O2 B band.
+uses for its NDVI only, are of ``physics.full.wide_range``: without the lines of the O2 B band,
+unless these are asked for (682.5-693.6 nm, no water vapour there).
 The product knows its wavelengths but for a common shift, its noise, and its air with the errors of
 real ones: aerosol to 0.03 and a tenth, temperature to 0.7 K.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,11 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from sifnet.physics.solar import COARSE_WAVELENGTH
+from sifnet.physics.windows import RED
 from sifnet.simulation import scenery
 from sifnet.simulation.flex_product import PIXEL, channels, write_flex
 from sifnet.simulation.ground import Mosaic
-from sifnet.simulation.orbit import FINE, SUN_AZIMUTH, light_from_space
+from sifnet.simulation.orbit import FINE, SUN_AZIMUTH, light_from_space, sight
 
 Array = NDArray[np.float64]
 
@@ -40,15 +43,24 @@ def simulate_swath(order: scenery.Order) -> Path:
     shift, fwhm_shift = settings.across(samples)
     nominal, width, arm = channels()
     fine = arm == arm[-1]
+    low, high = RED.counted
+    red = (nominal >= low) & (nominal <= high) if order.red else np.zeros_like(fine)
     radiance = np.empty((lines, samples, nominal.size), dtype=np.float32)
+    parts = [(FINE, light[0], fine), (COARSE_WAVELENGTH, light[1], ~fine & ~red)]
+    if order.red:
+        lit = {
+            a: scenery.products_of(
+                replace(settings, aot_550=float(a)), settings.solar_zenith_angle, sight(settings),
+                RED,
+            )[0]
+            for a in track(nodes, "red light")
+        }  # fmt: skip
+        parts.append((RED.wavelength, lit, red))
     for sample in track(range(samples), "columns"):
         column = ground.column(sample)
-        for grid, products, bands in (
-            (FINE, light[0], fine),
-            (COARSE_WAVELENGTH, light[1], ~fine),
-        ):
+        for grid, products, bands in parts:
             wide = width[bands] + fwhm_shift[sample]
-            seen = wide if grid is FINE else wide.clip(min=COARSEST)
+            seen = wide.clip(min=COARSEST) if grid is COARSE_WAVELENGTH else wide
             response = scenery.responses(nominal[bands] + shift[sample], seen, grid)
             radiance[:, sample, bands] = scenery.column_radiance(
                 column, aot[:, sample], products, grid, response

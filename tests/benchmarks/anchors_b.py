@@ -319,4 +319,5 @@ A band's widths are not so (1.017 ± 0.014 above): B's may be narrower, or Voigt
 A third of the samples is left out: 0.4 cm-1 about every line of the humid spectrum that is neither
 O2's nor the sun's, as there is no list of water lines. Below 14,442 cm-1 (above 692.4 nm) water
 leaves little, so the P branch beyond N = 23 is not checked. Noise hides 16O18O in the humid
-spectrum. Neither emulator nor retrieval uses the band yet."""
+spectrum. The retrieval uses its
+lines in 684.5-692.4 nm ([SIF at 687 nm](red.md))."""

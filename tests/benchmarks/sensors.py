@@ -1,10 +1,10 @@
-"""How well a pixel of each sensor can tell fluorescence at 760 nm, and what is read of it.
+"""How well a pixel of each sensor can tell fluorescence at 760 and 687 nm, and what is read of it.
 
     python tests/benchmarks/sensors.py        (make sensors)
 
 The Cramér-Rao bound (``sifnet.evaluation.limits``) of one green pixel under the same summer sky,
-of the sensor's spacing, width and noise, within its own window; of spacings beyond 6 nm within the
-widest that the emulator has. Writes ``docs/sensors.md``. A minute.
+of the sensor's spacing, width and noise, within its own window and, of those that resolve its
+lines, in the red one. Writes ``docs/sensors.md``. A minute.
 """
 
 from __future__ import annotations
@@ -21,24 +21,28 @@ from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import covered
 from sifnet.physics.state import Atmosphere, Geometry, SensorState, State
 from sifnet.physics.surface import Surface
+from sifnet.physics.windows import FAR_RED, RED, Window
 from sifnet.retrieval.model import instrument_for
 from sifnet.retrieval.pixel_limit import SHAPE_KNOWN, pixel_limit, simulated_bands
 from sifnet.scenes import sensors
+from sifnet.scenes.registration import WIDEST
 from sifnet.scenes.scene import Scene
 from sifnet.scenes.sensor import Sensor
 
 SIZE = 16  # pixels a side that share air, and columns the sensor
-WIDE = (740.0, 780.0)  # nm
 SKY = {"solar_zenith_angle": 40.0, "view_zenith_angle": 3.0, "relative_azimuth_angle": 100.0,
        "sun_earth_distance": 1.0, "ground_elevation": 0.2}  # fmt: skip
 HEIGHT = {"hyplant": 0.6, "flox": 0.002}  # km
+GROUND = {FAR_RED: (0.35, 0.01, -0.002, 1.5), RED: (0.04, 0.02, 0.02, 0.6)}  # of ``Surface``
 FEWEST = 5  # bands, for reflectance as a parabola and fluorescence
-INTRODUCTION = f"""Spacing and width in 750-770 nm, nm; limits are standard deviations of SIF at
-760 nm, {UNIT}: the least that any unbiased method can reach with reflectance as a free parabola,
-one pixel by itself, and one of 16 x 16 that share the air, their columns the sensor. One green
-pixel (reflectance 0.35, SIF 1.5), sun at 40 degrees; noise as in each sensor's record, which
-is an assumption for EMIT (signal to noise 500 at L = 100) and PRISMA (200). What is common to all
-pixels adds to it: stray light, spectroscopy, shapes of reflectance.
+INTRODUCTION = f"""Spacing and width, nm; limits are standard deviations of SIF, {UNIT}: the
+least that any unbiased method can reach with reflectance as a free parabola, one pixel by itself,
+and one of 16 x 16 that share the air, their columns the sensor. At 760 nm from the bands of
+750-770 nm, at 687 nm from those of {RED.fitted[0]:g}-{RED.fitted[1]:g} nm: above, water vapour has
+lines of which no list ships; below, a parabola no longer follows the red edge. One green pixel
+(reflectance 0.35 and SIF 1.5 at 760 nm, 0.04 and 0.6 at 687 nm), sun at 40 degrees; noise as in
+each sensor's record, which is an assumption for EMIT (signal to noise 500 at L = 100) and PRISMA
+(200). What is common to all pixels adds to it: stray light, spectroscopy, shapes of reflectance.
 
 EnMAP, EMIT and PRISMA are inspected, and a map of them is refused with the least error of a pixel:
 reflectance is then as dark, steep and bent as any ground's may be, the air the usual one, and
@@ -46,12 +50,10 @@ wavelengths are known exactly; in brackets the same were slope and bend of refle
 {SHAPE_KNOWN:.0%} of its level over 10 nm. A patch tells no more: what is not known there, the shape
 of reflectance, is each pixel's own.
 
-At 687 nm no limit can be computed: no emulator of the red window ships.
-
-FLEX: SIF at 760 nm from the O2 A band is mapped. SIF at 687 nm, the peaks and the integral of the
-emission would need an emulator of 670-740 nm; they are absent in its products, not filled. DESIS is
-mapped with reflectance as the rest of its spectrum foretells it, which is a limit of its own
-([docs/desis.md](desis.md))."""
+FloX is mapped under measured irradiance over 670-780 nm at once, which tells more at 687 nm than
+the window here. The peaks and the integral of the emission need 670-740 nm; they are absent in
+products of FLEX and HyPlant, not filled. DESIS is mapped with reflectance as the rest of its
+spectrum foretells it, which is a limit of its own ([docs/desis.md](desis.md))."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def rows() -> list[Row]:
     return [
         Row(known["hyplant"], "ENVI", "mapped, model ships"),
         Row(known["flox"], "CSV, npz", "mapped"),
-        Row(known["flex"], "L1C, L1B", "mapped without a network; O2 A band only"),
+        Row(known["flex"], "L1C, L1B", "mapped without a network"),
         Row(known["desis"], "L1B, L1C", "mapped, model ships"),
         Row(known["enmap"], "L1B, L1C", "inspected; a map is refused"),
         Row(known["emit"], "L1B", "inspected; a map is refused"),
@@ -84,28 +86,31 @@ def main() -> None:
         cells = []
         for row in rows():
             s = row.sensor
-            bands, alone, patch = limit(s)
             cells.append([
-                s.name, f"{s.sampling:g}", f"{s.fwhm:g}", bands, alone, patch, row.reader,
-                row.status,
+                s.name, f"{s.sampling:g}", f"{s.fwhm:g}", *limit(s, FAR_RED), *limit(s, RED),
+                row.reader, row.status,
             ])  # fmt: skip
-        add(table(["sensor", "spacing", "width", "bands in the window", "limit, a pixel",
-                   "limit, a pixel of a patch", "reader", "status"], cells))  # fmt: skip
+        add(table(["sensor", "spacing", "width", "bands around 760", "limit, a pixel",
+                   "limit, a pixel of a patch", "bands around 687", "limit at 687, a pixel",
+                   "limit at 687, a pixel of a patch", "reader", "status"], cells))  # fmt: skip
 
 
-def limit(sensor: Sensor) -> tuple[int, str, str]:
+def limit(sensor: Sensor, window: Window) -> tuple[int, str, str]:
     """Bands that are fitted, and the limits in words; of a sensor that is refused, why it is."""
+    if window == RED and sensor.fwhm >= WIDEST:
+        return 0, "none: lines are not resolved", "none"
+    emulator = Emulator.load(space=sensor.space, window=window).requires_grad_(False)
     if sensor.inspect_only:
-        scene, emulator = plain(sensor), Emulator.load(space=sensor.space)
+        scene = plain(sensor)
         free, shaped = (pixel_limit(scene, emulator, shape_known=known) for known in (False, True))
         return simulated_bands(scene, emulator).size, f"{free:.2g} ({shaped:.2g})", "the same"
-    window = sensor.window if sensor.sampling < 6.0 else WIDE
-    scene = green(sensor, window)
+    scene = green(sensor, sensor.window if window == FAR_RED else window.fitted, emulator)
     if isinstance(scene, int):
         return scene, "none: fewer bands than unknowns", "none"
-    bands = scene.shape[2]
-    found = limits(scene, patch=(SIZE, SIZE))
+    found = limits(scene, emulator=emulator, patch=(SIZE, SIZE))
     alone, patch = (float(np.nanmedian(found[n])) for n in ("single_pixel", "patch"))
+    low, high = scene.sensor.window
+    bands = int(((scene.wavelength >= low) & (scene.wavelength <= high)).sum())
     return bands, f"{alone:.2g}", f"{patch:.2g}"
 
 
@@ -118,22 +123,44 @@ def plain(sensor: Sensor) -> Scene:
 
 
 @torch.no_grad()
-def green(sensor: Sensor, window: tuple[float, float]) -> Scene | int:
-    """Equal green pixels with the bands that can be simulated, or how few these are."""
-    sensor = replace(sensor, window=window, inspect_only="")
-    if sensor.sampling >= 6.0:  # their wings would leave no band within the emulator's wavelengths
-        sensor = replace(sensor, shift_range=(-0.1, 0.1), fwhm_range=(-0.1, 0.1))
-    height = np.inf if sensor.space else HEIGHT[sensor.name]
-    emulator = Emulator.load(space=sensor.space).requires_grad_(False)
-    first = 760.6 - sensor.sampling * np.floor((760.6 - window[0]) / sensor.sampling)
-    wavelength = np.arange(first, window[1] + 1e-6, sensor.sampling)
+def green(sensor: Sensor, fitted: tuple[float, float], emulator: Emulator) -> Scene | int:
+    """Equal green pixels with the bands that can be simulated, or how few these are.
+
+    Bands of the far red are there beside red ones: they show that there is light.
+    """
+    sensor = replace(sensor, window=fitted, inspect_only="")
+    parts = [_seen(sensor, fitted, emulator)]
+    if parts[0] is not None and emulator.window == RED:
+        usual = Emulator.load(space=sensor.space).requires_grad_(False)
+        parts.append(_seen(sensor, FAR_RED.fitted, usual))
+    lit = [part for part in parts if part is not None]
+    if not lit or lit[0][0].size < FEWEST:
+        return int(lit[0][0].size) if lit else 0
+    wavelength, seen, irradiance = (np.concatenate(x, -1) for x in zip(*lit, strict=True))
+    flox = sensor.name == "flox"
+    sky = SKY | {"sensor_height": _height(sensor)}
+    fwhm = np.full(wavelength.size, sensor.fwhm)
+    return _scene(sensor, seen, wavelength, fwhm, sky, irradiance if flox else None)
+
+
+def _height(sensor: Sensor) -> float:
+    return np.inf if sensor.space else HEIGHT[sensor.name]
+
+
+def _seen(
+    sensor: Sensor, fitted: tuple[float, float], emulator: Emulator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Wavelengths, radiance and irradiance (line, sample, band) of equal pixels; None of none."""
+    middle = emulator.window.reference + 0.6
+    first = middle - sensor.sampling * np.floor((middle - fitted[0]) / sensor.sampling)
+    wavelength = np.arange(first, fitted[1] + 1e-6, sensor.sampling)
     fwhm = np.full(wavelength.size, sensor.fwhm)
     inside = covered(wavelength, fwhm, emulator.grid.numpy(), sensor.shift_range, sensor.fwhm_range)
     wavelength, fwhm = wavelength[inside], fwhm[inside]
-    sky = {**SKY, "sensor_height": height}
     if wavelength.size < FEWEST:
-        return int(wavelength.size)
+        return None if not wavelength.size else (wavelength, *[np.zeros((SIZE, SIZE, 0))] * 2)
     simulator = Simulator(emulator, instrument_for(sensor, wavelength, fwhm, emulator))
+    sky = {**SKY, "sensor_height": _height(sensor)}
 
     def value(number: float) -> torch.Tensor:
         return torch.full((1, 1, 1), number)
@@ -142,16 +169,15 @@ def green(sensor: Sensor, window: tuple[float, float]) -> Scene | int:
         surface_pressure=value(990.0), temperature_offset=value(2.0), aot_550=value(0.15),
         aerosol_height=value(1.5), aerosol_type=value(0.3), o2_scale=value(1.0),
     )  # fmt: skip
-    surface = Surface(value(0.35), value(0.01), value(-0.002), value(1.5))
+    surface = Surface(*(value(x) for x in GROUND[emulator.window]))
     state = State(usual, surface, SensorState(value(0.0), value(0.0)))
     geometry = Geometry(**{n: value(sky[n]) for n in Geometry.names()})
-    irradiance = None
-    if sensor.name == "flox":
-        t = simulator.transfer(usual, state.sensor, geometry)
-        irradiance = torch.pi * t.ground / t.up
-    seen = simulator.radiance(state, geometry, irradiance).expand(1, SIZE, SIZE, -1)[0].numpy()
-    measured = None if irradiance is None else irradiance.expand(1, SIZE, SIZE, -1)[0].numpy()
-    return _scene(sensor, seen, wavelength, fwhm, sky, measured)
+    t = simulator.transfer(usual, state.sensor, geometry)
+    irradiance = torch.pi * t.ground / t.up
+    measured = irradiance if sensor.name == "flox" else None
+    light = simulator.radiance(state, geometry, measured), irradiance
+    seen, lit = (x.expand(1, SIZE, SIZE, -1)[0].numpy() for x in light)
+    return wavelength, seen, lit
 
 
 def _scene(

@@ -12,6 +12,7 @@ from fakes.database import fake_products
 from sifnet.physics.full import build, database
 from sifnet.physics.full.emulator_fit import FitSettings
 from sifnet.physics.full.reduction import Reduction
+from sifnet.physics.windows import FAR_RED, Window
 
 NODES = slice(None, None, 20)  # of the grid, in place of representative wavenumbers
 
@@ -21,12 +22,12 @@ def quick_database() -> None:
     database.FULL, database.SNAPSHOTS, database.BLOCK = 8, 4, 4
     database._compute_full, database._compute_block = _full, _block
     database.get_context = lambda _: get_context("fork")
-    database.build.__defaults__ = (2, 0, database.FULL)
+    database.build.__defaults__ = (2, 0, database.FULL, FAR_RED)
     Reduction.learn = _learn  # type: ignore[method-assign]
     build.FitSettings = partial(FitSettings, components=6, width=8, blocks=0, epochs=2)  # type: ignore[assignment,misc]
 
 
-def _full(folder: Path, index: int, seed: int) -> None:
+def _full(folder: Path, index: int, seed: int, _: Window) -> None:
     table = database.draw(index, seed).table()
     spectra = fake_products(table)
     arrays = {"products": spectra, "state": table}
@@ -35,7 +36,7 @@ def _full(folder: Path, index: int, seed: int) -> None:
     database._save(folder / database._name("full", index), arrays, seed)
 
 
-def _block(folder: Path, block: int, seed: int) -> None:
+def _block(folder: Path, block: int, seed: int, _: Window) -> None:
     first = database.FULL + block * database.BLOCK
     table = np.concatenate([database.draw(first + i, seed).table() for i in range(database.BLOCK)])
     nodes = fake_products(table)[..., NODES]

@@ -9,6 +9,7 @@ import pytest
 
 from sifnet.physics.full.radiative_transfer import Observer
 from sifnet.physics.full.spectral_grids import SpectralGrids
+from sifnet.physics.windows import FAR_RED, Window
 from sifnet.simulation import scenery
 
 
@@ -26,10 +27,15 @@ def quick_light(patch: pytest.MonkeyPatch) -> None:
     computed: dict[tuple[object, ...], np.ndarray] = {}
     compute = scenery.products_of
 
-    def once(settings: scenery.Settings, zenith: float, observers: list[Observer]) -> np.ndarray:
-        asked = (settings, zenith, tuple(observers))
+    def once(
+        settings: scenery.Settings,
+        zenith: float,
+        observers: list[Observer],
+        window: Window = FAR_RED,
+    ) -> np.ndarray:
+        asked = (settings, zenith, tuple(observers), window)
         if asked not in computed:
-            computed[asked] = compute(settings, zenith, observers)
+            computed[asked] = compute(settings, zenith, observers, window)
         return computed[asked].copy()
 
     patch.setattr(scenery, "_grids", _grids)

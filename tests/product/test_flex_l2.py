@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from fakes.floris import emulated_flex
 from sifnet.cli import app
 from sifnet.physics.surface import emission_spread, sif_740_ratio
-from sifnet.product.flex_l2 import SPECTRUM
+from sifnet.product.flex_l2 import SPECTRUM, write_l2
 from sifnet.product.provenance import told
 
 SHAPE = (24, 16)  # of fewer pixels the level of stray light is hardly found
@@ -65,10 +65,27 @@ def test_names_of_the_mission(mapped: tuple[Path, xr.Dataset]) -> None:
         np.testing.assert_allclose(sd[..., 0], product.sif_740_uncertainty, rtol=1e-4)
         np.testing.assert_allclose(spectrum[..., 20], band, rtol=1e-6)
         np.testing.assert_array_equal(written["Quality/quality_flags"], product.quality_flag)
-        assert "red fluorescence" in written.attrs["comment"]
+        assert "peaks, integral" in written.attrs["comment"]
         assert not any("peak" in name or "integrated" in name for name in group)
 
 
 def test_the_spread_of_emission_is_that_of_its_table() -> None:
     assert emission_spread(np.array([760.0]))[0] == pytest.approx(0.0, abs=1e-9)
     assert emission_spread(np.array([740.0]))[0] == pytest.approx(abs(sif_740_ratio()[1]))
+
+
+def test_both_oxygen_bands_where_both_are_solved(
+    mapped: tuple[Path, xr.Dataset], tmp_path: Path
+) -> None:
+    with xr.open_dataset(mapped[0]) as product:
+        red = product.assign(
+            sif_687=0.4 * product.sif_760,
+            sif_687_uncertainty=2 * product.sif_760_uncertainty,
+            quality_flag_687=product.quality_flag,
+        )
+        with h5py.File(write_l2(red, tmp_path / "l2.nc")) as written:
+            group = written["L2_Fluorescence"]
+            assert list(group["sif_O2_bands_wavelength"]) == [687.0, 760.0]
+            bands = group["sif_O2_bands_value"][:]
+            np.testing.assert_allclose(bands[..., 0], 0.4 * bands[..., 1], rtol=1e-6)
+            assert "quality_flags_O2_B" in written["Quality"]

@@ -34,6 +34,7 @@ from sifnet.physics.full.spectral_grids import GRID, PRESMOOTHING_FWHM, Spectral
 from sifnet.physics.full.spectroscopy import CrossSections
 from sifnet.physics.state import RANGES, Atmosphere
 from sifnet.physics.transfer import SUNLIT
+from sifnet.physics.windows import FAR_RED, RED, Window
 
 __all__ = ["GRID", "PRESMOOTHING_FWHM", "STATE", "build", "draw", "load", "products"]
 
@@ -47,6 +48,7 @@ STATE = (*SHARED, "view_zenith_angle", "relative_azimuth_angle", "sensor_height"
 AIRBORNE_OBSERVERS, SPACE_OBSERVERS = 8, 4
 SNAPSHOTS = 128  # full states that the representative wavenumbers are learned from
 FULL = 320  # full states in all; the others measure the emulator
+RED_SNAPSHOTS, RED_FULL = 24, 50  # of the red window, where absorption is a tenth as strong
 BLOCK = 16  # states of the fit in a file
 MARGIN = 0.02
 """States reach this share of a range beyond it, where physics allows, so that the emulator is as
@@ -59,7 +61,7 @@ def products(
     observers: list[Observer],
     grids: SpectralGrids,
 ) -> Array:
-    """The five products by full radiative transfer, (observer, 5, GRID); 1 AU."""
+    """The five products by full radiative transfer, (observer, 5, grid); 1 AU."""
     light = Draw(atmosphere, solar_zenith_angle, observers).light(grids.cross_sections)
     return grids.products(light)
 
@@ -114,8 +116,8 @@ def draw(index: int, seed: int = 0) -> Draw:
 
 
 @cache
-def _grids() -> SpectralGrids:
-    return SpectralGrids()
+def _grids(window: Window) -> SpectralGrids:
+    return SpectralGrids(window)
 
 
 @cache
@@ -123,17 +125,17 @@ def _reduced(folder: Path) -> CrossSections:
     return CrossSections(Reduction.load(folder / "reduction.npz").wavenumber)
 
 
-def _compute_full(folder: Path, index: int, seed: int) -> None:
-    state = draw(index, seed)
-    light = state.light(_grids().cross_sections)
-    five = _grids().products(light).astype(np.float32)
+def _compute_full(folder: Path, index: int, seed: int, window: Window) -> None:
+    state, grids = draw(index, seed), _grids(window)
+    light = state.light(grids.cross_sections)
+    five = grids.products(light).astype(np.float32)
     arrays: Arrays = {"products": five, "state": state.table()}
-    if index < SNAPSHOTS:
+    if index < _snapshots(window):
         arrays["snapshot"] = snapshot(light, state.cos_sza)
     _save(folder / _name("full", index), arrays, seed)
 
 
-def _compute_block(folder: Path, block: int, seed: int) -> None:
+def _compute_block(folder: Path, block: int, seed: int, _: Window) -> None:
     """States of the fit, at the representative wavenumbers."""
     draws = [draw(FULL + block * BLOCK + i, seed) for i in range(BLOCK)]
     nodes = [snapshot(d.light(_reduced(folder)), d.cos_sza) for d in draws]
@@ -151,7 +153,14 @@ def _name(kind: str, number: int) -> str:
     return f"{kind}_{number:05d}.npz"
 
 
-def build(folder: Path, states: int, workers: int = 2, seed: int = 0, full: int = FULL) -> Path:
+def build(
+    folder: Path,
+    states: int,
+    workers: int = 2,
+    seed: int = 0,
+    full: int = FULL,
+    window: Window = FAR_RED,
+) -> Path:
     """Compute what ``folder`` does not hold yet of ``full`` full and ``states`` reduced states.
 
     About 5 seconds a full state and core, half a second a reduced one. Kill it at any time; call
@@ -162,16 +171,23 @@ def build(folder: Path, states: int, workers: int = 2, seed: int = 0, full: int 
     """
     writable(folder)
     _check_seed(folder, seed)
-    _run("every wavenumber", _compute_full, "full", folder, full, workers, seed)
+    _run("every wavenumber", _compute_full, "full", folder, full, workers, seed, window)
     if not (folder / "reduction.npz").exists():
-        paths = [folder / _name("full", i) for i in range(min(SNAPSHOTS, full))]
+        paths = [folder / _name("full", i) for i in range(min(_snapshots(window), full))]
         snapshots = np.concatenate([_array(path, "snapshot") for path in paths])
-        learned = Reduction.learn(snapshots, _grids())
+        learned = Reduction.learn(snapshots, _grids(window))
         with whole(folder / "reduction.npz") as partial:
             learned.save(partial)
     blocks = -(-states // BLOCK)
-    _run("representative wavenumbers", _compute_block, "reduced", folder, blocks, workers, seed)
+    _run(
+        "representative wavenumbers", _compute_block, "reduced", folder, blocks, workers, seed,
+        window,
+    )  # fmt: skip
     return folder
+
+
+def _snapshots(window: Window) -> int:
+    return RED_SNAPSHOTS if window == RED else SNAPSHOTS
 
 
 def _end_with_parent() -> None:
@@ -199,12 +215,13 @@ def _check_seed(folder: Path, seed: int) -> None:
 
 def _run(
     what: str,
-    compute: Callable[[Path, int, int], None],
+    compute: Callable[[Path, int, int, Window], None],
     kind: str,
     folder: Path,
     count: int,
     workers: int,
     seed: int,
+    window: Window,
 ) -> None:
     """Compute the files that are missing in several processes, with a progress bar.
 
@@ -217,15 +234,19 @@ def _run(
     with Progress(*columns) as progress:
         task = progress.add_task(what, total=count, completed=count - len(missing))
         try:
-            for future in as_completed([pool.submit(compute, folder, i, seed) for i in missing]):
+            for future in as_completed(
+                [pool.submit(compute, folder, i, seed, window) for i in missing]
+            ):
                 future.result()
                 progress.advance(task)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def load(folder: Path, *, full: bool, space: bool) -> tuple[Array, NDArray[np.float32]]:
-    """States (sample, len(STATE)) and products (sample, 5, GRID) of a database.
+def load(
+    folder: Path, *, full: bool, space: bool, window: Window = FAR_RED
+) -> tuple[Array, NDArray[np.float32]]:
+    """States (sample, len(STATE)) and products (sample, 5, grid) of a database.
 
     Args:
         folder: that ``build`` made.
@@ -237,7 +258,7 @@ def load(folder: Path, *, full: bool, space: bool) -> tuple[Array, NDArray[np.fl
         SifnetError: there is none.
     """
     files = sorted(folder.glob("full_*.npz" if full else "reduced_*.npz"))
-    files = files[SNAPSHOTS:] if full else files
+    files = files[_snapshots(window) :] if full else files
     if not files:
         raise SifnetError(
             "no database of radiative transfer",

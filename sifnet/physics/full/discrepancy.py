@@ -30,9 +30,10 @@ from sifnet.physics.full.atmosphere import (
     rayleigh_cross_section,
     standard_temperature,
 )
-from sifnet.physics.full.o2_lines import TEMPERATURES, shipped_lines
+from sifnet.physics.full.o2_lines import TEMPERATURES, lines_seen_at
 from sifnet.physics.full.spectral_grids import SpectralGrids
 from sifnet.physics.full.spectroscopy import CrossSections
+from sifnet.physics.windows import FAR_RED, Window
 from sifnet.units import BOLTZMANN
 
 Array = NDArray[np.float64]
@@ -132,14 +133,14 @@ class Sight:
 class Light:
     """Path and ground radiance of a sight under any physics, approximately and quickly."""
 
-    def __init__(self) -> None:
-        self.grids = SpectralGrids()
+    def __init__(self, window: Window = FAR_RED) -> None:
+        self.grids = SpectralGrids(window)
         self.wavenumber = self.grids.cross_sections.wavenumber
 
     @cached_property
     def changes(self) -> dict[str, Array]:
         """What a step of each line parameter does to the tabulated cross-sections."""
-        lines = shipped_lines()
+        lines = lines_seen_at(self.wavenumber)
         slope = STEPS["width_slope"] * (lines.rotation / MIDDLE_ROTATION - 1)
 
         def wider(by: float | Array) -> CrossSections:
@@ -163,7 +164,7 @@ class Light:
         return np.interp(1e7 / self.wavenumber, wavelength, coefficient)
 
     def spectra(self, sight: Sight, physics: Physics) -> Array:
-        """``2, GRID``: path radiance and ground radiance over white ground, E0 included."""
+        """``2, grid``: path radiance and ground radiance over white ground, E0 included."""
         extinction, scattering = self._layers(sight, physics)
         air = sight.air
         mu0, mu = np.cos(np.radians([sight.solar_zenith_angle, sight.view_zenith_angle]))
@@ -210,7 +211,7 @@ class Light:
 
 
 def differences(light: Light, *, space: bool, pairs: int = PAIRS, seed: int = 0) -> Iterator[Array]:
-    """Relative differences ``2, GRID`` of path and ground between physics that may both be true."""
+    """Relative differences ``2, grid`` of path and ground between physics that may both be true."""
     rng = np.random.default_rng(seed)
     for _ in range(pairs):
         sight = Sight.drawn(rng, space=space)

@@ -17,10 +17,10 @@ from sifnet.physics.instrument import gaussian_response
 from sifnet.physics.noise import noise_sd
 from sifnet.physics.surface import powers_of, sif_shape
 from sifnet.physics.transfer import PRODUCTS, TransferFunctions, at_sensor_radiance, linearised
+from sifnet.physics.windows import FAR_RED, RED, Window
 
 _Array = NDArray[np.floating]
 
-WINDOW = (750.0, 770.0)  # nm, of the bands that errors are measured in
 SHOT_NOISE = 0.07  # of HyPlant, by which errors are weighed
 REFLECTANCES = (0.05, 0.3, 0.5)
 SIF_760 = 1.0  # mW m-2 nm-1 sr-1, of the ground that errors are measured over
@@ -28,23 +28,29 @@ SIF_760 = 1.0  # mW m-2 nm-1 sr-1, of the ground that errors are measured over
 
 @dataclass(frozen=True)
 class MeasuredBands:
-    """Bands that errors are measured in: Gaussians over the fit window."""
+    """Bands that errors are measured in: Gaussians over the bands that are fitted."""
 
     fwhm: float
     sampling: float
+    window: Window = FAR_RED
 
     @property
     def centres(self) -> _Array:
         """Band centres, nm."""
-        return np.arange(WINDOW[0], WINDOW[1] + 1e-6, self.sampling)
+        low, high = self.window.fitted
+        return np.arange(low, high + 1e-6, self.sampling)
 
     def matrix(self) -> _Array:
-        """Responses ``band, wavelength`` on the database's grid, its smoothing allowed for."""
-        width = np.sqrt(self.fwhm**2 - database.PRESMOOTHING_FWHM**2)
-        return gaussian_response(database.GRID, self.centres, np.full(len(self.centres), width))
+        """Responses ``band, wavelength`` on the window's grid, its smoothing allowed for."""
+        width, centres = np.sqrt(self.fwhm**2 - database.PRESMOOTHING_FWHM**2), self.centres
+        return gaussian_response(self.window.wavelength, centres, np.full(len(centres), width))
 
 
-MEASURED_BANDS = {"0.25nm": MeasuredBands(0.25, 0.11), "3.5nm": MeasuredBands(3.5, 2.55)}
+FINE_BANDS = "0.25nm"
+MEASURED_BANDS = {
+    FAR_RED: {FINE_BANDS: MeasuredBands(0.25, 0.11), "3.5nm": MeasuredBands(3.5, 2.55)},
+    RED: {FINE_BANDS: MeasuredBands(0.25, 0.11, RED)},
+}
 
 
 def emulator_errors(emulator: Emulator, samples: Samples) -> dict[str, float]:
@@ -60,15 +66,15 @@ def emulator_errors(emulator: Emulator, samples: Samples) -> dict[str, float]:
     precise = deepcopy(emulator).double()
     with torch.no_grad():
         components = precise(atmosphere, geometry)
-    for name, bands in MEASURED_BANDS.items():
+    for name, bands in MEASURED_BANDS[samples.window].items():
         matrix = bands.matrix()
-        emulated = _on_bands(precise, components, matrix)
+        emulated = _on_bands(precise, components, matrix, samples.window)
         exact = samples.transfer(matrix)
         centres = torch.as_tensor(bands.centres)
         errors = [radiance_error(emulated, exact, centres, r) for r in REFLECTANCES]
         relative = 100.0 * torch.stack([error / radiance for error, radiance in errors])
         report |= _rms_and_p99("radiance_{}_percent_" + name, relative)
-        if name == "0.25nm":
+        if name == FINE_BANDS:
             pairs = zip(errors, REFLECTANCES, strict=True)
             sif = [sif_equivalent(error, exact, centres, r) for (error, _), r in pairs]
             report |= _rms_and_p99("sif_equivalent_{}", torch.stack(sif))
@@ -81,9 +87,11 @@ def _rms_and_p99(name: str, error: Tensor) -> dict[str, float]:
     return {name.format("rms"): float(error.square().mean().sqrt()), name.format("p99"): p99}
 
 
-def _on_bands(emulator: Emulator, t: TransferFunctions, matrix: _Array) -> TransferFunctions:
+def _on_bands(
+    emulator: Emulator, t: TransferFunctions, matrix: _Array, window: Window
+) -> TransferFunctions:
     # An emulator for space reaches beyond the wavelengths that were computed.
-    first = int(torch.searchsorted(emulator.grid, database.GRID[0] - 1e-6))
+    first = int(torch.searchsorted(emulator.grid, window.grid[0] - 1e-6))
     computed = emulator.basis[..., first : first + matrix.shape[1]]
     convolved = computed @ torch.as_tensor(matrix.T)
     return TransferFunctions(*(getattr(t, p) @ convolved[i] for i, p in enumerate(PRODUCTS)))

@@ -32,11 +32,12 @@ from sifnet.physics.full.samples import Samples
 from sifnet.physics.instrument import gaussian_response
 from sifnet.physics.state import RANGES
 from sifnet.physics.transfer import PRODUCTS, SUNLIT, TransferFunctions, linearised, to_transfer
+from sifnet.physics.windows import RED, STEP
 
 _Array = NDArray[np.floating]
 
 POINTS_PER_COMPONENT = 3  # wavelengths at which the network knows logarithms
-LOSS_BANDS = np.arange(745.0, 777.0, 0.2)  # nm
+LOSS_SAMPLING = 0.2  # nm
 LOSS_FWHM = 0.25  # nm, of the sharpest imaging sensor
 MEAN_REFLECTANCE = 0.3  # of the radiance that errors are counted relative to
 
@@ -92,8 +93,10 @@ def fit_emulator(
     report = emulator_errors(emulator, unseen)
     emulator.metadata["measured_error"] = report
     emulator.metadata["held_out"] = {"samples": len(unseen), "atmospheres": unseen.atmospheres}
-    # Sensors in space have wide bands, whose wings reach beyond what was computed.
-    return extended(emulator) if emulator.space else emulator, report
+    # Sensors in space have wide bands, whose wings reach beyond what was computed; those that see
+    # the lines of the red window have none.
+    wide = emulator.space and seen.window != RED
+    return extended(emulator) if wide else emulator, report
 
 
 def fit_samples(
@@ -125,7 +128,10 @@ def fit_samples(
         "versions": {name: version(name) for name in ("torch", "numpy")},
     }
     return Emulator(
-        torch.as_tensor(database.GRID), torch.as_tensor(basis).float(), network.eval(), metadata
+        torch.as_tensor(samples.window.wavelength),
+        torch.as_tensor(basis).float(),
+        network.eval(),
+        metadata,
     )
 
 
@@ -164,8 +170,7 @@ def _metric(samples: Samples) -> tuple[_Array, _Array]:
     path, ground, bounce = (samples.products[:, i] for i in range(SUNLIT))
     radiance = path + MEAN_REFLECTANCE * (ground + MEAN_REFLECTANCE * bounce)
     radiance = radiance / samples.cos_sza[:, None]
-    step = database.GRID[1] - database.GRID[0]
-    offset = np.arange(-25, 26) * step
+    offset = np.arange(-25, 26) * STEP
     kernel = gaussian_response(offset, np.zeros(1), np.full(1, LOSS_FWHM))[0]
     mean = radiance.mean(axis=0, dtype=np.float64)
     smooth = np.convolve(np.pad(mean, 25, mode="edge"), kernel, mode="valid")
@@ -283,7 +288,9 @@ class _Loss:
     """Mean squared relative error of radiance, for predicted coefficients of a batch."""
 
     def __init__(self, samples: Samples, basis: _Array, target: _Array, fine_weight: float) -> None:
-        response = gaussian_response(database.GRID, LOSS_BANDS, np.full(len(LOSS_BANDS), LOSS_FWHM))
+        window = samples.window
+        bands = np.arange(*window.counted, LOSS_SAMPLING)
+        response = gaussian_response(window.wavelength, bands, np.full(len(bands), LOSS_FWHM))
         divisors = _sunlit_divisors(samples).T[..., None]
         exact = samples.products @ response.T.astype(np.float32) / divisors
         self.exact = torch.as_tensor(exact, dtype=torch.float32)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sifnet.physics.full import database
 from sifnet.physics.state import RANGES, Atmosphere, Geometry
 from sifnet.physics.transfer import TransferFunctions
+from sifnet.physics.windows import FAR_RED, Window
 
 
 @dataclass(frozen=True)
@@ -22,33 +23,35 @@ class Samples:
 
     Attributes:
         state: ``sample, len(database.STATE)``.
-        products: ``sample, 5, wavelength`` on ``database.GRID``.
+        products: ``sample, 5, wavelength`` on the grid of ``window``.
     """
 
     state: NDArray[np.float64]
     products: NDArray[np.float32]
+    window: Window = FAR_RED
 
     @classmethod
-    def read(cls, folder: Path, *, space: bool, full: bool) -> Samples:
+    def read(cls, folder: Path, *, space: bool, full: bool, window: Window = FAR_RED) -> Samples:
         """Read a database's samples for sensors in space, or for those below 3 km.
 
         Args:
             folder: of ``database.build``.
             space: which sensors.
             full: the samples computed on every wavenumber, kept for tests; else those of the fit.
+            window: that they were computed in.
 
         Raises:
             SifnetError: the folder holds none.
         """
-        state, products = database.load(folder, full=full, space=space)
-        return cls(state, products)
+        state, products = database.load(folder, full=full, space=space, window=window)
+        return cls(state, products, window)
 
     def __len__(self) -> int:
         return len(self.state)
 
     def select(self, keep: NDArray[np.bool_]) -> Samples:
         """The samples where ``keep`` is true."""
-        return Samples(self.state[keep], self.products[keep])
+        return Samples(self.state[keep], self.products[keep], self.window)
 
     @cached_property
     def atmosphere_index(self) -> NDArray[np.intp]:

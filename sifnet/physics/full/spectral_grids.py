@@ -13,17 +13,18 @@ from sifnet.physics.full.radiative_transfer import MonochromaticTransfer
 from sifnet.physics.full.spectroscopy import CrossSections, absorption_cross_section
 from sifnet.physics.solar import solar_irradiance
 from sifnet.physics.state import RANGES
+from sifnet.physics.windows import FAR_RED, Window
 
 Array = NDArray[np.float64]
 
-GRID: Array = np.linspace(740.0, 780.0, 2001)
-"""Wavelengths of the products, nm, vacuum."""
+GRID: Array = FAR_RED.wavelength
+"""Wavelengths of the products of the far-red window, nm, vacuum."""
 PRESMOOTHING_FWHM = 0.06
 """FWHM, nm, of the Gaussian the products are smoothed with; no sensor is as sharp."""
 
 
 class SpectralGrids:
-    """The wavenumbers of radiative transfer, and the way from there to ``GRID``.
+    """The wavenumbers of radiative transfer, and the way from there to a window's ``grid``.
 
     Radiative transfer runs on few, unevenly spaced wavenumbers, dense only in O2 lines. Its
     results, smooth in between, are interpolated to an even step fine enough for solar lines,
@@ -33,10 +34,13 @@ class SpectralGrids:
     step = 0.02  # cm-1; 0.04 is wrong by 0.16 % in the O2 A band
     tolerance = 1e-3  # of transmittances that are interpolated; 1e-2 is wrong by 0.3 % there
 
+    def __init__(self, window: Window = FAR_RED) -> None:
+        self.window, self.grid = window, window.wavelength
+
     @cached_property
     def fine(self) -> Array:
-        """Even wavenumbers, cm-1, reaching beyond ``GRID`` by 3 presmoothing widths."""
-        low, high = 1e7 / (GRID[-1] + 0.2), 1e7 / (GRID[0] - 0.2)
+        """Even wavenumbers, cm-1, reaching beyond ``grid`` by 3 presmoothing widths."""
+        low, high = 1e7 / (self.grid[-1] + 0.2), 1e7 / (self.grid[0] - 0.2)
         return np.arange(low, high + self.step, self.step)
 
     @cached_property
@@ -63,18 +67,18 @@ class SpectralGrids:
 
     @cached_property
     def smoothing(self) -> csr_array:
-        """(GRID, fine) Gaussian of ``PRESMOOTHING_FWHM`` in wavelength, rows summing to 1."""
-        wavelength = 1e7 / self.fine[::-1]
+        """(grid, fine) Gaussian of ``PRESMOOTHING_FWHM`` in wavelength, rows summing to 1."""
+        wavelength, grid = 1e7 / self.fine[::-1], self.grid
         sigma = PRESMOOTHING_FWHM / np.sqrt(8 * np.log(2))
-        first, last = np.searchsorted(wavelength, (GRID - 5 * sigma, GRID + 5 * sigma))
-        row = np.repeat(np.arange(len(GRID)), last - first)
+        first, last = np.searchsorted(wavelength, (grid - 5 * sigma, grid + 5 * sigma))
+        row = np.repeat(np.arange(len(grid)), last - first)
         column = np.concatenate([np.arange(*ends) for ends in zip(first, last, strict=True)])
         near = wavelength[column]
         # Steps are even in wavenumber: weigh by d(wavelength) ~ wavelength^2.
-        weight = np.exp(-0.5 * ((near - GRID[row]) / sigma) ** 2) * near**2
+        weight = np.exp(-0.5 * ((near - grid[row]) / sigma) ** 2) * near**2
         weight /= np.bincount(row, weight)[row]
         triple = weight, (row, len(self.fine) - 1 - column)
-        return csr_array(triple, shape=(len(GRID), len(self.fine)))
+        return csr_array(triple, shape=(len(grid), len(self.fine)))
 
     def to_fine(self, spectra: Array) -> Array:
         """Interpolate (..., n) from the wavenumbers of radiative transfer to ``fine``."""
@@ -84,21 +88,21 @@ class SpectralGrids:
         return spectra[..., right - 1] * (1 - share) + spectra[..., right] * share
 
     def products(self, light: MonochromaticTransfer) -> Array:
-        """The five products (observer, 5, GRID) of light at the wavenumbers it was computed on."""
+        """The five products (observer, 5, grid) of light at the wavenumbers it was computed on."""
         return self.smooth(light.map(self.to_fine).products(self.solar))
 
     def to_grid(self, spectra: NDArray[np.floating], *, sun: bool) -> Array:
-        """Spectra (sample, product, n) of radiative transfer to ``GRID``, sunlit if asked."""
-        done = np.empty((*spectra.shape[:-1], len(GRID)))
+        """Spectra (sample, product, n) of radiative transfer to ``grid``, sunlit if asked."""
+        done = np.empty((*spectra.shape[:-1], len(self.grid)))
         for i, some in enumerate(spectra):
             fine = self.to_fine(some.astype(float))
             done[i] = self.smooth(fine * self.solar if sun else fine)
         return done
 
     def smooth(self, spectra: Array) -> Array:
-        """Smooth (..., fine) to (..., GRID)."""
+        """Smooth (..., fine) to (..., grid)."""
         flat = spectra.reshape(-1, spectra.shape[-1])
-        return (self.smoothing @ flat.T).T.reshape(*spectra.shape[:-1], len(GRID))
+        return (self.smoothing @ flat.T).T.reshape(*spectra.shape[:-1], len(self.grid))
 
 
 def interpolation_nodes(x: Array, curves: Array, tolerance: float) -> NDArray[np.intp]:

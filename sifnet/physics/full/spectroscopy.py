@@ -4,8 +4,8 @@ The sum of four parts: Voigt lines of 16O2, 16O18O and 16O17O (HITRAN2012; Rothm
 first-order line mixing of the main band and the collision-induced absorption that belongs to it
 (Tran & Hartmann 2008), and the wing of the ozone Chappuis band. Broadening is that of air.
 
-Of the B band, 14 300-14 600 cm-1 (685-699 nm), there are lines and their mixing: no
-collision-induced absorption, no ozone (``o3_cross_section`` does not reach there) and no water.
+Of the B band, 14 300-14 600 cm-1 (685-699 nm), there are lines, their mixing and ozone: no
+collision-induced absorption and no water.
 
 Absolute absorption by O2 is uncertain by 1-2 %: callers multiply it by ``Atmosphere.o2_scale``.
 """
@@ -33,6 +33,7 @@ from sifnet.physics.full.o2_lines import (
     mixing_coefficients,
 )
 from sifnet.physics.solar import ascending
+from sifnet.physics.windows import BETWEEN
 from sifnet.units import AVOGADRO, BOLTZMANN, SPEED_OF_LIGHT
 
 Array = NDArray[np.float64]
@@ -119,10 +120,19 @@ def collision_induced_absorption(wavenumber: ArrayLike) -> Array:
 
 
 def o3_cross_section(wavenumber: ArrayLike) -> Array:
-    """Ozone cross-section, (n) cm2 molecule-1, 740-790 nm (Daumont et al. 1992; held beyond)."""
-    table = pd.read_csv(data_file("o3_cross_section.csv"), comment="#")
+    """Ozone cross-section, (n) cm2 molecule-1 (Daumont et al. 1992).
+
+    678-704 and 740-790 nm; held beyond.
+    """
     wavelength = 1e7 / np.asarray(wavenumber, dtype=float)
-    return np.interp(wavelength, table["wavelength"], table["cross_section"])
+    red, far = (
+        np.interp(wavelength, table["wavelength"], table["cross_section"])
+        for table in (
+            pd.read_csv(data_file(name), comment="#")
+            for name in ("o3_red.csv", "o3_cross_section.csv")
+        )
+    )
+    return np.where(wavelength < BETWEEN, red, far)
 
 
 PRESSURE_NODES = np.geomspace(0.05, 1500.0, 40)  # hPa
