@@ -314,7 +314,7 @@ def _figure(core: Core, test: Region) -> None:
                                     vmin=least, vmax=most)  # fmt: skip
             figure.colorbar(drawn, ax=axis, label="K", shrink=0.8)
             axis.set_title(f"{title}, {label}", fontsize=9)
-    save(figure, "forecast")
+    save(figure, "forecast", 256)
 
 
 if __name__ == "__main__":
