@@ -103,23 +103,7 @@ def corrected(
     seen, points = _points(core, region, times[hours], table)
     if seen.empty:
         return members
-    window, place = core.setup.neighbourhood[0], core.statistics.place(region)
-    there = region.starts(window)
-    starts = there[there <= known - window + 1][:: -core.setup.lead][:MANY].tolist()
-    if len(starts) < FEWEST:
-        raise SifnetError(
-            "too little of the past to say how errors go together", file=region.files,
-            found=f"{len(starts)} windows", expected=f"at least {FEWEST}, {core.setup.lead} steps "
-            "apart", remedy="Give the days before as well.",
-        )  # fmt: skip
-    past = errors(core, region, starts, kinds)
-    value, deviation = {}, {}
-    for name, own in members.items():
-        sd, part = core.statistics.sd(name, place), (slice(None), slice(None), hours)
-        value[name] = core.statistics.value(name, own[part], times[hours], place)
-        off = past[name][part]
-        usual = (off**2).mean(0).sqrt().clamp(min=1e-6)
-        deviation[name] = off / usual * own[part].std(0) * sd / len(starts) ** 0.5
+    value, deviation = _spread(core, region, members, times, known, kinds, hours)
     told = points.of(deviation)
     where = seen["latitude"].to_numpy(), seen["longitude"].to_numpy()
     north, east = np.meshgrid(region.latitude, region.longitude, indexing="ij")
@@ -138,10 +122,53 @@ def corrected(
     for name, own in members.items():
         toward = torch.einsum("klthw,kp->plthw", deviation[name], told[:, good])
         toward = toward * near[good].view(-1, 1, 1, *toward.shape[-2:])
-        change = torch.einsum("plthw,pm->mlthw", toward, gain) / core.statistics.sd(name, place)
+        sd = core.statistics.sd(name, core.statistics.place(region))
+        change = torch.einsum("plthw,pm->mlthw", toward, gain) / sd
         found[name] = own.clone()
         found[name][:, :, hours] += change
     return found
+
+
+def _spread(
+    core: Core, region: Region, members: ByField, times: Times, known: int, kinds: Kinds,
+    hours: slice,
+) -> tuple[ByField, ByField]:  # fmt: skip
+    """Members in the fields' units, and errors of past windows as large as the members spread."""
+    window, place = core.setup.neighbourhood[0], core.statistics.place(region)
+    there = region.starts(window)
+    starts = there[there <= known - window + 1][:: -core.setup.lead][:MANY].tolist()
+    if len(starts) < FEWEST:
+        raise SifnetError(
+            "too little of the past to say how errors go together", file=region.files,
+            found=f"{len(starts)} windows", expected=f"at least {FEWEST}, {core.setup.lead} steps "
+            "apart", remedy="Give the days before as well.",
+        )  # fmt: skip
+    past = errors(core, region, starts, kinds)
+    value, deviation = {}, {}
+    for name, own in members.items():
+        sd, part = core.statistics.sd(name, place), (slice(None), slice(None), hours)
+        value[name] = core.statistics.value(name, own[part], times[hours], place)
+        off = past[name][part]
+        usual = (off**2).mean(0).sqrt().clamp(min=1e-6)
+        deviation[name] = off / usual * own[part].std(0) * sd / len(starts) ** 0.5
+    return value, deviation
+
+
+def refuse_elsewhere(core: Core, region: Region, times: Times, table: pd.DataFrame) -> None:
+    """Refuse stations none of which says anything of hours that are hidden.
+
+    Raises:
+        SifnetError: all are of other hours, places or fields.
+    """
+    if _points(core, region, times, table)[0].empty:
+        raise SifnetError(
+            "no station is of these hours, this map and a field of the surface",
+            found=f"{len(table)} rows, {table['time'].min()} to {table['time'].max()}, of "
+            + ", ".join(sorted(set(table["field"]))),
+            expected=f"some of {times[0]} to {times[-1]}, {region.latitude[0]:g} to "
+            f"{region.latitude[-1]:g} N, {region.longitude[0]:g} to {region.longitude[-1]:g} E",
+            remedy="Check the time zone (UTC), the signs of longitudes, and the names of fields.",
+        )
 
 
 def _hidden(core: Core, kinds: Kinds) -> slice:

@@ -37,12 +37,14 @@ def nowcast(
         table: observations of these hours, see ``stations``.
 
     Raises:
-        SifnetError: the region does not suit the model, or the time is not in it with enough
-            others before.
+        SifnetError: the region does not suit the model, the time is not in it with enough others
+            before, or no observation is of these hours.
     """
     steps = -(-hours // region.hours)
-    ahead = rollout(core, region, _position(region, last), steps, table)
     times = later(last, np.arange(1, steps + 1), region.hours)
+    if table is not None:
+        stations.refuse_elsewhere(core, region, times, table)
+    ahead = rollout(core, region, _position(region, last), steps, table)
     found = as_dataset(core, region, ahead, times, f"Forecast from {last}")
     return found.assign_attrs(reference_time=str(last))
 
@@ -119,6 +121,7 @@ def interpolate(
     members = copula.ordered(core, region, members, past, kinds)
     own = {n: v[:, 0] for n, v in members.items()}
     if table is not None:
+        stations.refuse_elsewhere(core, region, times[gap], table)
         own = stations.corrected(core, region, own, times, start - 1, kinds, table)
     title = f"Interpolated from {first} to {last}"
     return as_dataset(core, region, own, times, title).isel(time=gap)

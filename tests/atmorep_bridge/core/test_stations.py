@@ -104,6 +104,8 @@ def test_what_does_not_concern_the_map_changes_nothing(core: Core, region: Regio
     mistaken = off.assign(value=400.0)
     table = pd.concat([far, early, mistaken, off.assign(field="aot_550")])
     assert tasks.nowcast(core, region, LAST, 4, table)[NAME].equals(plain)
+    with pytest.raises(SifnetError, match="no station is of these hours, this map"):
+        tasks.nowcast(core, region, LAST, 4, pd.concat([far, early]))
     short = replace(region, data=region.data.sel(time=slice(LAST - 20 * HOUR, LAST)))
     with pytest.raises(SifnetError, match="too little of the past"):
         tasks.nowcast(core, short, LAST, 4, off)
