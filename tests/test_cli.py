@@ -269,7 +269,7 @@ def test_simulate_hands_its_arguments_on(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(simulation, "simulate", simulate)
     result = _run("simulate", "--sensor", "hyplant", "-o", tmp_path, "--lines", 8, "--seed", 3)
     assert result.exit_code == 0, result.output
-    product = {"level": "L1C", "zipped": False, "quick": False}
+    product = {"level": "L1C", "zipped": False, "quick": False, "red": False}
     assert seen == {"sensor": "hyplant", "lines": 8, "samples": 96, "seed": 3, **product}
     assert "scene.hdr" in result.output
 

@@ -7,6 +7,7 @@ nodes and convolved with each column's own response.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,8 @@ def simulate(
         )
     order = Order(record, writable(output), (lines, samples), seed, settings, rng, quick, red)
     with extras():
+        if not quick:
+            import_module("sasktran2")  # what is not there is missed before a bar is drawn
         if record.simulated_as == "line":
             return simulate_line(order, ground, relief)
         if record.simulated_as == "series":

