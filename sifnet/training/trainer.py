@@ -154,11 +154,16 @@ def make_trainer(
 class Told(lightning.LightningModule):
     """A module whose losses are noted once an epoch: each costs Lightning milliseconds to note."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._names: tuple[str, ...] = ()
+        self._seen: list[Tensor] = []
+
     def tell(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The sum of the terms of a step, which its epoch's log will hold the means of."""
         each = torch.stack(list(terms.values()))
-        self._names, seen = ("loss", *terms), getattr(self, "_seen", [])
-        self._seen = [*seen, torch.cat([each.sum()[None], each]).detach()]
+        self._names = ("loss", *terms)
+        self._seen.append(torch.cat([each.sum()[None], each]).detach())
         return each.sum()
 
     def on_train_epoch_end(self) -> None:
