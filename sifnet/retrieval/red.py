@@ -16,7 +16,6 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from sifnet.physics.emulator import Emulator
 from sifnet.physics.state import Atmosphere, SensorState
 from sifnet.physics.transfer import PRODUCTS, TransferFunctions
 from sifnet.physics.windows import RED
@@ -69,9 +68,8 @@ def find_red(
     if not _resolved(scene):
         return None
     sensor = shared.sensor.map(lambda x: x.mean())
-    emulator = Emulator.load(space=scene.space, window=RED)
     options = {"patch": model.setup.patch, "weights": model.setup.weights}
-    red = from_prior(scene, emulator, RED.fitted, sensor, **options)
+    red = from_prior(scene, RED, sensor, **options)
     if not _shows_oxygen(scene, red):
         return None
     red = red.to(model.device)

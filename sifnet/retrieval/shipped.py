@@ -22,7 +22,6 @@ from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.emission import TABLE
 from sifnet.retrieval.encoder import log_spectrum
 from sifnet.retrieval.model import Retrieval, Setup, load
-from sifnet.retrieval.pixel_limit import refused
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.without_network import from_prior, needs_no_network
 from sifnet.scenes import sensors
@@ -76,14 +75,13 @@ def model_for(scene: Scene, model: str | Path | Retrieval | None = None) -> Retr
             read these bands.
     """
     refuse_measured_light(scene)
-    if scene.sensor.inspect_only:
-        raise refused(scene, Emulator.load(space=scene.space))
     if isinstance(model, Retrieval):
         return on_bands_of(model, scene)
     path = model or shipped_file(scene)
     if path is None and needs_no_network(scene):
         return from_prior(scene)
     if path is None:
+        Setup.of_scene(scene, Emulator.load(space=scene.space))  # which says what is wrong with it
         width, low, high = _resolution(scene)
         offered = ", ".join(
             f"{s.fwhm:g} nm over {s.window[0]:g}-{s.window[1]:g} nm "

@@ -8,6 +8,8 @@ these, whatever it is shown.
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ import torch
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.state import SensorState
 from sifnet.physics.surface import Surface
-from sifnet.physics.windows import FAR_RED, RED
+from sifnet.physics.windows import FAR_RED, RED, Window
 from sifnet.retrieval.encoder import Architecture, unbounded
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval, Setup
@@ -43,36 +45,56 @@ def needs_no_network(scene: Scene) -> bool:
 @torch.no_grad()
 def from_prior(
     scene: Scene,
-    emulator: Emulator | None = None,
-    window: tuple[float, float] | None = None,
+    window: Window = FAR_RED,
     sensor: SensorState | None = None,
     **options: Any,
 ) -> Retrieval:
     """A retrieval of the scene's bands that knows nothing but the prior.
 
     Args:
-        emulator: the shipped one of the far red by default.
-        window: of the bands, nm; the sensor's by default.
+        window: of the far red, as wide as usual for the sensor, or the red one.
         sensor: a state, from which the search begins; nominal by default.
         options: of the ``Setup``.
 
     Raises:
-        SifnetError: the scene has too few bands.
+        SifnetError: the sensor can be inspected only, or has too few bands.
     """
-    emulator = emulator or Emulator.load(space=scene.space)
+    asked = None if window is FAR_RED else window.fitted
     usual: dict[str, Any] = {"weights": LossWeights(independent_pixels=ALIKE)}
-    setup = Setup.of_scene(scene, emulator, window, architecture=SMALLEST, **usual | options)
-    model = Retrieval(setup, emulator)
+    emulator = _emulator(window, space=scene.space)
+    setup = Setup.of_scene(scene, emulator, asked, architecture=SMALLEST, **usual | options)
+    model = deepcopy(_nominal(setup, window))
+    if sensor is not None:
+        _begin(model, sensor)
+    return model
+
+
+@lru_cache
+def _emulator(window: Window, *, space: bool) -> Emulator:
+    return Emulator.load(space=space, window=window)
+
+
+@lru_cache(maxsize=4)
+@torch.no_grad()
+def _nominal(setup: Setup, window: Window) -> Retrieval:
+    """Whose search begins at the nominal sensor; kept, as it takes half a second."""
+    model = Retrieval(setup, _emulator(window, space=setup.space))
     encoder = model.encoder
     for head in (encoder.patch_head, encoder.column_head, encoder.pixel_head):
         head.leave.weight.zero_()
         head.leave.bias.zero_()
     like = torch.zeros(())
-    ground = Surface.flat(LEVEL[emulator.window], like).stack()
+    ground = Surface.flat(LEVEL[window], like).stack()
     low, high = encoder.span(Surface, like)
     encoder.pixel_head.leave.bias[: len(ground)] = unbounded(ground, low, high)
-    low, high = encoder.span(SensorState, like)
-    nominal = torch.zeros_like(low) if sensor is None else sensor.stack().to(low)
-    encoder.column_head.leave.bias.copy_(unbounded(nominal, low, high))
+    _begin(model, SensorState(like, like))
     model.made_by = {"network": "none: the search starts from the prior"}
+    model.discrepancy  # noqa: B018 - copies have it then
     return model.eval()
+
+
+def _begin(model: Retrieval, sensor: SensorState) -> None:
+    """Have the search begin at a state of the sensor."""
+    bias = model.encoder.column_head.leave.bias
+    low, high = model.encoder.span(SensorState, bias)
+    bias.copy_(unbounded(sensor.stack().to(low), low, high))
