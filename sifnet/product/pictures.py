@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sifnet.files import whole
 from sifnet.product.labels import headline
+from sifnet.product.layout import LONG, Panel, four
 from sifnet.product.netcdf import WINDOW, flag_shares, thinned, trusted, windows
 from sifnet.product.series_picture import ACCENT, INK, UNITS, plain, roomy_figure, series_figure
 
@@ -30,7 +31,6 @@ GREY = "0.82"
 MOST = 1200  # pixels a side that a picture shows; larger scenes are thinned
 THUMBNAIL = 160  # pixels a side at most, in an index of many scenes
 TICKS = 5  # on an axis at most: a third of the time of a picture finds the place of their labels
-LONG = 1.8  # lines a sample from which a scene is shown lying on its side
 PANELS = (  # variable, title, unit, colours, whether zero belongs to the scale
     ("{sif}", "SIF at {nm} nm", UNITS, "viridis", True),
     ("{sif}_uncertainty", "uncertainty of SIF (1 σ)", UNITS, "magma", False),
@@ -126,11 +126,11 @@ def _percent(share: float) -> str:
 
 
 def _maps(product: xr.Dataset, shape: tuple[int, ...]) -> Figure:
-    figure, panels, lying = _four(shape)
+    figure, panels, lying = four(shape)
     good = trusted(product)
-    for axes, (name, title, unit, colours, zero) in zip(panels, _panels(product), strict=True):
+    for panel, (name, title, unit, colours, zero) in zip(panels, _panels(product), strict=True):
         values = np.where(good, product[name].values, np.nan)
-        _map(axes, values, title, unit, colours, limits=_span(values, zero=zero), lying=lying,
+        _map(panel, values, title, unit, colours, limits=_span(values, zero=zero), lying=lying,
              shape=shape)  # fmt: skip
     return figure
 
@@ -143,7 +143,7 @@ def _panels(product: xr.Dataset) -> list[tuple[str, str, str, str, bool]]:
 
 
 def _map(
-    axes: Axes,
+    panel: Panel,
     values: Array,
     title: str,
     unit: str,
@@ -161,6 +161,7 @@ def _map(
     drawn = values[tuple(slice(None, None, -(-length // MOST)) for length in values.shape)]
     lines, samples = shape or values.shape
     extent = (0, lines, samples, 0) if lying else (0, samples, lines, 0)
+    axes = panel.axes
     image = axes.imshow(
         drawn.T if lying else drawn,
         cmap=_with_grey(colours),
@@ -169,13 +170,22 @@ def _map(
         extent=extent,
         interpolation="nearest",
     )
-    few = MaxNLocator(TICKS)
-    _colour_bar(axes, image, unit, ax=axes, pad=0.015, extend="both", aspect=24, ticks=few)
-    axes.set_title(title, fontsize=10, loc="left", color=INK)
-    axes.set_xlabel("line" if lying else "sample", fontsize=8)
-    axes.set_ylabel("sample" if lying else "line", fontsize=8)
+    _colour_bar(axes, image, unit, cax=panel.bar, extend="both", ticks=MaxNLocator(TICKS))
+    # The places of labels are said: to find them takes longer than to draw them.
+    axes.set_title(title, fontsize=10, loc="left", color=INK, y=1.0)
     axes.locator_params(nbins=TICKS)
     axes.tick_params(labelsize=8, length=3)
+    width, height = axes.bbox.size / axes.figure.dpi  # inches
+    if panel.across:
+        axes.set_xlabel("line" if lying else "sample", fontsize=8)
+        axes.xaxis.set_label_coords(0.5, -0.28 / height)
+    else:
+        axes.set_xticks([])
+    if panel.down:
+        axes.set_ylabel("sample" if lying else "line", fontsize=8)
+        axes.yaxis.set_label_coords(-0.46 / width, 0.5)
+    else:
+        axes.set_yticks([])
     axes.set_facecolor(GREY)
     axes.spines[:].set_visible(False)
 
@@ -228,7 +238,8 @@ def evaluation_figure(
         figure = roomy_figure(5.0, 5.0)
         _one_to_one(figure.subplots(), truth[used], estimate[used], names)
         return _saved(figure, path)
-    figure, (a, b, c, d), lying = _four(truth.shape, square=True)
+    figure, (a, b, c, square), lying = four(truth.shape, square=True)
+    d = square.axes
     error = estimate - truth
     limits = _span(truth, estimate, zero=True)
     reach = float(np.nanquantile(abs(error), 0.99)) if used.any() else 1.0
@@ -248,23 +259,6 @@ def evaluation_figure(
     whole_title = f"{title} against {one}" if one == "truth" else f"{title}: two products"
     figure.suptitle(whole_title, fontsize=11, fontweight="bold", color=INK)
     return _saved(figure, path)
-
-
-def _four(shape: tuple[int, ...], square: bool = False) -> tuple[Figure, list[Axes], bool]:
-    """Axes of four maps, the last a ``square`` instead, and whether maps lie on their side.
-
-    Two by two, or below each other where the scene is long.
-    """
-    aspect = shape[0] / shape[1]
-    lying = aspect > LONG
-    shown = 1 / aspect if lying else aspect  # height over width of a map in the picture
-    if shown >= 1 / LONG:
-        figure = roomy_figure(9.3, 8.4 if square else 6.6 * shown + 1.7)
-        return figure, list(figure.subplots(2, 2).flat), lying
-    each = min(7.8 * max(shown, 0.12) + 0.35, 3.25)
-    heights = (each, each, each, 4.5 if square else each)
-    figure = roomy_figure(9.3, sum(heights) + 1.0)
-    return figure, list(figure.subplots(4, 1, height_ratios=heights)), lying
 
 
 def _end(name: str, most: int = 44) -> str:
@@ -322,5 +316,5 @@ def _saved(figure: Figure, path: str | Path | None) -> Figure:
         engine.execute(figure)
     figure.set_layout_engine("none")
     with whole(Path(path)) as partial:
-        canvas.print_png(partial)
+        canvas.print_png(partial, pil_kwargs={"compress_level": 3})  # half the time, + 2 %
     return figure
