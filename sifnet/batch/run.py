@@ -6,12 +6,13 @@ so at once.
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -203,16 +204,32 @@ def _attempt(job: Job, path: Path, bar: Progress | None = None) -> Outcome:
     Args:
         bar: None on a worker, which shows nothing and has one thread.
     """
-    import torch
-
     start = time.monotonic()
+    _load()
     if bar is None:
+        import torch
+
         torch.set_num_threads(1)
     try:
         outcome = _mapped(job, path, bar or False)
     except Exception as error:
         outcome = _failed(path, error)
     return replace(outcome, seconds=time.monotonic() - start)
+
+
+@cache
+def _load() -> None:
+    """Load the libraries that map a scene, out of sight of the collector of garbage.
+
+    It would walk through all they are made of, which is no garbage, again and again.
+    """
+    gc.disable()
+    try:
+        import sifnet.product.pictures
+        import sifnet.product.retrieve  # noqa: F401
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _mapped(job: Job, path: Path, progress: Progress | Literal[False]) -> Outcome:
