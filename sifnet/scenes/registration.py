@@ -61,10 +61,10 @@ def registration(scene: Scene) -> Registration | None:
         return None
     x, width = wavelength[bands], float(np.median(fwhm[bands]))
     together = np.log(spectra.mean(0))
-    scores = [max(_fits(together, x, width * factor)[1]) for factor in FWHM_FACTORS]
+    scores = [_fits(together, x, width * factor)[1].max() for factor in FWHM_FACTORS]
     factor = _peak(FWHM_FACTORS, np.array(scores))
-    found = [_peak(*_fits(np.log(one), x, width * factor)) for one in spectra]
-    _, quality = _fits(together, x, width * factor)
+    shifts, (quality, *each) = _fits(np.vstack([together, np.log(spectra)]), x, width * factor)
+    found = [_peak(shifts, one) for one in each]
     return Registration(
         float(np.median(found)), float(np.ptp(found)), factor, float(np.sqrt(max(quality)))
     )
@@ -175,24 +175,29 @@ def _lines(fwhm: float) -> tuple[Array, Array]:
 
 
 def _fits(
-    spectrum: Array, wavelength: Array, fwhm: float, reach: float = REACH
+    spectra: Array, wavelength: Array, fwhm: float, reach: float = REACH
 ) -> tuple[Array, Array]:
     """Shifts within ``reach``, and the share of a log spectrum's lines that each explains.
 
     That is r squared. The depth of solar and of oxygen lines is free, and so is the continuum.
+
+    Args:
+        spectra: ``..., band``.
+
+    Returns:
+        ``shift`` and ``..., shift``.
     """
     grid, logs = _lines(round(fwhm, 4))
     x = (wavelength - wavelength.mean()) / np.ptp(wavelength)
     smooth = np.linalg.qr(np.vander(x, SMOOTH + 1))[0]
-    flat = spectrum - smooth @ (smooth.T @ spectrum)
     shifts = np.arange(-reach, reach + 1e-9, 0.02)
-    scores = []
-    for shift in shifts:
-        lines = np.stack([np.interp(wavelength + shift, grid, log) for log in logs], axis=1)
-        lines = lines - smooth @ (smooth.T @ lines)
-        left = flat - lines @ np.linalg.lstsq(lines, flat, rcond=None)[0]
-        scores.append(1 - (left @ left) / (flat @ flat))
-    return shifts, np.array(scores)
+    lines = np.stack([np.interp(wavelength + shifts[:, None], grid, log) for log in logs], axis=1)
+    lines, flat = (part - (part @ smooth) @ smooth.T for part in (lines, spectra))
+    # (shift, line, band) and (..., band): normal equations of two depths, F'L (L'L)^-1 L'F
+    along = np.einsum("slb,...b->...sl", lines, flat)
+    inverse = np.linalg.pinv(lines @ lines.swapaxes(1, 2), hermitian=True)
+    depths = np.einsum("slm,...sm->...sl", inverse, along)
+    return shifts, (along * depths).sum(-1) / (flat**2).sum(-1, keepdims=True)
 
 
 def _peak(x: Array, y: Array) -> float:
