@@ -104,8 +104,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
             processes=True,
             memory_limit=MEMORY,
             silence_logs=logging.ERROR,
-            dashboard_address=f"{HOME}:0",  # any port that is free
-            worker_dashboard_address=f"{HOME}:0",
+            dashboard_address=None,  # pages that nobody looks at take longer to load than the rest
+            scheduler_kwargs={"dashboard_address": f"{HOME}:0"},  # any port that is free
         )
     with cluster, Client(cluster) as client:
         yield client

@@ -235,6 +235,8 @@ def series_figure(table: pd.DataFrame, quantity: str = "sif_760") -> Figure:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
+    from sifnet.product.series_picture import UNITS
+
     figure = Figure(figsize=(9.0, 4.6), layout="constrained")
     axes = figure.subplots()
     colours = colormaps["tab10"].colors  # type: ignore[attr-defined]
@@ -247,7 +249,7 @@ def series_figure(table: pd.DataFrame, quantity: str = "sif_760") -> Figure:
         axes.plot(when, sif, color=colour, marker="o", markersize=5, linewidth=1.0, label=str(name))
     axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
     nanometres = quantity.removeprefix("sif_")
-    axes.set_ylabel(f"SIF at {nanometres} nm, " r"mW m$^{-2}$ nm$^{-1}$ sr$^{-1}$", fontsize=9)
+    axes.set_ylabel(f"SIF at {nanometres} nm, {UNITS}", fontsize=9)
     axes.set_xlabel("time, UTC", fontsize=9)
     locator = AutoDateLocator()
     axes.xaxis.set_major_locator(locator)

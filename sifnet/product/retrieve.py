@@ -31,6 +31,7 @@ from sifnet.scenes.consistency import examine
 from sifnet.scenes.registration import registered
 from sifnet.scenes.scene import Scene
 
+HELD = 2**18  # pixels of a product, 30 MiB, that is not read back from its file
 MOST_BANDS = 4  # sets of bands, 10 MiB each, that a model is kept on
 
 
@@ -53,7 +54,7 @@ def retrieve(
         atmosphere: outside knowledge of the atmosphere over the scene.
         refine: finish the encoder's states by Gauss-Newton steps.
         into: file to write strip by strip, so that memory does not grow with lines. The product
-            is then open (see ``netcdf.opened``).
+            of more than HELD pixels is then open (see ``netcdf.opened``).
         block: pixels a side of the blocks of the group ``aggregated`` of that file, 0 for none;
             by default ``aggregate.SPACE`` for a sensor in space, and none for others. In memory,
             see ``aggregate.aggregate``.
@@ -99,9 +100,12 @@ def retrieve(
         sample = Sample(scene, model, shared, refine=refine)
         maps = solve_strips(scene, model, shared, grave=grave, see=sample.see, **how)
         maps = maps if red is None else beside(maps, scene, red, grave=grave)
-        path = Path(into)
+        path, strips = Path(into), _labelled(maps, scene)
+        held: list[tuple[slice, xr.Dataset]] = []
+        if scene.shape[0] * scene.shape[1] <= HELD:
+            strips = _keeping(strips, held)
         with whole(path) as partial_file:
-            write_strips(around, _labelled(maps, scene), partial_file, scene.shape[0])
+            write_strips(around, strips, partial_file, scene.shape[0])
             fit = kept.within_packing(kept.of_line(shared, sample, refine=refine))
             append(fit, partial_file, group=kept.GROUP, encoding=kept.packing(fit))
             if block:
@@ -109,7 +113,11 @@ def retrieve(
                     layer = aggregate(product, block)
                 append(layer, partial_file, group=GROUP)
             refuse_foreign(record(path), source_files(scene), path)
-        return opened(path)
+        if not held:
+            return opened(path)
+        product = gathered(around, held)
+        product.encoding["source"] = str(path.absolute())
+        return product
 
 
 def _under_measured_light(
@@ -147,6 +155,15 @@ def _labelled(
     maps: Iterator[tuple[slice, xr.Dataset]], scene: Scene
 ) -> Iterator[tuple[slice, xr.Dataset]]:
     return ((lines, label(part, scene.window(lines))) for lines, part in maps)
+
+
+def _keeping(
+    strips: Iterator[tuple[slice, xr.Dataset]], held: list[tuple[slice, xr.Dataset]]
+) -> Iterator[tuple[slice, xr.Dataset]]:
+    """The strips as they come, put into a list as well."""
+    for strip in strips:
+        held.append(strip)
+        yield strip
 
 
 def loaded(file: str | Path) -> Retrieval:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sifnet.product.axes import axes as dimensions
 from sifnet.product.netcdf import trusted
 
-UNITS = r"mW m$^{-2}$ nm$^{-1}$ sr$^{-1}$"
+UNITS = "mW m⁻² nm⁻¹ sr⁻¹"
 INK, ACCENT, RED = "#1b2a34", "#0b7a4b", "#b3312c"
 FLAGGED = "0.7"
 COURSE = (("sif_760", "760 nm", ACCENT, INK), ("sif_687", "687 nm", RED, "#6d1511"))
