@@ -88,8 +88,10 @@ class Instrument(nn.Module):
         bands.refuse_impossible()
         basis = emulator.basis.double().cpu().numpy()
         light = basis[0, 0] + 0.3 * basis[1, 0]  # mean radiance at reflectance 0.3
+        exact = _between_nodes(bands, light)
         for nodes in _NODES:
-            error = _interpolation_error(bands, light, nodes)
+            responses = _at_nodes(bands, nodes)
+            error = _interpolation_error(_series(responses, light[None, None], nodes), exact)
             if error <= _WANTED:
                 break
         # Measured responses with sharp edges end between the two.
@@ -101,7 +103,7 @@ class Instrument(nn.Module):
                 remedy="Narrow shift_range or fwhm_range.",
             )
         self.nodes, self.interpolation_error = nodes, error
-        fitted = _chebyshev_matrices(bands, basis, nodes)
+        fitted = _series(responses, basis, nodes)
         like = emulator.basis
         self.register_buffer("wavelength", torch.as_tensor(centres).to(like))
         self.register_buffer("fwhm", torch.as_tensor(widths).to(like))
@@ -325,11 +327,16 @@ def _polynomial_slopes(value: Tensor, limits: tuple[float, float], count: int) -
     return scale * torch.stack(slopes, dim=-1)
 
 
-def _chebyshev_matrices(bands: _Bands, basis: _Array, nodes: tuple[int, int]) -> _Array:
-    """Chebyshev coefficients ``shift, width, product, component, band`` of the convolved basis."""
+def _at_nodes(bands: _Bands, nodes: tuple[int, int]) -> list[csr_array]:
+    """Responses at Chebyshev points of shift and width change."""
     shifts, widths = _points(bands.shift_range, nodes[0]), _points(bands.fwhm_range, nodes[1])
+    return [bands.matrix(*node) for node in product(shifts, widths)]
+
+
+def _series(responses: list[csr_array], basis: _Array, nodes: tuple[int, int]) -> _Array:
+    """Chebyshev coefficients ``shift, width, product, component, band`` of the convolved basis."""
     columns = np.ascontiguousarray(basis.reshape(-1, basis.shape[-1]).T)
-    seen = [bands.matrix(*node) @ columns for node in product(shifts, widths)]
+    seen = [response @ columns for response in responses]
     samples = np.stack(seen).mT.reshape(*nodes, *basis.shape[:2], -1)
     by_shift = np.tensordot(_transform(nodes[0]), samples, 1)
     return np.moveaxis(np.tensordot(_transform(nodes[1]), by_shift, (1, 1)), 0, 1)
@@ -346,17 +353,23 @@ def _transform(count: int) -> _Array:
     return np.linalg.inv(chebyshev.chebvander(chebyshev.chebpts1(count), count - 1))
 
 
-def _interpolation_error(bands: _Bands, light: _Array, nodes: tuple[int, int]) -> float:
-    """Largest relative error of a spectrum on the grid, midway between the nodes.
+def _between_nodes(bands: _Bands, light: _Array) -> dict[tuple[float, float], _Array]:
+    """What bands see of a spectrum on the grid, by shift and width change scaled to -1..1.
 
     The corners of the ranges, where interpolation is worst, are among the points.
     """
-    series = _chebyshev_matrices(bands, light[None, None], nodes)[:, :, 0, 0]
-    worst = 0.0
+    seen = {}
     for x, y in product(np.linspace(-1.0, 1.0, 8), (-1.0, -0.4, 0.3, 1.0)):
         shift = np.mean(bands.shift_range) + x * np.ptp(bands.shift_range) / 2
         width = np.mean(bands.fwhm_range) + y * np.ptp(bands.fwhm_range) / 2
-        exact = bands.matrix(float(shift), float(width)) @ light
-        interpolated = chebyshev.chebval2d(x, y, series)
-        worst = max(worst, float(np.abs(interpolated / exact - 1).max()))
-    return worst
+        seen[x, y] = bands.matrix(float(shift), float(width)) @ light
+    return seen
+
+
+def _interpolation_error(series: _Array, exact: dict[tuple[float, float], _Array]) -> float:
+    """Largest relative error of the series ``shift, width, 1, 1, band`` of a spectrum."""
+    errors = (
+        np.abs(chebyshev.chebval2d(*place, series[:, :, 0, 0]) / seen - 1).max()
+        for place, seen in exact.items()
+    )
+    return float(max(errors))
