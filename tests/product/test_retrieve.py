@@ -28,7 +28,11 @@ def test_retrieve_finishes_what_the_model_finds() -> None:
     assert told(made)["seed"] == QUICK.seed
 
 
-def test_in_memory_and_in_a_file_it_is_the_same_product(tmp_path: Path) -> None:
+@pytest.mark.parametrize("held", [0, mapping.HELD])
+def test_in_memory_and_in_a_file_it_is_the_same_product(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr(mapping, "HELD", held)
     known, model = quick_fit()
     model.save(tmp_path / "model.ckpt")
     air = xr.Dataset({"surface_pressure": 1017.0, "surface_pressure_uncertainty": 2.0})
@@ -40,10 +44,12 @@ def test_in_memory_and_in_a_file_it_is_the_same_product(tmp_path: Path) -> None:
     assert read_netcdf(options["into"], "aggregated")["sif_760"].shape == (5, 4)
     assert "surface_pressure 1017" in made.attrs["atmosphere_prior"]
     assert made.attrs["model_file"] == str(tmp_path / "model.ckpt")
-    for each in (made, again):
+    on_file = read_netcdf(options["into"])
+    for each in (made, again, on_file):
         for name in ("history", "date_created"):
             each.attrs.pop(name)
-    xr.testing.assert_identical(made.reset_coords(), again.reset_coords())
+    for each in (again, on_file):
+        xr.testing.assert_identical(made.reset_coords(), each.reset_coords())
 
 
 def test_a_model_is_loaded_once_for_like_scenes(
