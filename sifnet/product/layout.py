@@ -28,6 +28,7 @@ class Panel:
     """Axes of a map and of its colour bar; whether ticks are needed: maps have them in common."""
 
     axes: Axes
+    size: tuple[float, float]  # inches across and down
     bar: Axes | None = None  # of a square
     down: bool = True  # its ticks
     across: bool = True
@@ -71,11 +72,11 @@ def four(shape: tuple[int, ...], square: bool = False) -> tuple[Figure, list[Pan
             number = len(panels)
             if square and number == 3:
                 side = min(row, wide + RIGHT - ASIDE)
-                panels.append(Panel(placed(left, middle, side, side)))
+                panels.append(Panel(placed(left, middle, side, side), (side, side)))
                 continue
             lowest = number + columns >= (3 if square else 4)
             axes = placed(left, middle, wide, tall)
             bar = placed(left + wide + GAP, middle, BAR, max(tall, SHORTEST))
-            panels.append(Panel(axes, bar, down=column == 0, across=lowest))
+            panels.append(Panel(axes, (wide, tall), bar, down=column == 0, across=lowest))
         top -= ABOVE + row + between
     return figure, panels, lying

@@ -175,7 +175,7 @@ def _map(
     axes.set_title(title, fontsize=10, loc="left", color=INK, y=1.0)
     axes.locator_params(nbins=TICKS)
     axes.tick_params(labelsize=8, length=3)
-    width, height = axes.bbox.size / axes.figure.dpi  # inches
+    width, height = panel.size
     if panel.across:
         axes.set_xlabel("line" if lying else "sample", fontsize=8)
         axes.xaxis.set_label_coords(0.5, -0.28 / height)

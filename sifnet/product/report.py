@@ -22,9 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from sifnet.product.axes import maps
 from sifnet.product.kept import kept_spectra
 from sifnet.product.labels import headline, place
+from sifnet.product.layout import LONG
 from sifnet.product.netcdf import flag_shares, opened, trusted
 from sifnet.product.page import scenes, write_page
-from sifnet.product.pictures import LONG
 from sifnet.product.provenance import told
 from sifnet.product.verdict import verdict
 from sifnet.retrieval.refinement import STRAY_SD
