@@ -106,6 +106,20 @@ class SifAccessor:
         source = "the scene" if found is not None else told.attrs["source"]
         return mean_of(told, scene=str(self._data.attrs.get("scene", "")), source=source)
 
+    def emission(self) -> xr.Dataset:
+        """The whole emission of every pixel, 670-780 nm: spectrum, peaks and integral, with sigma.
+
+        Of a map it is made of SIF in the oxygen bands and of what canopies emit between and
+        beside them (``sifnet.retrieval.whole_emission``): of many pixels take a window at a time,
+        ``product.isel(line=slice(0, 64)).sif.emission()``.
+
+        Returns, and raises:
+            See ``sifnet.product.emission.emission_of``.
+        """
+        from sifnet.product.emission import emission_of
+
+        return emission_of(self._data)
+
     def verdict(self) -> str:
         """How far a product may be trusted, in words."""
         from sifnet.product.verdict import verdict

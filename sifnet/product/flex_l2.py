@@ -1,17 +1,17 @@
 """A product of a FLEX scene under the names of the mission's L2, as far as it can be computed.
 
 Group ``L2_Fluorescence``: ``sif_O2_bands_value`` of the O2 A band, and of the B band where it was
-solved, with their wavelengths, and ``sif_emission_spectrum`` at the 41 of its 111 wavelengths that
-lie in 740-780 nm: ``sif_760`` times the mean shape of emission of canopy models, whose spread is in
-the uncertainty. What would need all red light is absent, not filled: the peaks' values and
-positions, the integral, escape probability and quantum efficiency. Pixels that are not trusted are
-filled, as ``quality_flags`` says (``quality_flags_O2_B`` at 687 nm).
+solved, as the lines have it; and the whole emission that follows from these and from what canopies
+emit (``product.emission``): ``sif_emission_spectrum`` at 670-780 nm, ``total_integrated_sif``, and
+the peaks, of which the red one needs SIF at 687 nm. At 687 nm the spectrum is more certain than the
+band's own value, for it knows of canopies. What cannot be computed is absent, not filled. Pixels
+that are not trusted are filled, as ``quality_flags`` says (``quality_flags_O2_B`` at 687 nm).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5netcdf
 import numpy as np
@@ -19,17 +19,54 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sifnet.files import whole
-from sifnet.physics.surface import emission_spread, sif_shape
 from sifnet.product.axes import axes
+from sifnet.product.emission import AXIS, INTEGRAL, SIGMA, SPECTRUM, emission_of
 from sifnet.product.netcdf import windows
 from sifnet.product.provenance import told
 
 SENSOR = "flex"
 AXES = ("number_of_along_track_samples", "number_of_across_track_samples")
-SPECTRUM = np.arange(740.0, 781.0)  # nm, of the mission's 670 to 780
-O2_B, O2_A = 687.0, 760.0  # nm
 UNIT = "mW.m-2.sr-1.nm-1"
 FLAGS = {"quality_flag": "quality_flags", "quality_flag_687": "quality_flags_O2_B"}
+LINES = 16  # at once: an emission spectrum takes 15 KB a pixel while it is made
+
+
+class Variable(NamedTuple):
+    """A variable of the mission's, and how it comes from ours.
+
+    Attributes:
+        ours: of which it consists, along ``axis`` if that is no axis of theirs.
+        group: less its ``L2_``.
+        axis: beside those of pixels.
+    """
+
+    ours: tuple[str, ...]
+    group: str
+    axis: str | None
+    unit: str
+    text: str
+
+
+def variables(product: xr.Dataset) -> dict[str, Variable]:
+    """What can be made of a product, by the mission's names; each has a sigma if ours has one."""
+    red = "sif_687" in product
+    bands = ("sif_687", "sif_760") if red else ("sif_760",)
+    peaks = ("sif_red_peak", "sif_far_red_peak") if red else ("sif_far_red_peak",)
+    places = tuple(f"{peak}_wavelength" for peak in peaks)
+    group = "Fluorescence"
+    return {
+        "sif_O2_bands_value": Variable(
+            bands, group, "sif_O2_bands", UNIT, "SIF at the oxygen bands, of their lines alone"),
+        "sif_emission_spectrum": Variable(
+            (SPECTRUM,), group, "sif_wavelengths", UNIT,
+            "emission of canopies, given SIF at the oxygen bands"),
+        "sif_peak_values": Variable(peaks, group, "sif_peaks", UNIT, "SIF at its peaks"),
+        "sif_peak_positions": Variable(places, group, "sif_peaks", "nm", "places of the peaks"),
+        "total_integrated_sif": Variable(
+            (INTEGRAL,), group, None, "mW.m-2.sr-1", "SIF from 670 to 780 nm"),
+        "aerosol_optical_thickness": Variable(
+            ("aot_550",), "Atmosphere", None, "", "as retrieved, at 550 nm"),
+    }  # fmt: skip
 
 
 def write_l2(product: xr.Dataset, path: Path) -> Path:
@@ -46,58 +83,59 @@ def write_l2(product: xr.Dataset, path: Path) -> Path:
         file.attrs["title"] = f"{product.attrs['title']}, by names of FLEX L2"
         file.attrs["comment"] = (
             "made by sifnet, not by the mission; what it cannot compute is absent: "
-            "peaks, integral, escape probability, quantum efficiency"
+            "escape probability, quantum efficiency"
         )
         for name in ("scene", "acquisition_time", "source", "source_files", "sifnet_version"):
             file.attrs[name] = str(origin[name])
-        spectral = {"sif_O2_bands": len(_bands(product)), "sif_wavelengths": SPECTRUM.size}
-        file.dimensions = dict(zip(AXES, sizes, strict=True)) | spectral
-        made = _created(file, product)
+        file.dimensions = dict(zip(AXES, sizes, strict=True))
         start = 0
-        for part in windows(product):
+        made: dict[str, Any] = {}
+        for part in windows(product, LINES):
+            found = part.merge(emission_of(part))
+            if not made:
+                made = _created(file, found)
             lines = slice(start, start + part.sizes[axes(product)[0]])
-            for name, values in _computed(part).items():
+            for name, values in _computed(found).items():
                 made[name][lines] = values
             start = lines.stop
     return path
 
 
-def _created(file: h5netcdf.File, product: xr.Dataset) -> dict[str, Any]:
-    """Empty variables, and the wavelengths."""
-    fluorescence, atmosphere = (
-        file.create_group(f"L2_{n}") for n in ("Fluorescence", "Atmosphere")
-    )
-    for name, axis, values in (
-        ("sif_O2_bands_wavelength", "sif_O2_bands", _bands(product)),
-        ("sif_wavelength_grid", "sif_wavelengths", SPECTRUM),
-    ):
-        grid = fluorescence.create_variable(name, (axis,), np.float64, data=np.array(values))
-        grid.attrs["units"] = "nm"
+def _created(file: h5netcdf.File, found: xr.Dataset) -> dict[str, Any]:
+    """Empty variables, and what they are along."""
+    wanted = variables(found)
+    bands = [float(name[4:]) for name in wanted["sif_O2_bands_value"].ours]
+    peaks = wanted["sif_peak_values"].ours
+    sizes = {
+        "sif_O2_bands": len(bands), "sif_peaks": len(peaks), "sif_wavelengths": found.sizes[AXIS]
+    }  # fmt: skip
+    for axis, size in sizes.items():
+        file.dimensions[axis] = size
+    groups = {g: file.create_group(f"L2_{g}") for g in {v.group for v in wanted.values()}}
     made = {}
-    for name, (group, along, unit, text) in {
-        "sif_O2_bands_value": (fluorescence, "sif_O2_bands", UNIT, "SIF at the oxygen bands"),
-        "sif_emission_spectrum": (fluorescence, "sif_wavelengths", UNIT,
-                                  "SIF at 760 nm times a mean shape of emission"),
-        "aerosol_optical_thickness": (atmosphere, None, "", "as retrieved, at 550 nm"),
-    }.items():  # fmt: skip
-        made[name] = _variable(group, name, along, unit, text)
-        if along is not None:
-            wide = f"{name}_uncertainty"
-            made[wide] = _variable(group, wide, along, unit, "one standard deviation")
+    for name, variable in wanted.items():
+        group = groups[variable.group]
+        made[name] = _variable(group, name, variable.axis, variable.unit, variable.text)
+        if variable.ours[0] + SIGMA in found:
+            sigma, text = name + SIGMA, "one standard deviation"
+            made[sigma] = _variable(group, sigma, variable.axis, variable.unit, text)
+        if variable.axis == "sif_peaks":
+            made[name].attrs["peaks"] = " ".join(peak.removesuffix("_peak")[4:] for peak in peaks)
+    for name, axis, values in (
+        ("sif_O2_bands_wavelength", "sif_O2_bands", np.array(bands)),
+        ("sif_wavelength_grid", "sif_wavelengths", found[AXIS].values),
+    ):
+        grid = groups["Fluorescence"].create_variable(name, (axis,), np.float64, data=values)
+        grid.attrs["units"] = "nm"
     group = file.create_group("Quality")
     for ours, name in FLAGS.items():
-        if ours in product:
+        if ours in found:
             made[name] = group.create_variable(name, AXES, np.uint16)
-            told_of = {k: v for k, v in product[ours].attrs.items() if "flag_" in k}
+            told_of = {k: v for k, v in found[ours].attrs.items() if "flag_" in k}
             made[name].attrs.update(told_of)
-    for name in _places(product):
-        made[name] = _variable(file, name, None, product[name].attrs["units"], name)
+    for name in _places(found):
+        made[name] = _variable(file, name, None, found[name].attrs["units"], name)
     return made
-
-
-def _bands(product: xr.Dataset) -> list[float]:
-    """The oxygen bands whose SIF is known, nm."""
-    return [O2_B, O2_A] if "sif_687" in product else [O2_A]
 
 
 def _variable(group: Any, name: str, axis: str | None, unit: str, text: str) -> Any:
@@ -113,27 +151,19 @@ def _variable(group: Any, name: str, axis: str | None, unit: str, text: str) -> 
     return variable
 
 
-def _computed(part: xr.Dataset) -> dict[str, NDArray[Any]]:
+def _computed(found: xr.Dataset) -> dict[str, NDArray[Any]]:
     """Values of some lines."""
-    import torch
-
-    sif, sd = (part[n].values[..., None] for n in ("sif_760", "sif_760_uncertainty"))
-    shape = sif_shape(torch.as_tensor(SPECTRUM)).numpy()
-    spread = emission_spread(SPECTRUM)
-    of_bands = [f"sif_{band:.0f}" for band in _bands(part)]
-    computed = {
-        "sif_O2_bands_value": np.stack([part[n].values for n in of_bands], -1),
-        "sif_O2_bands_value_uncertainty": np.stack(
-            [part[f"{n}_uncertainty"].values for n in of_bands], -1
-        ),
-        "sif_emission_spectrum": sif * shape,
-        "sif_emission_spectrum_uncertainty": np.hypot(sd * shape, sif * spread),
-        "aerosol_optical_thickness": part["aot_550"].values,
-    }
+    computed: dict[str, NDArray[Any]] = {}
+    for name, variable in variables(found).items():
+        for end in ("", SIGMA):
+            if variable.ours[0] + end in found:
+                values = [found[ours + end].values for ours in variable.ours]
+                along = variable.axis is not None and values[0].ndim == 2
+                computed[name + end] = np.stack(values, -1) if along else values[0]
     for ours, name in FLAGS.items():
-        if ours in part:
-            computed[name] = part[ours].values.astype(np.uint16)
-    return computed | {n: part[n].values for n in _places(part)}
+        if ours in found:
+            computed[name] = found[ours].values.astype(np.uint16)
+    return computed | {n: found[n].values for n in _places(found)}
 
 
 def _places(product: xr.Dataset) -> list[str]:

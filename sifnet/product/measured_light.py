@@ -9,9 +9,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sifnet import __version__
-from sifnet.product.labels import SIF_COMMENT, described, flag_attributes
+from sifnet.product.axes import SWATH
+from sifnet.product.emission import Number, as_maps, peaks_and_integral
+from sifnet.product.labels import described, flag_attributes
 from sifnet.retrieval.air_below import air_below
-from sifnet.retrieval.emission import PEAKS, Emission, Measured
+from sifnet.retrieval.emission import FullSpectrum
 from sifnet.retrieval.full_spectrum import solve
 from sifnet.retrieval.pixels import BRIGHT, DARK
 from sifnet.retrieval.strips import POOR_FIT
@@ -21,13 +23,14 @@ from sifnet.units import RADIANCE
 
 Array = NDArray[np.float64]
 
-AXIS = "emission_wavelength"
+SIF_AT = "sun-induced chlorophyll fluorescence at"
+SHARED = "stray light, shape of emission, fringes; no mean reduces it"
 SOURCE = f"sifnet {__version__}, whole emission under measured irradiance, {{}} radiance"
 BANDS = {687: "the O2 B band", 740: "the far-red peak", 760: "the O2 A band"}  # nm
 GRAZING = 75.0  # degrees of the sun from the zenith, beyond which a cosine receptor is no judge
 
 
-def solve_scene(scene: Scene) -> Emission:
+def solve_scene(scene: Scene) -> FullSpectrum:
     """Emission of every measurement of a scene, in the order of lines and samples.
 
     Raises:
@@ -42,67 +45,31 @@ def solve_scene(scene: Scene) -> Emission:
     return solve(seen, lit * through, scene.wavelength, scene.sensor.shot_noise, risen, scene.file)
 
 
-def emission_maps(scene: Scene, emission: Emission, *, grave: bool = False) -> xr.Dataset:
+def emission_maps(scene: Scene, emission: FullSpectrum, *, grave: bool = False) -> xr.Dataset:
     """Maps (line, sample) of all numbers that the bands allow; what they do not is absent.
 
     Args:
         grave: the scene contradicts physics: no measurement of it is to be trusted.
     """
     shape = scene.shape[:2]
-    maps = xr.Dataset()
+    bands = [
+        Number(f"sif_{band}", emission.at(band), f"{SIF_AT} {band} nm, {where}", RADIANCE)
+        for band, where in BANDS.items()
+        if emission.covers(band, band)
+    ]
+    maps = as_maps([*bands, *peaks_and_integral(emission)], SWATH, shape, SHARED)
 
     def put(name: str, values: Array, long_name: str, units: str, **more: str) -> None:
         stored = np.asarray(values, np.float32).reshape(shape)
         maps[name] = ("line", "sample"), stored, described(long_name, units, **more)
 
-    def put_number(name: str, number: Measured, long_name: str, units: str) -> None:
-        sigma = f"{name}_uncertainty"
-        put(name, number.value, long_name, units, comment=SIF_COMMENT,
-            ancillary_variables=f"{sigma} quality_flag")  # fmt: skip
-        put(sigma, number.sd, f"uncertainty of {name}, one standard deviation", units)
-        put(f"{sigma}_shared", number.shared, f"part of the uncertainty of {name} that the "
-            "measurements of an instrument share", units,
-            comment="stray light, shape of emission, fringes; no mean reduces it")  # fmt: skip
-
-    for band, where in BANDS.items():
-        if emission.covers(band, band):
-            what = f"sun-induced chlorophyll fluorescence at {band} nm, {where}"
-            put_number(f"sif_{band}", emission.at(band), what, RADIANCE)
-    for name, (low, high) in PEAKS.items():
-        if emission.covers(low, high):
-            value, place = emission.peak(name)
-            what = f"largest fluorescence of the {name.replace('_', '-')} peak"
-            put_number(f"sif_{name}_peak", value, what, RADIANCE)
-            put_number(f"sif_{name}_peak_wavelength", place, f"place of it ({name})", "nm")
-    if emission.covers(670.0, 780.0):
-        put_number("total_integrated_sif", emission.integral(),
-                   "fluorescence from 670 to 780 nm", "mW m-2 sr-1")  # fmt: skip
     _put_rest(scene, emission, put)
     maps["quality_flag"] = ("line", "sample"), _flags(scene, emission, maps, grave)
     maps["quality_flag"].attrs = flag_attributes()
     return maps
 
 
-def spectrum_layer(scene: Scene, emission: Emission) -> xr.Dataset:
-    """The emission spectra and their standard deviations, (line, sample, emission_wavelength)."""
-    shape = (*scene.shape[:2], len(emission.wavelength))
-    dimensions, name = ("line", "sample", AXIS), "sif_emission_spectrum"
-    sd = emission.sd()
-    layer = xr.Dataset(
-        {
-            name: (dimensions, emission.sif.astype(np.float32).reshape(shape)),
-            f"{name}_uncertainty": (dimensions, sd.astype(np.float32).reshape(shape)),
-        },
-        coords={AXIS: (AXIS, emission.wavelength, {"units": "nm", "long_name": "in vacuum"})},
-    )
-    layer[name].attrs = described("fluorescence leaving the surface", RADIANCE,
-                                  ancillary_variables=f"{name}_uncertainty")  # fmt: skip
-    layer[f"{name}_uncertainty"].attrs = described(f"uncertainty of {name}, one standard deviation",
-                                                   RADIANCE)  # fmt: skip
-    return layer
-
-
-def _put_rest(scene: Scene, emission: Emission, put: Callable[..., None]) -> None:
+def _put_rest(scene: Scene, emission: FullSpectrum, put: Callable[..., None]) -> None:
     """Reflectance, and how well a spectrum is explained."""
     bands = scene.shape[2]
     reflectance = emission.reflectance
@@ -122,7 +89,9 @@ def _put_rest(scene: Scene, emission: Emission, put: Callable[..., None]) -> Non
     put("chi2_reduced", emission.chi2, "residual over noise, squared, a band", "1")
 
 
-def _flags(scene: Scene, emission: Emission, maps: xr.Dataset, grave: bool) -> NDArray[np.uint16]:
+def _flags(
+    scene: Scene, emission: FullSpectrum, maps: xr.Dataset, grave: bool
+) -> NDArray[np.uint16]:
     """(line, sample): the reader's, no result, too bright or dark, poor fit, no NDVI."""
     flags = scene.flags().values.astype(np.uint16)
     chi2 = emission.chi2.reshape(flags.shape)

@@ -178,13 +178,14 @@ def thinned(product: xr.Dataset, most: int) -> xr.Dataset:
     return product.isel(every).load()
 
 
-def trusted(product: xr.Dataset) -> NDArray[np.bool_]:
+def trusted(product: xr.Dataset, name: str = "sif_760") -> NDArray[np.bool_]:
     """(down, across): a result, and no flag that speaks against it.
 
-    That NDVI could not be computed does not.
+    That NDVI could not be computed does not. SIF at 687 nm of a map has flags of its own.
     """
-    against = product["quality_flag"].values.astype(int) & ~int(Flag.NO_NDVI)
-    return (against == 0) & np.isfinite(product["sif_760"].values)
+    own = name.replace("sif", "quality_flag")
+    flags = product[own if own in product else "quality_flag"].values.astype(int)
+    return (flags & ~int(Flag.NO_NDVI) == 0) & np.isfinite(product[name].values)
 
 
 def flag_shares(product: xr.Dataset) -> dict[str, float]:

@@ -15,6 +15,7 @@ from rich.progress import Progress
 from sifnet.files import size_and_time, whole
 from sifnet.product import doubts, kept
 from sifnet.product.aggregate import GROUP, SPACE, aggregate
+from sifnet.product.axes import SWATH
 from sifnet.product.labels import frame, label, located
 from sifnet.product.memory import give_back, giving_back
 from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_strips
@@ -127,8 +128,9 @@ def _under_measured_light(
     provenance: Provenance,
 ) -> xr.Dataset:
     """The whole emission of every measurement (``retrieval.full_spectrum``): no model, no air."""
-    from sifnet.product.hourly import hourly  # these load scipy, for which maps need not wait
-    from sifnet.product.measured_light import SOURCE, emission_maps, solve_scene, spectrum_layer
+    from sifnet.product.emission import spectrum  # these load scipy, for which maps need not wait
+    from sifnet.product.hourly import hourly
+    from sifnet.product.measured_light import SOURCE, emission_maps, solve_scene
 
     if model is not None:
         refuse_measured_light(scene)
@@ -139,7 +141,7 @@ def _under_measured_light(
     around = frame(scene, replace(provenance, model_file=shipped_file(scene)))
     around.attrs["source"] = SOURCE.format(scene.sensor.name)
     around.attrs |= doubts.attributes(scene, findings)
-    layers = spectrum_layer(scene, emission).merge(hourly(maps, around))
+    layers = spectrum(emission, SWATH, scene.shape[:2]).merge(hourly(maps, around))
     strips = [(slice(0, scene.shape[0]), located(maps, scene))]
     if into is None:
         return gathered(around, strips).merge(layers)

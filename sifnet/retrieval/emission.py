@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sifnet.files import data_file
 
 Array = NDArray[np.float64]
 
@@ -33,19 +36,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class Emission:
-    """What every spectrum says; (measurement) or (measurement, wavelength).
+    """What is emitted, (measurement, wavelength), and how well that is known.
 
     Attributes:
         wavelength: (wavelength) nm, 1 nm apart.
         sif: mW m-2 nm-1 sr-1.
-        shapes: (measurement, wavelength, shape) of which ``sif`` is a sum.
+        shapes: (measurement, wavelength, shape) of which ``sif`` is a sum; (wavelength, shape)
+            where all have the same.
         covariance: (measurement, shape, shape) of how much of each is in it.
         noise: the part of it that comes from noise, which no two measurements share.
-        reflectance: of the surface.
-        shift: nm, of the channel that looks down against the one that looks up.
-        stray: share of the mean light in every band.
-        residual_rms: mW m-2 nm-1 sr-1.
-        chi2: reduced; where it is above 1, ``noise`` is as much larger.
     """
 
     wavelength: Array
@@ -53,23 +52,6 @@ class Emission:
     shapes: Array
     covariance: Array
     noise: Array
-    reflectance: Array
-    shift: Array
-    stray: Array
-    residual_rms: Array
-    chi2: Array
-
-    @classmethod
-    def unknown(cls, count: int, wavelength: Array, unknowns: int) -> Emission:
-        """Of spectra that tell nothing: NaN.
-
-        Args:
-            unknowns: shapes of emission.
-        """
-        size, square = len(wavelength), (count, unknowns, unknowns)
-        wide = (count, size)
-        shapes = [wide, (count, size, unknowns), square, square, wide, *[(count,)] * 4]
-        return cls(wavelength, *(np.full(shape, np.nan) for shape in shapes))
 
     def covers(self, low: float, high: float) -> bool:
         """Whether the spectra reach from ``low`` to ``high``, nm."""
@@ -78,7 +60,7 @@ class Emission:
     def weighed(self, weight: Array) -> Measured:
         """The sum of ``weight`` (wavelength) or (measurement, wavelength) times the emission."""
         rows = np.broadcast_to(weight, self.sif.shape)
-        part = np.einsum("nw,nwu->nu", rows, self.shapes)
+        part = np.matmul(rows[:, None, :], self.shapes)[:, 0]
         variances = (
             np.einsum("nu,nuv,nv->n", part, c, part) for c in (self.covariance, self.noise)
         )
@@ -87,8 +69,8 @@ class Emission:
 
     def sd(self) -> Array:
         """(measurement, wavelength) standard deviation of ``sif``."""
-        return np.sqrt(np.einsum("nwu,nuv,nwv->nw", self.shapes, self.covariance, self.shapes,
-                                 optimize=True))  # fmt: skip
+        spread = np.matmul(self.shapes, self.covariance) * self.shapes
+        return np.asarray(np.sqrt(np.maximum(spread.sum(-1), 0.0)))
 
     def at(self, wavelength: float) -> Measured:
         """Emission at a whole nanometre."""
@@ -125,3 +107,40 @@ class Emission:
         hidden = (np.where(none, np.nan, x) for x in (level.sd, level.own, moved.sd, moved.own))
         level_sd, level_own, moved_sd, moved_own = hidden
         return Measured(value, level_sd, level_own), Measured(place, moved_sd, moved_own)
+
+
+@dataclass(frozen=True)
+class FullSpectrum(Emission):
+    """Of whole spectra under measured irradiance; (measurement) or (measurement, wavelength).
+
+    Attributes:
+        reflectance: of the surface.
+        shift: nm, of the channel that looks down against the one that looks up.
+        stray: share of the mean light in every band.
+        residual_rms: mW m-2 nm-1 sr-1.
+        chi2: reduced; where it is above 1, ``noise`` is as much larger.
+    """
+
+    reflectance: Array
+    shift: Array
+    stray: Array
+    residual_rms: Array
+    chi2: Array
+
+    @classmethod
+    def unknown(cls, count: int, wavelength: Array, unknowns: int) -> FullSpectrum:
+        """Of spectra that tell nothing: NaN.
+
+        Args:
+            unknowns: shapes of emission.
+        """
+        size, square = len(wavelength), (count, unknowns, unknowns)
+        wide = (count, size)
+        shapes = [wide, (count, size, unknowns), square, square, wide, *[(count,)] * 4]
+        return cls(wavelength, *(np.full(shape, np.nan) for shape in shapes))
+
+
+@cache
+def canopies() -> Array:
+    """(wavelength, 5): nm, mean emission of canopies relative to 760 nm, and its components."""
+    return np.loadtxt(data_file(TABLE), delimiter=",", comments="#")

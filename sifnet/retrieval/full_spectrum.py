@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +29,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline, CubicSpline
 
 from sifnet.errors import SifnetError
-from sifnet.files import data_file
-from sifnet.retrieval.emission import TABLE, Emission
+from sifnet.retrieval.emission import FullSpectrum, canopies
 
 Array = NDArray[np.float64]
 
@@ -96,7 +94,7 @@ def solve(
     shot_noise: float,
     risen: Array | None = None,
     file: str | None = None,
-) -> Emission:
+) -> FullSpectrum:
     """Emission and reflectance of every spectrum; NaN where a band of the window reads nothing.
 
     Args:
@@ -126,7 +124,7 @@ def solve(
     up = np.ones_like(seen) if risen is None else risen[:, inside]
     alive = (light > 0).all(1) & (seen > 0).all(1) & np.isfinite(slopes).all((0, 2))
     alive &= np.isfinite(light).all(1) & np.isfinite(seen).all(1)
-    found = Emission.unknown(len(seen), unknowns.output, unknowns.glowing())
+    found = FullSpectrum.unknown(len(seen), unknowns.output, unknowns.glowing())
     for part in np.array_split(np.flatnonzero(alive), max(1, -(-int(alive.sum()) // CHUNK))):
         if part.size:
             measured = _Light(seen[part], light[part], slopes[:, part], up[part])
@@ -137,7 +135,7 @@ def solve(
 
 
 def _solve(measured: _Light, unknowns: _Unknowns, shot_noise: float) -> dict[str, Array]:
-    """Gauss-Newton over the products with R: the arrays of ``Emission`` but its wavelengths."""
+    """Gauss-Newton over the products with R: the arrays of ``FullSpectrum`` but its wavelengths."""
     seen, light = measured.seen, measured.light
     reflectance = _smooth(seen / light, unknowns)
     sif = LEAST * np.ones_like(seen)
@@ -248,9 +246,9 @@ def _slopes(wavelength: Array, light: Array) -> Array:
 def _unknowns(wavelength: Array) -> _Unknowns:
     whole = np.arange(WINDOW[0], WINDOW[1] + 1.0)
     output = whole[(whole >= wavelength[0]) & (whole <= wavelength[-1])]
-    splines = {name: _splines(wavelength[0], wavelength[-1], s) for name, s in SPACING.items()}
+    splines = {name: b_splines(wavelength[0], wavelength[-1], s) for name, s in SPACING.items()}
     on_bands = {name: spline(wavelength) for name, spline in splines.items()}
-    table, scores = _table(), _table().shape[1] - 2
+    table, scores = canopies(), canopies().shape[1] - 2
     emission, at_output = (
         np.stack([CubicSpline(table[:, 0], column)(x) for column in table[:, 1:].T], -1)
         for x in (wavelength, output)
@@ -283,7 +281,7 @@ def _unknowns(wavelength: Array) -> _Unknowns:
     )
 
 
-def _splines(low: float, high: float, spacing: float) -> Callable[[Array], Array]:
+def b_splines(low: float, high: float, spacing: float) -> Callable[[Array], Array]:
     """Cubic B-splines from ``low`` to ``high``, about ``spacing`` apart, as (x, spline)."""
     knots = np.linspace(low, high, max(2, round((high - low) / spacing) + 1))
     padded = np.concatenate([[low] * 3, knots, [high] * 3])
@@ -293,9 +291,3 @@ def _splines(low: float, high: float, spacing: float) -> Callable[[Array], Array
         return np.asarray(BSpline.design_matrix(inside, padded, 3).toarray())
 
     return at
-
-
-@cache
-def _table() -> Array:
-    """(wavelength, 5): nm, mean emission relative to 760 nm, and its components."""
-    return np.loadtxt(data_file(TABLE), delimiter=",", comments="#")

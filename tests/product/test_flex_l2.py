@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from fakes.floris import emulated_flex
 from sifnet.cli import app
 from sifnet.physics.surface import emission_spread, sif_740_ratio
-from sifnet.product.flex_l2 import SPECTRUM, write_l2
+from sifnet.product.flex_l2 import write_l2
 from sifnet.product.provenance import told
 
 SHAPE = (24, 16)  # of fewer pixels the level of stray light is hardly found
@@ -52,6 +52,9 @@ def test_names_of_the_mission(mapped: tuple[Path, xr.Dataset]) -> None:
         assert set(group) == {
             "sif_O2_bands_value", "sif_O2_bands_value_uncertainty", "sif_O2_bands_wavelength",
             "sif_emission_spectrum", "sif_emission_spectrum_uncertainty", "sif_wavelength_grid",
+            "sif_peak_values", "sif_peak_values_uncertainty", "sif_peak_positions",
+            "sif_peak_positions_uncertainty", "total_integrated_sif",
+            "total_integrated_sif_uncertainty",
         }  # fmt: skip
         band = group["sif_O2_bands_value"][..., 0]
         np.testing.assert_array_equal(band, product.sif_760.values)
@@ -60,13 +63,21 @@ def test_names_of_the_mission(mapped: tuple[Path, xr.Dataset]) -> None:
         )
         assert list(group["sif_O2_bands_wavelength"]) == [760.0]
         spectrum, sd = (group[f"sif_emission_spectrum{n}"][:] for n in ("", "_uncertainty"))
-        assert spectrum.shape == (*SHAPE, SPECTRUM.size)
-        np.testing.assert_allclose(spectrum[..., 0], product.sif_740, rtol=1e-5)
-        np.testing.assert_allclose(sd[..., 0], product.sif_740_uncertainty, rtol=1e-4)
-        np.testing.assert_allclose(spectrum[..., 20], band, rtol=1e-6)
+        assert spectrum.shape == (*SHAPE, 111)
+        assert group["sif_wavelength_grid"][[0, -1]].tolist() == [670.0, 780.0]
+        # Of one band alone it is that times the mean shape of the same canopies, and a little less
+        # sure than where what leaves differ by is not counted.
+        np.testing.assert_allclose(spectrum[..., 90], band, rtol=1e-6)
+        np.testing.assert_allclose(spectrum[..., 70], product.sif_740, rtol=1e-4)
+        np.testing.assert_allclose(sd[..., 70], product.sif_740_uncertainty, rtol=0.15)
+        assert (sd[..., 70] >= product.sif_740_uncertainty.values).all()
+        whole = np.trapezoid(spectrum.astype(float), dx=1.0)
+        np.testing.assert_allclose(group["total_integrated_sif"], whole, rtol=1e-5)
+        assert group["sif_peak_values"].shape == (*SHAPE, 1)
+        assert group["sif_peak_values"].attrs["peaks"] == "far_red"
+        assert abs(np.nanmedian(group["sif_peak_positions"]) - 740) < 4
         np.testing.assert_array_equal(written["Quality/quality_flags"], product.quality_flag)
-        assert "peaks, integral" in written.attrs["comment"]
-        assert not any("peak" in name or "integrated" in name for name in group)
+        assert "escape probability" in written.attrs["comment"]
 
 
 def test_the_spread_of_emission_is_that_of_its_table() -> None:
@@ -89,3 +100,24 @@ def test_both_oxygen_bands_where_both_are_solved(
             bands = group["sif_O2_bands_value"][:]
             np.testing.assert_allclose(bands[..., 0], 0.4 * bands[..., 1], rtol=1e-6)
             assert "quality_flags_O2_B" in written["Quality"]
+            assert group["sif_peak_values"].attrs["peaks"] == "red far_red"
+            shown = red.isel(line=slice(0, 8)).sif.emission()
+            for end in ("", "_uncertainty"):
+                np.testing.assert_array_equal(
+                    group[f"sif_emission_spectrum{end}"][:8], shown[f"sif_emission_spectrum{end}"]
+                )
+            assert (shown.sif_emission_spectrum_uncertainty.sel(emission_wavelength=687)
+                    < red.sif_687_uncertainty[:8]).all()  # fmt: skip
+
+
+def test_red_that_is_not_trusted_tells_nothing(mapped: tuple[Path, xr.Dataset]) -> None:
+    with xr.open_dataset(mapped[0]) as product:
+        alone = product.sif.emission()
+        red = product.assign(
+            sif_687=2 * product.sif_760,
+            sif_687_uncertainty=0.1 * product.sif_760_uncertainty,
+            quality_flag_687=product.quality_flag + np.uint16(1),
+        ).sif.emission()
+        assert "sif_red_peak" not in alone
+        assert red.sif_red_peak.isnull().all()
+        np.testing.assert_array_equal(red.total_integrated_sif, alone.total_integrated_sif)

@@ -199,8 +199,7 @@ def test_no_maximum_no_peak() -> None:
     wavelength = np.arange(670.0, 781.0)
     rising = 0.01 * (wavelength - 660)[None]
     unit = np.eye(len(wavelength))[None]
-    nothing = np.zeros(1)
-    spectrum = Emission(wavelength, rising, unit, unit, unit, rising, *[nothing] * 4)
+    spectrum = Emission(wavelength, rising, unit, unit, unit)
     value, place = spectrum.peak("red")
     assert np.isnan(value.value).all()
     assert np.isnan(place.sd).all()
