@@ -29,6 +29,7 @@ AXES = ("number_of_along_track_samples", "number_of_across_track_samples")
 UNIT = "mW.m-2.sr-1.nm-1"
 FLAGS = {"quality_flag": "quality_flags", "quality_flag_687": "quality_flags_O2_B"}
 LINES = 16  # at once: an emission spectrum takes 15 KB a pixel while it is made
+CHUNK = LINES, 64, 111
 
 
 class Variable(NamedTuple):
@@ -106,19 +107,19 @@ def _created(file: h5netcdf.File, found: xr.Dataset) -> dict[str, Any]:
     wanted = variables(found)
     bands = [float(name[4:]) for name in wanted["sif_O2_bands_value"].ours]
     peaks = wanted["sif_peak_values"].ours
-    sizes = {
-        "sif_O2_bands": len(bands), "sif_peaks": len(peaks), "sif_wavelengths": found.sizes[AXIS]
-    }  # fmt: skip
-    for axis, size in sizes.items():
-        file.dimensions[axis] = size
+    file.dimensions["sif_O2_bands"] = len(bands)
+    file.dimensions["sif_peaks"] = len(peaks)
+    file.dimensions["sif_wavelengths"] = found.sizes[AXIS]
+    sizes = {name: dimension.size for name, dimension in file.dimensions.items()}
     groups = {g: file.create_group(f"L2_{g}") for g in {v.group for v in wanted.values()}}
     made = {}
     for name, variable in wanted.items():
         group = groups[variable.group]
-        made[name] = _variable(group, name, variable.axis, variable.unit, variable.text)
+        along = {axis: sizes[axis] for axis in (*AXES, variable.axis) if axis is not None}
+        made[name] = _variable(group, name, along, variable.unit, variable.text)
         if variable.ours[0] + SIGMA in found:
             sigma, text = name + SIGMA, "one standard deviation"
-            made[sigma] = _variable(group, sigma, variable.axis, variable.unit, text)
+            made[sigma] = _variable(group, sigma, along, variable.unit, text)
         if variable.axis == "sif_peaks":
             made[name].attrs["peaks"] = " ".join(peak.removesuffix("_peak")[4:] for peak in peaks)
     for name, axis, values in (
@@ -133,17 +134,20 @@ def _created(file: h5netcdf.File, found: xr.Dataset) -> dict[str, Any]:
             made[name] = group.create_variable(name, AXES, np.uint16)
             told_of = {k: v for k, v in found[ours].attrs.items() if "flag_" in k}
             made[name].attrs.update(told_of)
+    pixels = {axis: sizes[axis] for axis in AXES}
     for name in _places(found):
-        made[name] = _variable(file, name, None, found[name].attrs["units"], name)
+        made[name] = _variable(file, name, pixels, found[name].attrs["units"], name)
     return made
 
 
-def _variable(group: Any, name: str, axis: str | None, unit: str, text: str) -> Any:
-    dimensions = AXES if axis is None else (*AXES, axis)
+def _variable(group: Any, name: str, along: dict[str, int], unit: str, text: str) -> Any:
+    """Empty, along axes of some sizes."""
     place = name in ("latitude", "longitude")
     variable = group.create_variable(
-        name, dimensions, np.float64 if place else np.float32, fillvalue=None if place else np.nan,
-        compression="gzip", compression_opts=4, shuffle=True,
+        name, tuple(along), np.float64 if place else np.float32,
+        fillvalue=None if place else np.nan,
+        chunks=tuple(min(pair) for pair in zip(along.values(), CHUNK, strict=False)),
+        compression="gzip", compression_opts=1, shuffle=True,
     )  # fmt: skip
     variable.attrs["long_name"] = text
     if unit:

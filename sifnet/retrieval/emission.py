@@ -69,8 +69,12 @@ class Emission:
 
     def sd(self) -> Array:
         """(measurement, wavelength) standard deviation of ``sif``."""
-        spread = np.matmul(self.shapes, self.covariance) * self.shapes
-        return np.asarray(np.sqrt(np.maximum(spread.sum(-1), 0.0)))
+        if self.shapes.ndim == 2:  # one product of matrices for all
+            both = np.einsum("wu,wv->uvw", self.shapes, self.shapes)
+            variance = self.covariance.reshape(len(self.sif), -1) @ both.reshape(-1, both.shape[-1])
+        else:
+            variance = (np.matmul(self.shapes, self.covariance) * self.shapes).sum(-1)
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
     def at(self, wavelength: float) -> Measured:
         """Emission at a whole nanometre."""
