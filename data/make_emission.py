@@ -6,7 +6,8 @@ SCOPE.npz holds the verification run of SCOPE 2 (van der Tol et al. 2009; Yang e
 ``wlF_nm``, ``F_mW_m2_nm_sr`` and ``reflectance``, (scene, wavelength). LEAF.csv is the emission of
 a leaf under the FluoWat clip, ``Wavelength`` and ``Rad_mean``. The leaf is not in the table: it
 tells how far what is measured may lie from what the canopies span. That and the roughness of the
-canopies' reflectance are printed; they are constants of ``sifnet.retrieval.full_spectrum``.
+canopies' reflectance are printed; they are constants of ``sifnet.retrieval.full_spectrum``. Printed
+too, for ``sifnet.retrieval.whole_emission``: scores where a canopy counts as much as it emits.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ def main(scope: Path, leaf: Path) -> None:
     )
     shares = singular**2 / (singular**2).sum()
     print(f"{keep.sum()} canopies; components hold {shares[:COMPONENTS].round(4)}")
+    kept = components[:COMPONENTS]
+    scores = np.linalg.lstsq(kept.T, (shapes - mean).T, rcond=None)[0]
+    level = emission[keep][:, wavelength == 760.0][:, 0]
+    root = np.linalg.cholesky(np.cov(scores, aweights=level, ddof=0))
+    print(f"weighed by level: mean {np.average(scores, axis=1, weights=level).round(3)}, {root=}")
 
     window = (wavelength >= WINDOW[0]) & (wavelength <= WINDOW[1])
     table = pd.read_csv(leaf)

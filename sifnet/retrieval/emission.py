@@ -89,17 +89,18 @@ class Emission:
     def peak(self, name: str) -> tuple[Measured, Measured]:
         """Value and place (nm) of a peak of ``PEAKS``; NaN where emission has no maximum there.
 
-        By the parabola through the largest value and its neighbours; to first order the place does
-        not change the value, and of errors only the slope moves the place.
+        The highest maximum, by the parabola through it and its neighbours; to first order the place
+        does not change the value, and of errors only the slope moves the place.
         """
         low, high = PEAKS[name]
-        inside = (self.wavelength >= low) & (self.wavelength <= high)
-        row, first = np.arange(len(self.sif)), int(np.argmax(inside))
-        searched = np.nan_to_num(self.sif[:, inside], nan=-np.inf)
-        top = np.clip(searched.argmax(1) + first, 1, len(self.wavelength) - 2)
+        row, rise = np.arange(len(self.sif)), np.diff(self.sif)
+        # The flank of the other peak may be higher than this one.
+        maximum = (rise[:, :-1] >= 0) & (rise[:, 1:] <= 0)
+        maximum &= (self.wavelength[1:-1] >= low) & (self.wavelength[1:-1] <= high)
+        top = np.where(maximum, self.sif[:, 1:-1], -np.inf).argmax(1) + 1
         before, most, after = (self.sif[row, top + step] for step in (-1, 0, 1))
         bend = before - 2 * most + after
-        none = ~((bend < 0) & (most >= before) & (most >= after))
+        none = ~(maximum.any(1) & (bend < 0))
         bend = np.where(none, -1.0, bend)
         away = 0.5 * (before - after) / bend
         slope = np.zeros_like(self.sif)

@@ -11,8 +11,9 @@ doi 10.1142/3171, eq. 4.5, for one measurement). So each band tells of the other
 emission is what its lines say and what canopies do, and more certain than ``sif_687``, which is
 what the lines alone say. Where SIF at 687 nm is not known, the spread of canopies is all in sigma.
 
-The spread is that of a hypercube of SCOPE's inputs, wider than that of a landscape, and skewed: the
-more light soil reflects, the more of the red leaves the canopy.
+Mean and spread are those of SCOPE's canopies, each counted as much as it emits (USUAL, VARIED): the
+sparse and dark ones among them, from which more of the red escapes, are of little consequence. They
+are a hypercube of inputs, wider than a landscape, and skewed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ from sifnet.retrieval.full_spectrum import ANCHOR, LEAF, SPACING, WINDOW, b_spli
 Array = NDArray[np.float64]
 
 WAVELENGTH: Array = np.arange(WINDOW[0], WINDOW[1] + 1.0)
+# Scores of the components of ``data/emission.csv``, mean and a root of their covariance, where a
+# canopy counts as much as it emits (data/make_emission.py prints them).
+USUAL = (-0.226, -0.051, 0.092)
+VARIED = ((0.732, 0.0, 0.0), (-0.331, 0.823, 0.0), (-0.024, -0.216, 0.886))
 LEAST = 1e-3  # of the largest shape, below which shapes are left out
 
 
@@ -41,10 +46,10 @@ def whole_emission(sif_760: Measured, sif_687: Measured | None = None) -> Emissi
         sif_687: the same in the O2 B band, as its lines alone have it; NaN where it is not known.
             Its errors are taken as others than those of ``sif_760``.
     """
-    shapes = _shapes()
-    there = shapes[RED.reference == WAVELENGTH][0]
+    every = shapes()
+    there = every[RED.reference == WAVELENGTH][0]
     level, spread = sif_760.value, sif_760.sd**2
-    prior = np.repeat((level**2 + spread)[:, None], shapes.shape[1], axis=1)
+    prior = np.repeat((level**2 + spread)[:, None], every.shape[1], axis=1)
     prior[:, 0] = spread
     state = np.zeros_like(prior)
     state[:, 0] = level
@@ -55,7 +60,7 @@ def whole_emission(sif_760: Measured, sif_687: Measured | None = None) -> Emissi
         total = expected @ there + sif_687.sd[known] ** 2
         moved[known] = expected / total[:, None]
         state[known] += moved[known] * (sif_687.value - level * there[0])[known, None]
-    unit = np.eye(shapes.shape[1])
+    unit = np.eye(every.shape[1])
     left = unit - moved[:, :, None] * there  # of the prior
     covariance = left * prior[:, None, :]
     by_level = left[:, :, 0]  # the state by SIF at 760 nm
@@ -63,17 +68,25 @@ def whole_emission(sif_760: Measured, sif_687: Measured | None = None) -> Emissi
     if sif_687 is not None:
         own = np.where(known, sif_687.own, 0.0) ** 2
         noise += np.einsum("n,nu,nv->nuv", own, moved, moved)
-    return Emission(WAVELENGTH, state @ shapes.T, shapes, covariance, noise)
+    return Emission(WAVELENGTH, state @ every.T, every, covariance, noise)
 
 
 @cache
-def _shapes() -> Array:
+def shapes() -> Array:
     """(wavelength, shape): the mean shape, and what shapes vary by, each at one sd."""
-    table = canopies()
-    mean, *components = (CubicSpline(table[:, 0], c)(WAVELENGTH) for c in table[:, 1:].T)
+    at, usual = usual_canopies()
+    mean, *components = CubicSpline(at, usual)(WAVELENGTH).T
     splines = b_splines(*WINDOW, SPACING["leaf"])
     leaf = LEAF * mean[:, None] * (splines(WAVELENGTH) - splines(np.array([ANCHOR])))
     varied = np.concatenate([np.stack(components, -1), leaf], axis=1)
     directions, size, _ = np.linalg.svd(varied, full_matrices=False)
     kept = size > LEAST * size[0]
     return np.concatenate([mean[:, None], (directions * size)[:, kept]], axis=1)
+
+
+def usual_canopies() -> tuple[Array, Array]:
+    """nm, and (wavelength, shape) relative to 760 nm: the mean, and components of unit variance."""
+    table = canopies()
+    mean, components = table[:, 1], table[:, 2:]
+    usual = np.column_stack([mean + components @ USUAL, components @ np.array(VARIED)])
+    return table[:, 0], usual

@@ -51,11 +51,13 @@ NADIR = {"view_zenith_angle": (0.0, 6.0)}  # of a swath of 150 km
 # How much of its own ranges of shift and width a sensor drifts in a scene: shift, smile, width.
 DRIFT = {"line": (0.25, 1 / 3, 1 / 3), "series": (0.12, 0.16, 1 / 3), "orbit": (0.2, 0.24, 1 / 3),
          "swath": (0.2, 0.3, 1 / 3)}  # fmt: skip
+EMISSION: Array = np.arange(670.0, 781.0)  # nm, of a scene's truth
 _PIXEL = ("line", "sample")
 TRUTH = {  # dimensions and unit
     "sif_760": (_PIXEL, "mW m-2 nm-1 sr-1"),
     "sif_740": (_PIXEL, "mW m-2 nm-1 sr-1"),
     "sif_687": (_PIXEL, "mW m-2 nm-1 sr-1"),
+    "sif_emission_spectrum": ((*_PIXEL, "emission_wavelength"), "mW m-2 nm-1 sr-1"),
     "reflectance_740": (_PIXEL, "1"),
     "bare_soil": (_PIXEL, "1"),
     "aot_550": (_PIXEL, "1"),
@@ -277,10 +279,15 @@ def write_truth(
         "sif_740": ground.sif(at_740)[..., 0],
         "reflectance_740": ground.reflectance(at_740)[..., 0],
         "bare_soil": ground.bare_soil.astype(np.int8),
-        **({"sif_687": ground.sif(np.array([687.0]))[..., 0]} if order.red else {}),
         **more,
     }
+    if order.red:
+        emission = ground.sif(EMISSION).astype(np.float32)
+        values["sif_687"] = emission[..., EMISSION == 687.0][..., 0]
+        values["sif_emission_spectrum"] = emission
     truth = xr.Dataset({n: (TRUTH[n][0], v, {"units": TRUTH[n][1]}) for n, v in values.items()})
+    if order.red:
+        truth = truth.assign_coords(emission_wavelength=EMISSION)
     if on_map:
         truth = truth.rename(line="y", sample="x")
     light = "the emulator that retrievals use" if order.quick else "full radiative transfer"

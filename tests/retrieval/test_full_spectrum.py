@@ -132,7 +132,8 @@ def test_peaks_and_integral(steady: World, solved: Emission) -> None:
     red, _ = solved.peak("red")
     seen = np.isfinite(red.value)
     assert seen.any()
-    np.testing.assert_allclose(red.value[seen], solved.sif[seen, 10:29].max(1), rtol=0.02)
+    below = solved.sif[seen, 10:23].max(1)  # beyond 692 nm the far red may be higher
+    np.testing.assert_allclose(red.value[seen], below, rtol=0.02)
 
 
 def test_noise_free_light_without_plants_has_no_fluorescence() -> None:

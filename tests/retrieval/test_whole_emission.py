@@ -26,21 +26,22 @@ def others(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> Array:
     data = np.load(shared_data / "scope" / "scope_verification_100scenes_640_850nm.npz")
     grid, emission = data["wlF_nm"], data["F_mW_m2_nm_sr"]
     emission = emission[emission[:, grid == 760.0][:, 0] > 0.05]
-    taught = emission[::2] / emission[::2][:, grid == 760.0]
-    mean = taught.mean(0)
-    _, size, components = np.linalg.svd(taught - mean, full_matrices=False)
-    components = components[:3] * size[:3, None] / np.sqrt(len(taught) - 1)
-    monkeypatch.setattr(module, "canopies", lambda: np.column_stack([grid, mean, components.T]))
-    module._shapes.cache_clear()
+    level = emission[::2][:, grid == 760.0]
+    taught, share = emission[::2] / level, np.sqrt(level / level.sum())
+    mean = (share**2 * taught).sum(0)
+    _, size, components = np.linalg.svd(share * (taught - mean), full_matrices=False)
+    usual = np.column_stack([mean, (components[:3] * size[:3, None]).T])
+    monkeypatch.setattr(module, "usual_canopies", lambda: (grid, usual))
+    module.shapes.cache_clear()
     yield np.array([np.interp(WAVELENGTH, grid, one) for one in emission[1::2]])
-    module._shapes.cache_clear()
+    module.shapes.cache_clear()
 
 
 def test_it_is_the_mean_of_all_emissions_weighed_by_how_well_they_fit() -> None:
     """Importance sampling of the stated prior, for a level as large as its sigma is small."""
     far, near = (2.0, 0.05), (1.2, 0.15)
     rng = np.random.default_rng(1)
-    shapes = module._shapes()
+    shapes = module.shapes()
     level = far[0] + far[1] * rng.standard_normal(200_000)
     scores = rng.standard_normal((200_000, shapes.shape[1] - 1))
     drawn = level[:, None] * (shapes[:, 0] + scores @ shapes[:, 1:].T)
@@ -97,3 +98,16 @@ def test_sigma_holds_canopies_that_made_no_shape(
     if near_sd == 0.4:  # canopies tell more of 687 nm than its lines do
         error = found.at(687.0).value - truth[:, 17]
         assert np.sqrt((error**2).mean()) < 0.2
+
+
+def test_scores_are_those_of_canopies_weighed_by_what_they_emit(shared_data: Path) -> None:
+    """The stated constants, by the moments of SCOPE's own spectra."""
+    data = np.load(shared_data / "scope" / "scope_verification_100scenes_640_850nm.npz")
+    grid, emission = data["wlF_nm"], data["F_mW_m2_nm_sr"]
+    level = emission[:, grid == 760.0][:, 0]
+    emission, level = emission[level > 0.05], level[level > 0.05]
+    at, usual = module.usual_canopies()
+    seen = np.isin(grid, at)
+    np.testing.assert_allclose(usual[:, 0], emission.sum(0)[seen] / level.sum(), atol=0.004)
+    spread = np.sqrt(np.cov((emission / level[:, None]).T, aweights=level, ddof=0).diagonal())
+    np.testing.assert_allclose(np.linalg.norm(usual[:, 1:], axis=1), spread[seen], atol=0.004)
