@@ -20,7 +20,7 @@ from sifnet.product.labels import grid, place
 from sifnet.product.netcdf import WINDOW, trusted, windows
 from sifnet.units import RADIANCE
 
-NAMES = ("sif_760", "sif_740")
+NAMES = ("sif_760", "sif_740", "sif_687")  # the last where it is known
 SIGMA = "_uncertainty"
 SPACE = 10  # pixels a side of a block, by default, of a sensor in space
 GROUP = "aggregated"  # of the file of a product
@@ -36,8 +36,9 @@ def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
         block: pixels a side; blocks at the lower and right edges may be smaller.
 
     Returns:
-        sif_760, sif_740, the uncertainty of each, and ``trusted_pixels``, their number, on the
-        product's dimensions, a block a step; in the file of a product it is the group GROUP.
+        sif_760, sif_740 and, where it is known, sif_687, the uncertainty of each, and
+        ``trusted_pixels``, their number (at 687 nm ``trusted_pixels_687``), on the product's
+        dimensions, a block a step; in the file of a product it is the group GROUP.
 
     Raises:
         SifnetError: a block of less than one pixel.
@@ -51,7 +52,7 @@ def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
             command="Correct --aggregate.",
         )
     parts = (name + part for name in NAMES for part in ("", SIGMA, f"{SIGMA}_shared"))
-    names = ["quality_flag", *parts, "latitude", "longitude"]
+    names = ["quality_flag", "quality_flag_687", *parts, "latitude", "longitude"]
     maps = product[[n for n in names if n in product and product[n].ndim == 2]].reset_coords()
     maps = maps.drop_vars([name for name in maps.variables if maps[name].ndim != 2])
     means, shared = [], False
@@ -59,11 +60,11 @@ def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
         means.append(_means(strip, block))
         shared |= bool(_shared(strip, "sif_760").any())
     layer = xr.concat(means, axes(product)[0])
-    for name in NAMES:
+    for name in _known(product):
         layer[name].attrs = product[name].attrs | {
             "cell_methods": "area: mean",
             "long_name": f"{name}, weighted mean of {block} x {block} pixels",
-            "ancillary_variables": f"{name}{SIGMA} trusted_pixels",
+            "ancillary_variables": f"{name}{SIGMA} {_count(name)}",
         }
         layer[name + SIGMA].attrs = {
             "long_name": f"uncertainty of {name}, one standard deviation",
@@ -71,12 +72,21 @@ def aggregate(product: xr.Dataset, block: int = SPACE) -> xr.Dataset:
             "coverage_content_type": "qualityInformation",
             "comment": SHARED if shared else INDEPENDENT,
         }
-    layer["trusted_pixels"].attrs = {
-        "long_name": "trusted pixels of a block",
-        "units": "1",
-        "coverage_content_type": "auxiliaryInformation",
-    }
+        layer[_count(name)].attrs = {
+            "long_name": f"trusted pixels of a block, of {name}",
+            "units": "1",
+            "coverage_content_type": "auxiliaryInformation",
+        }
     return _on_map(layer, product, block)
+
+
+def _known(product: xr.Dataset) -> list[str]:
+    return [name for name in NAMES if name in product]
+
+
+def _count(name: str) -> str:
+    """What the number of trusted pixels is called: SIF at 687 nm has flags of its own."""
+    return "trusted_pixels_687" if name == "sif_687" else "trusted_pixels"
 
 
 def _means(strip: xr.Dataset, block: int) -> xr.Dataset:
@@ -86,24 +96,27 @@ def _means(strip: xr.Dataset, block: int) -> xr.Dataset:
         blocks = values.astype(float).coarsen(dict.fromkeys(both, block), boundary="pad")
         return blocks.sum()  # type: ignore[attr-defined,no-any-return]
 
-    good = strip["sif_760"].copy(data=trusted(strip))
     means = xr.Dataset()
-    for name in NAMES:
+    for name in _known(strip):
+        judged = name if name == "sif_687" else "sif_760"
+        good = strip[judged].copy(data=trusted(strip, judged))
         sigma = strip.get(name + SIGMA)
         stated = sigma is not None and bool(sigma.notnull().any())
         if sigma is None or not stated:
             sigma = strip[f"sif_760{SIGMA}"]  # the weight still; of this quantity it says nothing
         used_sigma = sigma.where(good & strip[name].notnull()).astype(float)
         least = _median(used_sigma, block)
-        weight = (used_sigma.where(used_sigma >= least, least) ** -2.0).fillna(0.0)
+        weight = used_sigma.where(used_sigma >= least, least) ** -2.0
+        weight = weight.where(used_sigma.notnull(), 0.0)
         share = _shared(strip, name).fillna(0.0).clip(0, 1)
         all_weight = total(weight).where(lambda x: x > 0)
         common = total(weight * sigma.fillna(0.0) * share) / all_weight
         own = total((weight * sigma.fillna(0.0)) ** 2 * (1 - share**2)) / all_weight**2
         means[name] = total(weight * strip[name].fillna(0.0)) / all_weight
         means[name + SIGMA] = ((common**2 + own) ** 0.5).where(stated)
-    means = means.astype(np.float32)
-    means["trusted_pixels"] = total(good).astype(np.int32)
+        means[_count(name)] = total(good)
+    counts = {_count(name) for name in _known(strip)}
+    means = means.map(lambda x: x.astype(np.int32 if x.name in counts else np.float32))
     for name in ("latitude", "longitude"):
         if name in strip:
             mean = total(strip[name]) / total(xr.ones_like(strip[name]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,13 +19,15 @@ from rasterio.windows import Window
 
 from sifnet.files import scratch, whole
 from sifnet.product.axes import axes
-from sifnet.product.labels import VARIABLES
+from sifnet.product.labels import OPTIONAL, VARIABLES
 from sifnet.product.netcdf import WINDOW, windows
 from sifnet.product.onto_map import Map, map_of
 from sifnet.scenes.scene import FLAGS, Flag
 
 FIRST = ("sif_760", "sif_760_uncertainty", "sif_740", "sif_740_uncertainty")
-BANDS = (*FIRST, *(name for name in VARIABLES if name not in FIRST))
+BANDS = (*FIRST, *OPTIONAL, *(name for name in VARIABLES if name not in FIRST))
+"""Of a file, as far as the product has them."""
+FLAG_BANDS = "quality_flag", "quality_flag_687"
 NO_FLAGS = 2**16 - 1  # of a cell in which no pixel is seen
 NOWHERE = (
     "no GeoTIFF: it lies on no map grid, and its pixels have no latitude and longitude of their own"
@@ -53,43 +56,47 @@ def to_cog(product: xr.Dataset, path: str | Path, ground: Map | None = None) -> 
     Raises:
         SifnetError: the file cannot be written.
     """
-    ground = ground or map_of(product)
+    ground, names = ground or map_of(product), [name for name in BANDS if name in product]
 
     def describe(file: Any) -> None:
-        for band, name in enumerate(BANDS, start=1):
+        for band, name in enumerate(names, start=1):
             about = product[name].attrs
             file.set_band_description(band, name)
             file.set_band_unit(band, str(about.get("units", "")))
             file.update_tags(band, long_name=about["long_name"])
 
-    profile = {"dtype": "float32", "nodata": float("nan"), "count": len(BANDS)}
-    return _write(product, BANDS, Path(path), ground, profile, describe)
+    profile = {"dtype": "float32", "nodata": float("nan"), "count": len(names)}
+    return _write(product, names, Path(path), ground, profile, describe)
 
 
 def flags_to_cog(product: xr.Dataset, path: str | Path, ground: Map | None = None) -> Path:
     """Write the quality flags, uint16, a bit a reason; tags and a table beside it name them.
 
-    The table (``.aux.xml``, as GDAL and QGIS read it) names every combination that occurs.
+    Those of SIF at 687 nm are a second band, where there are such. The table (``.aux.xml``, as GDAL
+    and QGIS read it) names every combination that occurs in a band.
     """
     path, ground = Path(path), ground or map_of(product)
+    names = [name for name in FLAG_BANDS if name in product]
 
     def describe(file: Any) -> None:
-        file.set_band_description(1, "quality_flag")
-        file.update_tags(
-            1,
-            flag_masks=" ".join(str(int(flag)) for flag in FLAGS),
-            flag_meanings=str(product["quality_flag"].attrs["flag_meanings"]),
-            **{f"flag_{int(flag)}": f"{_name(flag)}: {text}" for flag, text in FLAGS.items()},
-        )
+        for band, name in enumerate(names, start=1):
+            file.set_band_description(band, name)
+            file.update_tags(
+                band,
+                flag_masks=" ".join(str(int(flag)) for flag in FLAGS),
+                flag_meanings=str(product[name].attrs["flag_meanings"]),
+                **{f"flag_{int(flag)}": f"{_name(flag)}: {text}" for flag, text in FLAGS.items()},
+            )
 
-    profile = {"dtype": "uint16", "nodata": NO_FLAGS, "count": 1}
-    _write(product, ["quality_flag"], path, ground, profile, describe)
-    counts: dict[int, int] = {}
-    for part in windows(product[["quality_flag"]]):
-        for value, count in zip(*np.unique(part["quality_flag"], return_counts=True), strict=True):
-            counts[int(value)] = counts.get(int(value), 0) + int(count)
+    profile = {"dtype": "uint16", "nodata": NO_FLAGS, "count": len(names)}
+    _write(product, names, path, ground, profile, describe)
+    counts = {name: Counter[int]() for name in names}
+    for part in windows(product[names]):
+        for name in names:
+            found, count = np.unique(part[name], return_counts=True)
+            counts[name].update(dict(zip(found.tolist(), count.tolist(), strict=True)))
     with whole(path.with_name(f"{path.name}.aux.xml")) as partial:
-        partial.write_text(_table(counts), encoding="utf-8")
+        partial.write_text(_tables(counts.values()), encoding="utf-8")
     return path
 
 
@@ -157,10 +164,17 @@ def _tags(product: xr.Dataset, ground: Map | None) -> dict[str, str]:
     return told
 
 
-def _table(counts: dict[int, int]) -> str:
-    """Raster attribute table of GDAL: value, how many pixels, what it means, why."""
+def _tables(counts: Iterable[Mapping[int, int]]) -> str:
+    """Raster attribute tables of GDAL, one a band."""
     root = ElementTree.Element("PAMDataset")
-    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
+    for number, found in enumerate(counts, start=1):
+        _table(ElementTree.SubElement(root, "PAMRasterBand", band=str(number)), found)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _table(band: ElementTree.Element, counts: Mapping[int, int]) -> None:
+    """Value, how many pixels, what it means, why."""
     table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
     integer, text = "0", "2"
     generic, pixels, name, value = "0", "1", "2", "5"  # usages of a column, GDALRATFieldUsage
@@ -177,5 +191,3 @@ def _table(counts: dict[int, int]) -> str:
         row = ElementTree.SubElement(table, "Row", index=str(number))
         for content in (str(flags), str(count), names, why):
             ElementTree.SubElement(row, "F").text = content
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode") + "\n"

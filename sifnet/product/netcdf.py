@@ -197,22 +197,24 @@ def flag_shares(product: xr.Dataset) -> dict[str, float]:
 
 def summary(product: xr.Dataset) -> dict[str, float]:
     """Pixels, share of them that is trusted, and of these mean, sd and mean uncertainty of SIF."""
-    names = [name for name in ("sif_760", "sif_740") if f"{name}_uncertainty" in product]
-    sums, count = np.zeros((len(names), 3)), 0
-    wanted = [*names, *(f"{name}_uncertainty" for name in names), "quality_flag"]
-    for part in windows(product[wanted]):
-        good = trusted(part)
-        count += int(good.sum())
+    known = ("sif_760", "sif_740", "sif_687")
+    names = [name for name in known if f"{name}_uncertainty" in product]
+    flags = [name for name in ("quality_flag", "quality_flag_687") if name in product]
+    sums, counts, count = np.zeros((len(names), 3)), np.zeros(len(names)), 0
+    for part in windows(product[[*names, *(f"{name}_uncertainty" for name in names), *flags]]):
+        count += int(trusted(part).sum())
         for number, name in enumerate(names):
+            good = trusted(part, name)
             values = (part[n].values[good].astype(float) for n in (name, f"{name}_uncertainty"))
             sif, sd = values
+            counts[number] += good.sum()
             sums[number] += sif.sum(), (sif**2).sum(), sd.sum()
     told = {"pixels": product["sif_760"].size, "trusted": count / product["sif_760"].size}
-    for name, row in zip(names, sums, strict=True):
-        mean, square, uncertainty = row / count if count else np.full(3, np.nan)
+    for name, row, used in zip(names, sums, counts, strict=True):
+        mean, square, uncertainty = row / used if used else np.full(3, np.nan)
         told |= {
             f"{name}_mean": mean,
-            f"{name}_sd": float(np.sqrt(max(square - mean**2, 0.0))) if count else np.nan,
+            f"{name}_sd": float(np.sqrt(max(square - mean**2, 0.0))) if used else np.nan,
             f"{name}_uncertainty_mean": uncertainty,
         }
     return told

@@ -27,6 +27,9 @@ SIF_760 = (0.1, 2.4)  # mW m-2 nm-1 sr-1, of vegetation (SCOPE: 0.01-1.95)
 SIF_WIDTH = (21.0, 26.0)  # nm; F760 / F740 of 0.55 to 0.68, SCOPE's range
 SIF_740 = (0.1, 3.0)  # mW m-2 nm-1 sr-1, of vegetation
 PATCHINESS = 0.25  # share of the level within a field that varies from pixel to pixel
+# No canopy is so sparse that its radiance looks like bare ground, on which the retrieval takes it
+# as known that nothing glows: fluorescence is drawn without regard to how many leaves there are.
+LEAST_NDVI = 0.6
 MIXTURE = 3  # spectra of a field: two canopies and a soil
 
 

@@ -17,7 +17,7 @@ from sifnet.physics.windows import FAR_RED, RED, Window
 from sifnet.scenes.hyplant import HALF_SWATH_DEG
 from sifnet.scenes.sensor import Sensor
 from sifnet.simulation import scenery
-from sifnet.simulation.ground import Ground, Mosaic
+from sifnet.simulation.ground import LEAST_NDVI, Ground, Mosaic
 from sifnet.simulation.hyplant_product import write_hyplant
 
 Array = NDArray[np.float64]
@@ -25,7 +25,6 @@ Array = NDArray[np.float64]
 # The bands a retrieval uses, not all that a sensor has: a few for NDVI, and around oxygen.
 CHLOROPHYLL: Array = np.linspace(671.0, 678.26, 12)  # nm
 OXYGEN = {FAR_RED: (746.0, 775.0), RED: (683.0, 693.5)}  # nm
-LEAST_NDVI = 0.6  # of canopies over which red light is simulated, see ``swath``
 WINGS = 3.0  # FWHM of a band on either side that must lie within the light
 VIEW_NODES = 7
 LOCAL = timedelta(hours=2)  # central European summer time, of the file's name

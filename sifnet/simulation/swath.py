@@ -20,16 +20,13 @@ from sifnet.physics.solar import COARSE_WAVELENGTH
 from sifnet.physics.windows import RED
 from sifnet.simulation import scenery
 from sifnet.simulation.flex_product import PIXEL, channels, write_flex
-from sifnet.simulation.ground import Mosaic
+from sifnet.simulation.ground import LEAST_NDVI, Mosaic
 from sifnet.simulation.orbit import FINE, SUN_AZIMUTH, light_from_space, sight
 
 Array = NDArray[np.float64]
 
 AEROSOL_ERROR, WARMTH_ERROR = (0.03, 0.1), 0.7  # of what the product states; K
 WATER_ERROR = 0.1  # share
-# No canopy is so sparse that its radiance looks like bare ground, on which the retrieval takes it
-# as known that nothing glows: fluorescence is drawn without regard to how many leaves there are.
-LEAST_NDVI = 0.6
 COARSEST = 2.0  # nm, of channels seen on a grid of 1 nm
 CLASS = {"soil": 1, "vegetation": 2}
 

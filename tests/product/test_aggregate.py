@@ -55,6 +55,22 @@ def test_weights_are_the_inverse_variance_above_the_median() -> None:
     assert float(blocks["sif_760_uncertainty"][0, 0]) == pytest.approx(error)
 
 
+def test_red_fluorescence_is_aggregated_by_its_own_flags() -> None:
+    made = _made(np.ones((4, 4)), 0.5, 0.1)
+    flags = np.zeros((4, 4), np.uint16)
+    flags[:2] = 1
+    red = {"sif_687": made["sif_760"].copy(data=np.arange(16.0).reshape(4, 4)),
+           "sif_687_uncertainty": made["sif_760_uncertainty"],
+           "quality_flag_687": made["quality_flag"].copy(data=flags)}  # fmt: skip
+    blocks = aggregate(made.assign(red), 4)
+    assert float(blocks["sif_687"][0, 0]) == pytest.approx(np.arange(8.0, 16.0).mean())
+    assert (int(blocks["trusted_pixels"][0, 0]), int(blocks["trusted_pixels_687"][0, 0])) == (16, 8)
+    told = outputs.summary(made.assign(red))
+    assert told["sif_687_mean"] == pytest.approx(11.5)
+    assert told["trusted"] == 1.0
+    assert "sif_687" not in aggregate(made, 4)
+
+
 def test_any_pixels_are_pooled_as_a_block_is() -> None:
     rng = np.random.default_rng(2)
     sif, total = rng.standard_normal((10, 10)), 0.3 + rng.random((10, 10))
@@ -74,6 +90,7 @@ def test_only_trusted_pixels_count_and_edges_are_smaller_blocks() -> None:
     made["quality_flag"][:10, :10] = 16
     made["sif_760"][:10, :10] = 99.0
     made["quality_flag"][10, 0] = 16
+    made["sif_760"][10, 0] = 99.0
     blocks = aggregate(made, 10)
     assert blocks["trusted_pixels"].values.tolist() == [[0, 20], [99, 20], [50, 10]]
     assert np.isnan(blocks["sif_760"][0, 0])

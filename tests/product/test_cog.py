@@ -76,6 +76,26 @@ def test_flags_are_whole_numbers_with_a_table(tmp_path: Path) -> None:
     assert len(rows) == 4
 
 
+def test_red_fluorescence_and_its_flags_are_bands_where_there_are_such(tmp_path: Path) -> None:
+    maps = fake_maps()
+    for end in ("", "_uncertainty", "_uncertainty_shared"):
+        maps[f"sif_687{end}"] = 0.4 * maps[f"sif_760{end}"]
+    maps["quality_flag_687"] = xr.zeros_like(maps["quality_flag"]) + np.uint16(Flag.POOR_FIT)
+    made = finish(maps, fake_scene(**UTM))
+    cog.write_cogs(made, tmp_path / "p.tif", tmp_path / "f.tif")
+    with rasterio.open(tmp_path / "p.tif") as file:
+        band = file.descriptions.index("sif_687") + 1
+        np.testing.assert_array_equal(file.read(band), made["sif_687"])
+        assert "sif_687_uncertainty_shared" in file.descriptions
+    with rasterio.open(tmp_path / "f.tif") as file:
+        assert file.descriptions == ("quality_flag", "quality_flag_687")
+        np.testing.assert_array_equal(file.read(2), made["quality_flag_687"])
+        assert file.tags(2)["flag_1"] == file.tags(1)["flag_1"]
+    tables = ElementTree.parse(tmp_path / "f.tif.aux.xml").findall("PAMRasterBand")
+    assert [table.get("band") for table in tables] == ["1", "2"]
+    assert [row.findall("F")[2].text for row in tables[1].iter("Row")] == ["poor_fit"]
+
+
 def test_pixels_with_a_place_of_their_own_are_laid_onto_a_map(tmp_path: Path) -> None:
     """Every cell shows the pixel that is nearest by brute force, none where none is near."""
     made, x, y = _turned()
