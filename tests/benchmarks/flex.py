@@ -207,7 +207,7 @@ def emitted(scene: sifnet.Scene, product: xr.Dataset, truth: xr.Dataset) -> list
         f"{rms(total[plants]) / usual:.0%}", f"{total[plants].mean() / usual:+.0%}",
         " / ".join(within(z[plants])),
         f"{rms(far[plants]):.3f}", f"{rms(place[plants]):.1f}",
-        f"{rms(near[both]):.3f}", f"{both.sum() / plants.sum():.0%} / "
+        f"{rms(near[both]):.3f}" if both.any() else "", f"{both.sum() / plants.sum():.0%} / "
         f"{there.sum() / plants.sum():.0%}",
     ]  # fmt: skip
 
