@@ -58,11 +58,11 @@ def emission_of(product: xr.Dataset) -> xr.Dataset:
             remedy="Open `<scene>_sif.nc`.",
         )
     both, shape = axes(product), product["sif_760"].shape
-    far = _measured(product, "sif_760")
+    far = measured(product, "sif_760")
     near, known = None, None
     if "sif_687" in product:
         known = trusted(product, "sif_687").ravel()
-        near = _measured(product, "sif_687", known)
+        near = measured(product, "sif_687", known)
     emission = whole_emission(far, near)
     numbers = peaks_and_integral(emission)
     if known is None:
@@ -80,6 +80,7 @@ class Number(NamedTuple):
     value: Measured
     long_name: str
     units: str
+    comment: str = SIF_COMMENT
 
 
 def peaks_and_integral(emission: Emission) -> list[Number]:
@@ -109,9 +110,9 @@ def as_maps(
         shared: what makes that part.
     """
     maps = xr.Dataset()
-    for name, number, what, units in numbers:
+    for name, number, what, units, comment in numbers:
         sigma = f"{name}{SIGMA}"
-        told = described(what, units, comment=SIF_COMMENT,
+        told = described(what, units, comment=comment,
                          ancillary_variables=f"{sigma} quality_flag")  # fmt: skip
         spread = described(f"uncertainty of {name}, one standard deviation", units)
         common = described(f"part of the uncertainty of {name} that measurements share", units,
@@ -143,7 +144,7 @@ def spectrum(emission: Emission, both: tuple[str, str], shape: tuple[int, ...]) 
     return layer
 
 
-def _measured(product: xr.Dataset, name: str, known: NDArray[np.bool_] | None = None) -> Measured:
+def measured(product: xr.Dataset, name: str, known: NDArray[np.bool_] | None = None) -> Measured:
     """(pixel) SIF of a band and its errors; NaN where it is not ``known``."""
     value, sd = (product[n].values.astype(float).ravel() for n in (name, f"{name}{SIGMA}"))
     shared = product.get(f"{name}{SIGMA}_shared")

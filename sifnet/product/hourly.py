@@ -11,9 +11,10 @@ import xarray as xr
 from sifnet.files import whole
 from sifnet.product.labels import TIME_ON_FILE
 from sifnet.product.netcdf import trusted
+from sifnet.product.physiology import NAMES as PHYSIOLOGY
 
 NAMES = ("sif_687", "sif_740", "sif_760", "sif_red_peak", "sif_far_red_peak",
-         "total_integrated_sif")  # fmt: skip
+         "total_integrated_sif", *PHYSIOLOGY)  # fmt: skip
 AXIS, COUNT, SIGMA = "hour", "hourly_measurements", "_uncertainty"
 SUN = "solar_zenith_angle"
 

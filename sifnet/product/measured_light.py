@@ -12,9 +12,12 @@ from sifnet import __version__
 from sifnet.product.axes import SWATH
 from sifnet.product.emission import Number, as_maps, peaks_and_integral
 from sifnet.product.labels import described, flag_attributes
+from sifnet.product.physiology import SHARED as FORMULA
+from sifnet.product.physiology import numbers_of
 from sifnet.retrieval.air_below import air_below
-from sifnet.retrieval.emission import FullSpectrum
+from sifnet.retrieval.emission import FullSpectrum, Measured
 from sifnet.retrieval.full_spectrum import solve
+from sifnet.retrieval.physiology import Greenness, active_light
 from sifnet.retrieval.pixels import BRIGHT, DARK
 from sifnet.retrieval.strips import POOR_FIT
 from sifnet.scenes.light import ndvi
@@ -58,6 +61,10 @@ def emission_maps(scene: Scene, emission: FullSpectrum, *, grave: bool = False) 
         if emission.covers(band, band)
     ]
     maps = as_maps([*bands, *peaks_and_integral(emission)], SWATH, shape, SHARED)
+    green = Greenness.of_spectrum(emission.reflectance, emission.wavelength)
+    if green is not None:
+        told = numbers_of(emission.at(760.0), green, _light(scene))
+        maps = maps.merge(as_maps(told, SWATH, shape, FORMULA))
 
     def put(name: str, values: Array, long_name: str, units: str, **more: str) -> None:
         stored = np.asarray(values, np.float32).reshape(shape)
@@ -67,6 +74,14 @@ def emission_maps(scene: Scene, emission: FullSpectrum, *, grave: bool = False) 
     maps["quality_flag"] = ("line", "sample"), _flags(scene, emission, maps, grave)
     maps["quality_flag"].attrs = flag_attributes()
     return maps
+
+
+def _light(scene: Scene) -> Measured | None:
+    """PAR of every measurement, where the scene's light tells it."""
+    irradiance = scene.irradiance
+    assert irradiance is not None
+    return active_light(irradiance.values.astype(float).reshape(-1, scene.shape[2]),
+                        scene.wavelength)  # fmt: skip
 
 
 def _put_rest(scene: Scene, emission: FullSpectrum, put: Callable[..., None]) -> None:

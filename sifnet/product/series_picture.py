@@ -23,14 +23,16 @@ BELOW = {  # what is drawn under it, as far as a product has it
     "chi2_reduced": "χ², reduced",
 }
 SPECTRUM, AXIS, HOUR = "sif_emission_spectrum", "emission_wavelength", "hour"
+YIELD, LIGHT = "fluorescence_quantum_efficiency", "integrated_par"
 
 
 def series_figure(product: xr.Dataset) -> Figure:
-    """SIF with its uncertainty and hourly means against time, what explains it, and its spectra."""
-    spectral = SPECTRUM in product
-    figure = roomy_figure(9.0, 10.0 if spectral else 7.0)
+    """SIF and hourly means against time, what explains it; quantum efficiency; emission spectra."""
+    further = {SPECTRUM: _spectra, YIELD: _against_light}
+    further = {name: draw for name, draw in further.items() if name in product}
+    figure = roomy_figure(9.0, 7.0 + 2.8 * len(further))
     below = {n: label for n, label in BELOW.items() if n in product and product[n].ndim}
-    heights = (2.4, *[0.8] * len(below), *([0.25, 2.2] if spectral else []))
+    heights = (2.4, *[0.8] * len(below), *[0.25, 2.0] * len(further))
     panels = list(figure.subplots(len(heights), 1, height_ratios=heights))
     good = trusted(product)[:, 0]
     down, across = dimensions(product)
@@ -49,9 +51,10 @@ def series_figure(product: xr.Dataset) -> Figure:
         axes.sharex(panels[len(below)])
         axes.tick_params(labelbottom=False)
     _time_axis(panels[len(below)], when)
-    if spectral:
-        panels[-2].set_axis_off()
-        _spectra(panels[-1], column, when, good)
+    rest = panels[1 + len(below) :]
+    for space, axes, draw in zip(rest[::2], rest[1::2], further.values(), strict=True):
+        space.set_axis_off()
+        draw(axes, column, when, good)
     return figure
 
 
@@ -102,6 +105,25 @@ def _spectra(
     axes.set_ylabel(f"mean emission, ± 1 σ\n{UNITS}", fontsize=9)
     if found.size:
         axes.legend(frameon=False, fontsize=8, ncols=max(1, len(found) // 8))
+    plain(axes)
+
+
+def _against_light(
+    axes: Axes, column: xr.Dataset, when: NDArray[np.generic], good: NDArray[np.bool_]
+) -> None:
+    """Quantum efficiency of every trusted measurement against light; bars are its noise alone."""
+    light, found = column[LIGHT].values, column[YIELD].values
+    sigma, shared = (column[f"{YIELD}_uncertainty{end}"].values for end in ("", "_shared"))
+    shown = good & np.isfinite(found) & np.isfinite(light)
+    own = np.sqrt(np.maximum(sigma**2 - shared**2, 0.0))
+    axes.errorbar(light[shown], 100 * found[shown], 100 * own[shown], color=ACCENT, elinewidth=0.6,
+                  alpha=0.75, linestyle="none", marker="o", markersize=3)  # fmt: skip
+    if shown.any():
+        common = float(np.median(shared[shown] / np.abs(found[shown])))
+        axes.set_title(f"all share ± {common:.0%}, of the formula and of PAR", fontsize=9,
+                       loc="left", color="0.35")  # fmt: skip
+    axes.set_xlabel("PAR, µmol m$^{-2}$ s$^{-1}$", fontsize=9)
+    axes.set_ylabel("quantum efficiency, %\n± noise", fontsize=9)
     plain(axes)
 
 
