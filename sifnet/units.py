@@ -19,6 +19,12 @@ MOLAR_MASS_AIR = 28.9644e-3  # kg mol-1
 O2_FRACTION = 0.2095  # volume mixing ratio of O2 in dry air
 
 
+def photons(wavelength_nm: ArrayLike) -> NDArray[np.float64]:
+    """Micromoles of photons of a millijoule, umol mJ-1, at a wavelength in nm."""
+    of_a_mole = PLANCK * SPEED_OF_LIGHT * AVOGADRO / (np.asarray(wavelength_nm, float) * 1e-9)  # J
+    return np.asarray(1e3 / of_a_mole)
+
+
 def vacuum_to_air(wavelength_nm: ArrayLike) -> NDArray[np.float64]:
     """Wavelength in standard air, nm, of a vacuum wavelength, nm (Edlen 1966; Morton 1991)."""
     vacuum = np.asarray(wavelength_nm, dtype=float)

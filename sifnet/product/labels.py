@@ -52,6 +52,9 @@ OPTIONAL = {  # of scenes whose bands show the O2 B band
         QUALITY,
         comment="atmosphere, sensor and what the simulation is wrong by; no mean reduces it",
     ),
+    "reflectance_687": described(
+        "reflectance of the surface at 687 nm", "1", ancillary_variables="quality_flag_687"
+    ),
 }
 VARIABLES = {
     "sif_760": described(

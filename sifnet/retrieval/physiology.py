@@ -1,19 +1,19 @@
 """From fluorescence to physiology: light absorbed, what escapes of emission, quantum efficiency.
 
-Of what chlorophyll absorbs, PAR x fAPAR_chl, a share Phi is emitted again, a few per cent of photons.
-At 760 nm a share f_esc of that leaves the canopy towards the sensor:
+Of what chlorophyll absorbs, PAR x fAPAR_chl, a share Phi is emitted again, a few per cent of the
+photons. At 760 nm a share f_esc of that leaves the canopy towards the sensor:
 
     pi F(760) n(760) W = Phi PAR fAPAR_chl f_esc,        f_esc = NIRv / fAPAR,  NIRv = NDVI R(760)
 
 n turns mW into micromoles of photons a second, and W is all that photosystems emit over what they
 emit in the nanometre at 760 nm. f_esc is that of Zeng et al. (2019, doi 10.1016/j.rse.2019.05.028),
-after Yang & van der Tol (2018, doi 10.1016/j.rse.2018.05.029), R / (i0 omega): fAPAR stands for what
-leaves intercept, their albedo in the far red is taken as one, and NDVI takes out the soil. It holds
-where leaves hardly absorb; red light is absorbed again on its way, so that SIF at 760 nm tells Phi
+after Yang & van der Tol (2018, doi 10.1016/j.rse.2018.05.029), R / (i0 omega): fAPAR stands for
+what leaves intercept, their albedo is taken as one, and NDVI takes out the soil. It holds where
+leaves hardly absorb; red light is absorbed again on its way, so that SIF at 760 nm tells Phi
 better than the integral of the emission does (docs/field.md).
 
-Every formula errs by more than its inputs are uncertain by. Each error below is the root mean square
-over canopies of SCOPE 2, or what its sources disagree by, and is one that neighbours in time
+Every formula errs by more than its inputs are uncertain by. Each error below is the root mean
+square over canopies of SCOPE 2, or what its sources disagree by, and is one that neighbours in time
 share: ``Measured.own`` is only what the noise of SIF makes of it.
 """
 
@@ -26,14 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.retrieval.emission import Measured
-from sifnet.units import AVOGADRO, PLANCK, SPEED_OF_LIGHT
+from sifnet.units import photons
 
 Array = NDArray[np.float64]
 
 FAR_RED = 760.0  # nm
 SPARSE = 0.3  # of NDVI, below which soil and not plants makes the far red: no number is given
 RED, RED_EDGE, PLATEAU = (670.0, 680.0), 705.0, 750.0  # nm
-VISIBLE = (400.0, 700.0)  # nm, photosynthetically active
 
 FAPAR = (1.1638, -0.1426)  # of NDVI: Myneni & Williams (1994), doi 10.1016/0034-4257(94)90016-7
 FAPAR_ERROR = 0.10  # 600 canopies of PROSAIL 0.10 (data/make_fapar.py), 92 of SCOPE 0.09
@@ -50,7 +49,7 @@ EFFICIENCY_ERROR = 0.24  # share of Phi: too high by 0.2 in SCOPE with a red edg
 LIGHT_675 = (
     1.48,
     0.09,
-)  # umol s-1 mW-1 nm, PAR over irradiance at 670-680 nm: see ``active_light``
+)  # umol s-1 mW-1 nm, PAR over irradiance at 670-680 nm: see ``light_from_red``
 CLEAR_SKY = (1098.0, 0.059)  # W m-2 and optical thickness: Haurwitz (1945), J. Meteorol. 2, 154-166
 PHOTONS = (
     2.0,
@@ -145,21 +144,16 @@ def quantum_efficiency(sif: Measured, green: Greenness, light: Measured) -> Meas
     return Measured(value, np.hypot(a_unit * sif.sd, relative * value), a_unit * sif.own)
 
 
-def active_light(irradiance: Array, wavelength: Array) -> Measured | None:
-    """PAR, umol m-2 s-1, of spectra of irradiance; None where no band is near 675 nm.
+def light_from_red(irradiance: Array, wavelength: Array) -> Measured | None:
+    """PAR, umol m-2 s-1, of spectra that do not reach 400 nm; None where no band is near 675 nm.
 
-    Where bands reach from 400 to 700 nm, their photons. Else 1.48 times the irradiance at 670-680
-    nm: under a clear sky 1.41 (ASTM G173, air mass 1.5), 1.49 (MODTRAN's, of SCOPE 2), 1.56 to 1.43
-    from 20 to 75 degrees of the sun (Bird & Riordan 1986, by pvlib). Light of clouds is bluer.
+    1.48 times the irradiance at 670-680 nm. Under a clear sky that is 1.41 by ASTM G173 (air mass
+    1.5), 1.49 by MODTRAN in SCOPE 2, 1.56 to 1.43 from 20 to 75 degrees of the sun by Bird and
+    Riordan (1986, of pvlib). Light of clouds is bluer.
 
     Args:
-        irradiance: (measurement, band) mW m-2 nm-1. wavelength: (band) nm, ascending.
+        irradiance: (measurement, band) mW m-2 nm-1. wavelength: (band) nm.
     """
-    low, high = VISIBLE
-    if wavelength[0] <= low + 5.0 and wavelength[-1] >= high:
-        inside = (wavelength >= low) & (wavelength <= high)
-        flow = irradiance[:, inside] * photons(wavelength[inside])
-        return _alike(np.asarray(np.trapezoid(flow, wavelength[inside], axis=1)), 0.0)
     inside = (wavelength >= RED[0]) & (wavelength <= RED[1])
     if not inside.any():
         return None
@@ -178,14 +172,6 @@ def clear_sky_light(solar_zenith_angle: Array) -> Measured:
     sun = level * cosine * np.exp(-thickness / np.maximum(cosine, 1e-3))
     value = PHOTONS[0] * np.where(cosine > 0, sun, 0.0)
     return Measured(value, PHOTONS[1] * value, np.zeros_like(value))
-
-
-def photons(wavelength: Array | float) -> Array:
-    """Micromoles of photons of a millijoule, umol mJ-1, at a wavelength in nm."""
-    joules = (
-        PLANCK * SPEED_OF_LIGHT * AVOGADRO / (np.asarray(wavelength, float) * 1e-9)
-    )  # of a mole
-    return np.asarray(1e3 / joules)
 
 
 def _normalised(more: Array, less: Array) -> Array:

@@ -36,6 +36,7 @@ MAPS = {
     "sif_760": "sif_687",
     "sif_760_uncertainty": "sif_687_uncertainty",
     "sif_760_uncertainty_shared": "sif_687_uncertainty_shared",
+    "reflectance_at_reference": "reflectance_687",
     "quality_flag": "quality_flag_687",
 }
 """What strips call what they find in the red window, and what it is."""

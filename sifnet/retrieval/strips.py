@@ -49,7 +49,8 @@ def solve_strips(
 ) -> Iterator[tuple[slice, xr.Dataset]]:
     """Maps (line, sample) from top to bottom, some lines at a time: nothing is kept.
 
-    Variables are those of ``_maps`` and ``quality_flag``; pixels that are not usable are NaN.
+    Variables are those of ``_maps``, of which a product takes what it names, and ``quality_flag``;
+    pixels that are not usable are NaN.
 
     Args:
         shared: what the pixels share, see ``find_shared``.
@@ -182,6 +183,7 @@ def _maps(
         "sif_760_uncertainty": uncertainty,
         "sif_760_uncertainty_shared": shared,
         "sif_740_uncertainty": torch.hypot(ratio * uncertainty, spread * surface.sif_760),
+        "reflectance_at_reference": surface.reflectance_760,
         "reflectance_740": level,
         "reflectance_slope": slope,
         "aot_550": atmosphere.aot_550,

@@ -3,7 +3,8 @@
 CSV: ``*Incoming*.csv`` and ``*Reflected*.csv``, ';' between columns, first column ``wl`` (nm, air),
 then one column a measurement named ddmmyy_HHMMSS (UTC), W m-2 nm-1 sr-1; incoming is irradiance
 over pi. npz: ``wl``, ``E``, ``L``, optional ``E2`` (irradiance after the measurement), each
-(measurement, band), ``units`` and ``time_hhmmss``. A folder is the series of all its pairs.
+(measurement, band), ``units`` and ``time_hhmmss``. A folder is the series of all its pairs. Where
+``*Incoming*FULL*.csv`` of the other spectrometer lie beside it, 400-950 nm, they tell PAR.
 
 Neither says where the instrument stands: latitude and longitude come from ``site.json`` in the
 folder or by keyword (see :class:`sifnet.scenes.site.Site`). A scene of n measurements has n
@@ -20,11 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sifnet.errors import SifnetError
-from sifnet.scenes.formats.csv import Series, incoming_files, npz_files, read_series
+from sifnet.scenes.formats.csv import (
+    Series,
+    incoming_files,
+    npz_files,
+    read_series,
+    read_whole_light,
+)
 from sifnet.scenes.scene import CONTINUUM, Flag, Scene
 from sifnet.scenes.sensor import Sensor
 from sifnet.scenes.site import Site
 from sifnet.scenes.sun import sun_angles, sun_earth_distance
+from sifnet.units import photons
 
 # Noise: the ratio of reflected to incoming scatters by 0.14 % from band to band in 748-758 nm at
 # L = 88 in real spectra of 2025-06-15, near the 0.12 % of the continuum that the FLEX L2 prior
@@ -43,6 +51,8 @@ SENSOR = Sensor(
 DEFAULT_HEIGHT = 0.002  # km, the fibre on a tripod or mast above the canopy
 # Largest relative change of irradiance; under a clear sky neighbours in a series differ by 0.5 %.
 STEADY = {"pair": 0.01, "series": 0.02}
+APART = np.timedelta64(2, "m")  # at most, between a measurement and one of the other spectrometer
+VISIBLE = (400.0, 700.0)  # nm, photosynthetically active
 
 
 def matches(path: Path) -> bool:
@@ -83,6 +93,7 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
         notes.append("wavelengths stored in air, converted to vacuum")
     height = _assumed(place.sensor_height, DEFAULT_HEIGHT, "sensor height above ground", notes)
     pixel, spectrum = ("line", "sample"), ("line", "sample", "band")
+    light = _active_light(path, series.times, notes)
     return Scene.from_arrays(
         series.reflected.astype(np.float32)[:, None],
         place.in_vacuum(series.wavelength, sensor.medium),
@@ -106,8 +117,36 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
             "latitude": place.latitude,
             "longitude": place.longitude,
             "reader_flags": (pixel, flags[:, None]),
+            **({} if light is None else {"photosynthetic_light": ("line", light)}),
         },
     )
+
+
+def _active_light(
+    path: Path, times: NDArray[np.datetime64], notes: list[str]
+) -> NDArray[np.float64] | None:
+    """PAR, umol m-2 s-1, at the times of measurements, from the other spectrometer's spectra.
+
+    Straight between two; not a number where none is near, None where there are none.
+    """
+    measured: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    for wavelength, incoming, when in read_whole_light(path, notes):
+        inside = (wavelength >= VISIBLE[0]) & (wavelength <= VISIBLE[1])
+        if wavelength[0] <= VISIBLE[0] + 5.0 and wavelength[-1] >= VISIBLE[1]:
+            flow = np.pi * incoming[:, inside] * photons(wavelength[inside])
+            measured.append((when, np.trapezoid(flow, wavelength[inside], axis=1)))
+    if not measured:
+        return None
+    when, value = (np.concatenate(each) for each in zip(*measured, strict=True))
+    order = np.argsort(when)
+    when, value = when[order], value[order]
+    at, known = (x.astype("datetime64[ms]").astype(float) for x in (times, when))
+    away = np.abs(at[:, None] - known).min(1)
+    near = away <= APART / np.timedelta64(1, "ms")
+    notes.append(
+        f"PAR measured by the other spectrometer: {near.sum()} of {near.size} measurements"
+    )
+    return np.where(near, np.interp(at, known, value), np.nan)
 
 
 def _assumed(stated: float | None, default: float, what: str, notes: list[str]) -> float:

@@ -142,3 +142,34 @@ def test_a_broken_spectrum_and_a_dead_one_are_flagged(folder: Path, seen: World)
     assert not np.isfinite(product["sif_760"].values[5, 0])
     assert not (np.delete(flags, [2, 5]) & (Flag.POOR_FIT | Flag.DEAD)).any()
     assert scene.sensor.shot_noise == NOISE
+
+
+def test_physiology_of_every_measurement(mapped: Path) -> None:
+    with xr.open_dataset(mapped) as product:
+        for name in ("fapar_chlorophyll", "fluorescence_escape_probability", "integrated_par",
+                     "fluorescence_quantum_efficiency"):  # fmt: skip
+            assert (product[f"{name}_uncertainty"] >= product[f"{name}_uncertainty_shared"]).all()
+            assert np.isfinite(product[f"{name}_hourly"]).all()
+            assert product[name].attrs["units"]
+        assert product["fluorescence_escape_probability"].max() < 1
+        # Noise of SIF alone becomes less in a mean; what the formula errs by does not.
+        single = product["fluorescence_quantum_efficiency_uncertainty_shared"].mean()
+        assert product["fluorescence_quantum_efficiency_hourly_uncertainty"].min() > 0.5 * single
+
+
+def test_light_of_the_other_spectrometer_is_par(folder: Path, tmp_path: Path) -> None:
+    """1 W m-2 nm-1 over 400-700 nm are 300 W m-2 of photons, in the mean of 550 nm."""
+    for file in folder.glob("*.csv"):
+        (tmp_path / file.name).symlink_to(file)
+    pair = pd.read_csv(next(tmp_path.glob("*Incoming*FLUO*.csv")), sep=";", nrows=1)
+    wavelength = np.arange(395.0, 950.0, 1.0)
+    full = pd.DataFrame({n: np.full(wavelength.size, 1 / np.pi) for n in pair.columns[1:9]})
+    full.insert(0, "wl", wavelength)
+    full.to_csv(tmp_path / "Py_Incoming_radiance_FULL_F100500.csv", sep=";", index=False)
+    scene = sifnet.open_scene(tmp_path, latitude=42.859, longitude=11.055)
+    product = sifnet.retrieve(scene)
+    light = product["integrated_par"].values[:, 0]
+    joules = 6.62607015e-34 * 2.99792458e8 * 6.02214076e23 / 550e-9
+    np.testing.assert_allclose(light[:8], 300 / joules * 1e6, rtol=1e-4)
+    assert np.isnan(light[9:]).all()  # half an hour later, none is near
+    assert any("other spectrometer" in note for note in scene.dataset.attrs["notes"])

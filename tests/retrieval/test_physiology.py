@@ -15,11 +15,11 @@ from sifnet.retrieval import physiology
 from sifnet.retrieval.emission import Measured
 from sifnet.retrieval.physiology import (
     Greenness,
-    active_light,
     clear_sky_light,
-    photons,
+    light_from_red,
     quantum_efficiency,
 )
+from sifnet.units import photons
 
 Array = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ def test_quantum_efficiency_is_scopes_within_its_error(
 ) -> None:
     """With SCOPE's light and with light taken from the irradiance at 670-680 nm."""
     band, truth = np.array([675.0]), scope.fqe.to_numpy()
-    seen = active_light(scope.light_675.to_numpy()[:, None], band)
+    seen = light_from_red(scope.light_675.to_numpy()[:, None], band)
     assert seen is not None
     np.testing.assert_allclose(seen.value, scope.ipar, rtol=0.03)
     for light in (exact(scope.ipar.to_numpy()), seen):
@@ -125,16 +125,15 @@ def test_sparse_plants_and_soil_have_no_number() -> None:
 
 def test_light_of_the_reference_spectrum() -> None:
     """Photons of ASTM G173, 400-700 nm; and what its band at 675 nm makes of them."""
-    sun = get_reference_spectra()["global"].loc[395:705]
-    wavelength, irradiance = sun.index.to_numpy(float), 1e3 * sun.to_numpy()[None]
-    whole = active_light(irradiance, wavelength)
-    red = active_light(irradiance[:, wavelength > 660], wavelength[wavelength > 660])
-    assert whole is not None
+    sun = get_reference_spectra()["global"].loc[400:700]
+    wavelength, irradiance = sun.index.to_numpy(float), 1e3 * sun.to_numpy()
+    whole = np.trapezoid(irradiance * photons(wavelength), wavelength)
+    energy = np.trapezoid(irradiance, wavelength) / 1e3
+    assert whole / energy == pytest.approx(4.57, rel=0.02)  # McCree (1972), daylight
+    red = light_from_red(irradiance[None], wavelength)
     assert red is not None
-    energy = np.trapezoid(irradiance[0] * (abs(wavelength - 550) <= 150), wavelength) / 1e3
-    assert whole.value[0] / energy == pytest.approx(4.57, rel=0.02)  # McCree (1972), daylight
-    assert abs(red.value - whole.value)[0] < red.sd[0]
-    assert active_light(irradiance[:, :50], wavelength[:50]) is None
+    assert abs(red.value[0] - whole) < red.sd[0]
+    assert light_from_red(irradiance[None, :50], wavelength[:50]) is None
 
 
 def test_light_of_a_clear_sky() -> None:

@@ -21,6 +21,7 @@ from sifnet.scenes.site import Site
 if TYPE_CHECKING:
     import pandas as pd
 
+WHOLE = "FULL"  # in the names of files of the other spectrometer of a FloX, 400-950 nm
 MOST = 2**30  # bytes of a file, unpacked; a day of measurements has 1 % of that
 TIME_FORMAT = "%d%m%y_%H%M%S"
 UNREADABLE = (AttributeError, EOFError, IndexError, KeyError, MemoryError, NotImplementedError,
@@ -43,9 +44,12 @@ class Series:
 
 
 def incoming_files(path: Path) -> list[Path]:
-    """The ``Incoming`` files that a folder, or either file of a pair, names."""
+    """The ``Incoming`` files that a folder, or either file of a pair, names.
+
+    Of a folder with files of both spectrometers of a FloX, those that see fluorescence.
+    """
     if path.is_dir():
-        return sorted(path.glob("*Incoming*.csv"))
+        return sorted(file for file in path.glob("*Incoming*.csv") if WHOLE not in file.name)
     if path.suffix.lower() == ".csv" and re.search("Incoming|Reflected", path.name):
         return [path.with_name(path.name.replace("Reflected", "Incoming"))]
     return []
@@ -77,6 +81,24 @@ def read_series(path: Path, site: Site, notes: list[str]) -> Series:
         remedy="Name the file itself.",
         file=path,
     )
+
+
+def read_whole_light(path: Path, notes: list[str]) -> list[tuple[NDArray[Any], ...]]:
+    """What each ``*Incoming*FULL*.csv`` beside the measurements holds; one that is broken is noted.
+
+    Returns:
+        Wavelength (band) nm, irradiance over pi (measurement, band) mW m-2 nm-1 sr-1, times UTC.
+    """
+    folder, found = path if path.is_dir() else path.parent, []
+    for file in sorted(folder.glob(f"*Incoming*{WHOLE}*.csv")):
+        try:
+            table = _read_csv(file).sort_index()
+            times = _times(list(table.columns), file)
+        except SifnetError as problem:
+            notes.append(f"{file.name} is not read, PAR is taken from red light: {problem.found}")
+            continue
+        found.append((table.index.to_numpy(float), table.to_numpy(float).T * 1e3, times))
+    return found
 
 
 def _read_pair(incoming_file: Path, notes: list[str]) -> Series:
