@@ -120,6 +120,16 @@ class SifAccessor:
 
         return emission_of(self._data)
 
+    def physiology(self) -> xr.Dataset:
+        """Absorbed light, escape of emission and quantum efficiency, as far as they can be told.
+
+        Returns:
+            See ``sifnet.product.physiology.physiology_of``.
+        """
+        from sifnet.product.physiology import physiology_of
+
+        return physiology_of(self._data)
+
     def verdict(self) -> str:
         """How far a product may be trusted, in words."""
         from sifnet.product.verdict import verdict

@@ -4,8 +4,11 @@ Group ``L2_Fluorescence``: ``sif_O2_bands_value`` of the O2 A band, and of the B
 solved, as the lines have it; and the whole emission that follows from these and from what canopies
 emit (``product.emission``): ``sif_emission_spectrum`` at 670-780 nm, ``total_integrated_sif``, and
 the peaks, of which the red one needs SIF at 687 nm. At 687 nm the spectrum is more certain than the
-band's own value, for it knows of canopies. What cannot be computed is absent, not filled. Pixels
-that are not trusted are filled, as ``quality_flags`` says (``quality_flags_O2_B`` at 687 nm).
+band's own value, for it knows of canopies. Where SIF at 687 nm was solved, so was the red
+reflectance: then also ``fapar_chlorophyll``, ``fluorescence_escape_probability`` of the far red
+alone, and under the ``integrated_par`` of a clear sky ``fluorescence_quantum_efficiency``
+(``product.physiology``). What cannot be computed is absent, not filled. Pixels that are not trusted
+are filled, as ``quality_flags`` says (``quality_flags_O2_B`` at 687 nm).
 """
 
 from __future__ import annotations
@@ -22,12 +25,19 @@ from sifnet.files import whole
 from sifnet.product.axes import axes
 from sifnet.product.emission import AXIS, INTEGRAL, SIGMA, SPECTRUM, emission_of
 from sifnet.product.netcdf import windows
+from sifnet.product.physiology import physiology_of
 from sifnet.product.provenance import told
 
 SENSOR = "flex"
 AXES = ("number_of_along_track_samples", "number_of_across_track_samples")
 UNIT = "mW.m-2.sr-1.nm-1"
 FLAGS = {"quality_flag": "quality_flags", "quality_flag_687": "quality_flags_O2_B"}
+PLANTS = {
+    "fapar_chlorophyll": ("umol.umol-1", "usual share of fAPAR by NDVI"),
+    "fluorescence_escape_probability": ("", "NIRv / fAPAR, at 760 nm"),
+    "integrated_par": ("umol.photons.m-2.s-1", "of a clear sky, by the height of the sun"),
+    "fluorescence_quantum_efficiency": ("umol.umol-1", "of SIF at 760 nm, of the whole canopy"),
+}
 LINES = 16  # at once: an emission spectrum takes 15 KB a pixel while it is made
 CHUNK = LINES, 64, 111
 
@@ -55,7 +65,12 @@ def variables(product: xr.Dataset) -> dict[str, Variable]:
     peaks = ("sif_red_peak", "sif_far_red_peak") if red else ("sif_far_red_peak",)
     places = tuple(f"{peak}_wavelength" for peak in peaks)
     group = "Fluorescence"
-    return {
+    plants = {
+        name: Variable((name,), group, None, unit, f"{text}; sparse plants are filled")
+        for name, (unit, text) in PLANTS.items()
+        if name in product
+    }
+    return plants | {
         "sif_O2_bands_value": Variable(
             bands, group, "sif_O2_bands", UNIT, "SIF at the oxygen bands, of their lines alone"),
         "sif_emission_spectrum": Variable(
@@ -83,8 +98,7 @@ def write_l2(product: xr.Dataset, path: Path) -> Path:
     with whole(path) as partial, h5netcdf.File(partial, "w") as file:
         file.attrs["title"] = f"{product.attrs['title']}, by names of FLEX L2"
         file.attrs["comment"] = (
-            "made by sifnet, not by the mission; what it cannot compute is absent: "
-            "escape probability, quantum efficiency"
+            "made by sifnet, not by the mission; what it cannot compute is absent"
         )
         for name in ("scene", "acquisition_time", "source", "source_files", "sifnet_version"):
             file.attrs[name] = str(origin[name])
@@ -92,7 +106,7 @@ def write_l2(product: xr.Dataset, path: Path) -> Path:
         start = 0
         made: dict[str, Any] = {}
         for part in windows(product, LINES):
-            found = part.merge(emission_of(part))
+            found = part.merge(emission_of(part)).merge(physiology_of(part))
             if not made:
                 made = _created(file, found)
             lines = slice(start, start + part.sizes[axes(product)[0]])

@@ -12,6 +12,7 @@ import xarray as xr
 
 from sifnet.product.axes import axes
 from sifnet.product.emission import Number, as_maps, measured
+from sifnet.product.netcdf import trusted
 from sifnet.retrieval.emission import Measured
 from sifnet.retrieval.physiology import FAR_RED, Greenness, clear_sky_light, quantum_efficiency
 
@@ -65,6 +66,6 @@ def physiology_of(product: xr.Dataset) -> xr.Dataset:
     light = clear_sky_light(zenith.transpose(*axes(product)).values.ravel())
     green = Greenness(red, level + (FAR_RED - 740.0) * slope)
     found = numbers_of(measured(product, "sif_760"), green, light)
-    hidden = ~np.isfinite(product["sif_760"].values)
     maps = as_maps(found, axes(product), product["sif_760"].shape, SHARED)
-    return maps.where(~xr.DataArray(hidden, dims=axes(product)))
+    known = trusted(product, "sif_687") & np.isfinite(product["sif_760"].values)
+    return maps.where(xr.DataArray(known, dims=axes(product)))

@@ -75,7 +75,7 @@ def test_names_of_the_mission(mapped: tuple[Path, xr.Dataset]) -> None:
         assert group["sif_peak_values"].attrs["peaks"] == "far_red"
         assert abs(np.nanmedian(group["sif_peak_positions"]) - 740) < 4
         np.testing.assert_array_equal(written["Quality/quality_flags"], product.quality_flag)
-        assert "escape probability" in written.attrs["comment"]
+        assert not any("escape" in name or "fapar" in name for name in group)
 
 
 def test_the_spread_of_emission_is_that_of_its_table() -> None:
@@ -119,3 +119,36 @@ def test_red_that_is_not_trusted_tells_nothing(mapped: tuple[Path, xr.Dataset]) 
         assert "sif_red_peak" not in alone
         assert red.sif_red_peak.isnull().all()
         np.testing.assert_array_equal(red.total_integrated_sif, alone.total_integrated_sif)
+
+
+def test_physiology_where_red_reflectance_is_known(
+    mapped: tuple[Path, xr.Dataset], tmp_path: Path
+) -> None:
+    """By hand, of canopies whose red reflectance is a tenth of the far red; soil has no number."""
+    with xr.open_dataset(mapped[0]) as product:
+        assert not product.sif.physiology().data_vars
+        near = product.reflectance_740 + 20 * product.reflectance_slope
+        sparse = product.sif_760 < 0.1
+        red = product.assign(
+            sif_687=0.4 * product.sif_760, quality_flag_687=product.quality_flag,
+            sif_687_uncertainty=2 * product.sif_760_uncertainty,
+            reflectance_687=xr.where(sparse, near, 0.1 * near),
+        )  # fmt: skip
+        told = red.sif.physiology()
+        with h5py.File(write_l2(red, tmp_path / "l2.nc")) as written:
+            group = written["L2_Fluorescence"]
+            for name in told.data_vars:
+                if not name.endswith("_shared"):
+                    np.testing.assert_array_equal(group[name], told[name])
+        plants = ~sparse.values
+        ndvi = 0.9 / 1.1
+        fapar = 1.1638 * ndvi - 0.1426
+        escape = told.fluorescence_escape_probability.values[plants]
+        np.testing.assert_allclose(escape, (ndvi * near / fapar).values[plants], rtol=1e-4)
+        photon = 1e3 / (6.62607015e-34 * 2.99792458e8 * 6.02214076e23 / 760e-9)
+        emitted = np.pi * red.sif_760.values[plants] * photon * 184.5 / escape
+        absorbed = (told.integrated_par * told.fapar_chlorophyll).values[plants]
+        found = told.fluorescence_quantum_efficiency.values
+        np.testing.assert_allclose(found[plants], emitted / absorbed, rtol=1e-3)
+        assert np.isnan(found[~plants]).all()
+        assert 1000 < told.integrated_par.mean() < 2000
