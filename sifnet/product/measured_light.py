@@ -17,7 +17,7 @@ from sifnet.product.physiology import numbers_of
 from sifnet.retrieval.air_below import air_below
 from sifnet.retrieval.emission import FullSpectrum, Measured
 from sifnet.retrieval.full_spectrum import solve
-from sifnet.retrieval.physiology import Greenness, light_from_red
+from sifnet.retrieval.physiology import CALIBRATION, Greenness, light_from_red
 from sifnet.retrieval.pixels import BRIGHT, DARK
 from sifnet.retrieval.strips import POOR_FIT
 from sifnet.scenes.light import ndvi
@@ -80,7 +80,7 @@ def _light(scene: Scene) -> Measured | None:
     """PAR of every measurement: measured beside it, else from its own red light, if it has that."""
     if "photosynthetic_light" in scene.dataset:
         value = scene.dataset["photosynthetic_light"].values.repeat(scene.shape[1])
-        return Measured(value, np.zeros_like(value), np.zeros_like(value))
+        return Measured(value, CALIBRATION * value, np.zeros_like(value))
     irradiance = scene.irradiance
     assert irradiance is not None
     spectra = irradiance.values.astype(float).reshape(-1, scene.shape[2])

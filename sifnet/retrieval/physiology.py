@@ -50,6 +50,7 @@ LIGHT_675 = (
     1.48,
     0.09,
 )  # umol s-1 mW-1 nm, PAR over irradiance at 670-680 nm: see ``light_from_red``
+CALIBRATION = 0.05  # share of measured PAR, of the calibration of field spectrometers: assumed
 CLEAR_SKY = (1098.0, 0.059)  # W m-2 and optical thickness: Haurwitz (1945), J. Meteorol. 2, 154-166
 PHOTONS = (
     2.0,

@@ -26,9 +26,13 @@ from matplotlib.axes import Axes
 import sifnet
 from sifnet.evaluation.methods.fld import fld_scene
 from sifnet.product.measured_light import solve_scene
+from sifnet.product.netcdf import trusted
+from sifnet.retrieval.emission import Measured
+from sifnet.retrieval.physiology import Greenness, light_from_red, quantum_efficiency
 from sifnet.scenes.registration import registered
 
 FOLDER = DATA / "flox"
+CANOPIES = Path(__file__).resolve().parents[1] / "data" / "scope_canopies.csv"
 PLACE = {"latitude": 42.859, "longitude": 11.055, "ground_elevation": 0.01}
 TOWER = {"latitude": 47.478, "longitude": 8.364, "ground_elevation": 0.682, "utc_offset_hours": 1.0,
          "wavelength_medium": "vacuum"}  # fmt: skip
@@ -141,6 +145,7 @@ def main() -> None:
             f"on one core.")  # fmt: skip
         add("![Our numbers against theirs](flox.png)")
         add("## A forest under a low sun", *tower())
+        add(PLANTS, canopies(), *course(product))
         add(LIMITS)
         put_in_results("flox", readme(found, reference, other))
         draw(found)
@@ -173,6 +178,65 @@ def tower() -> tuple[str, str]:
                      f"{flagged} of {scene.shape[0]}"])  # fmt: skip
     head = ("sensor above the canopy", f"SIF at 760 nm, {UNIT}", "at 687 nm", "χ²", "flagged")
     return table(head, rows), TOWER_NOTE
+
+
+def canopies() -> str:
+    """What formulas of physiology make of SCOPE's canopies, beside SCOPE's own account of them."""
+    data = pd.read_csv(CANOPIES, comment="#")
+    known = {name: values.to_numpy(float) for name, values in data.items()}
+    nothing = np.zeros(len(data))
+
+    def exact(values: Array) -> Measured:
+        return Measured(values, nothing, nothing)
+
+    near = known["r760"]
+    field = Greenness(known["red"], near, (known["r705"], known["r750"]))
+    light = light_from_red(known["light_675"][:, None], np.array([675.0]))
+    assert light is not None
+    rows = []
+    for label, green in (("red edge", field), ("687 and 760 nm", Greenness(known["r687"], near))):
+        found = {
+            "fAPAR": (green.fapar(), known["fapar"]),
+            "fAPAR of chlorophyll": (green.fapar_chlorophyll(), known["fapar_chl"]),
+            "escape at 760 nm (5 canopies)": (green.escape_probability(), known["sigma_f_760"]),
+            "quantum efficiency": (quantum_efficiency(exact(known["sif_760"]), green, light),
+                                   known["fqe"]),
+        }  # fmt: skip
+        for name, (number, truth) in found.items():
+            used = np.isfinite(number.value) & np.isfinite(truth)
+            ratio = (number.value / truth)[used]
+            error = (number.value - truth)[used]
+            within = (abs(error) < number.sd[used]).mean()
+            rows.append([name, label, f"{truth[used].mean():.3g}", f"{error.mean():+.2g}",
+                         f"{100 * (ratio.mean() - 1):+.0f} %", f"{100 * np.log(ratio).std():.0f} %",
+                         f"{100 * within:.0f} %", f"{number.sd[used].mean():.2g}"])  # fmt: skip
+    absorbed = known["fapar_chl"] / known["fapar"] * known["ipar"] * field.ndvi * near
+    scatter = [
+        np.nanstd(np.log(known[n] / absorbed / known["fqe"])) for n in ("sif_760", "integral")
+    ]
+    head = ("", "of", "SCOPE's mean", "mean error", "mean ratio", "scatter of the ratio",
+            "within σ", "stated σ")  # fmt: skip
+    return table(head, rows) + WHY_760.format(*(f"{100 * x:.0f} %" for x in scatter))
+
+
+def course(product: xr.Dataset) -> tuple[str, str]:
+    """The two blocks in physiology: means and spread of trusted measurements."""
+    good = trusted(product)[:, 0]
+    block = np.arange(good.size) < FIRST
+    rows = []
+    for name, factor, digits in (("integrated_par", 1, 0), ("fapar_chlorophyll", 1, 2),
+                                 ("fluorescence_escape_probability", 1, 2),
+                                 ("fluorescence_quantum_efficiency", 100, 2)):  # fmt: skip
+        values = factor * product[name].values[:, 0]
+        sigma, shared = (factor * product[f"{name}_uncertainty{end}"].values[:, 0]
+                         for end in ("", "_shared"))  # fmt: skip
+        cells = [f"{values[good & b].mean():.{digits}f} ± {values[good & b].std():.{digits}f}"
+                 for b in (block, ~block)]  # fmt: skip
+        noise = np.sqrt(np.maximum(sigma**2 - shared**2, 0))[good].mean()
+        what = f"`{name}`" + (", %" if factor == 100 else "")
+        rows.append([what, *cells, f"{sigma[good].mean():.{digits}f}", f"{noise:.{digits}f}"])
+    head = ("trusted measurements: mean ± spread", "block 1", "block 2", "σ", "of that noise")
+    return table(head, rows), OTHERS
 
 
 def readme(
@@ -250,6 +314,42 @@ falls to 1.3 with the skewness of the one against the other, which a FloX of 202
 A wrong hour or medium is told (flag `out_of_range` by the sun's height, `scene_warnings`) and moves
 SIF by less than σ. The height of the sensor is not in the file: at 20 m, oxygen between canopy and
 sensor takes a tenth of what shows at 760 nm, which is given back where `sensor_height` says so."""
+PLANTS = """\
+## Physiology
+
+Light that chlorophyll absorbs, the share of emission that escapes, and photons emitted over photons
+absorbed, by the formulas of `sifnet/retrieval/physiology.py`:
+
+- `fapar_chlorophyll`: a line of the red-edge NDVI of 750 and 705 nm (linear in fAPAR of green
+  plants: Viña and Gitelson 2005) through 600 canopies of PROSAIL (`data/make_fapar.py`). Without a
+  red edge, as from space: 0.745 of fAPAR.
+- `fluorescence_escape_probability`, at 760 nm: NIRv / fAPAR (Zeng et al. 2019, after Yang and van
+  der Tol 2018), fAPAR = 1.1638 NDVI − 0.1426 (Myneni and Williams 1994).
+- `integrated_par`: photons of 400-700 nm where `*Incoming*FULL*.csv` of the other spectrometer lie
+  in the folder (± 5 %, an assumption), else 1.48 times the irradiance at 670-680 nm (± 6 %: ASTM
+  G173, MODTRAN, Bird and Riordan 1986).
+- `fluorescence_quantum_efficiency`: π SIF at 760 nm in photons, times the 184.5 nm that stand for
+  all emission of the photosystems of SCOPE 2, over escape, fAPAR of chlorophyll and PAR.
+
+Where NDVI is below 0.3 there is no number. Beside SCOPE's own account of 92 of its canopies, which
+had no part in the lines (only the 184.5 nm are SCOPE's, of five of them):"""
+WHY_760 = """
+
+With SCOPE's own absorbed light and the same escape, quantum efficiency scatters by {} where it is
+made of SIF at 760 nm, and by {} where it is made of the integral of 670-780 nm: red light is
+absorbed again on its way. So the integral is not used. That it is too high comes mostly of fAPAR of
+chlorophyll, which is too low; σ counts that. Measurements of one canopy share most of it: changes
+within hours are more certain than the level. What goes with the height of the sun is not known.
+
+### The two blocks
+"""
+OTHERS = """\
+An error in the calibration of the instrument cancels where PAR is from its own red light: both
+channels share it. Irradiance over the cosine of the sun is 1.6 to 1.7 W m⁻² nm⁻¹ at 675 nm here,
+more than above the air, so that PAR is some 20 % high, and SIF with it. Others fitted SCOPE to the
+reflectance of this day as that of one canopy (Christiaanvandertol/FLEX, 2025): fAPAR of chlorophyll
+0.65 to 0.72 ± 0.03, escape at 760 nm 0.33; the first spectrum here has 0.76 and 0.29. The day has
+several canopies: in block 1 red reflectance goes from 0.02 to 0.08."""
 LIMITS = """\
 ## What it does not do
 
