@@ -89,13 +89,14 @@ def read_whole_light(path: Path, notes: list[str]) -> list[tuple[NDArray[Any], .
     Returns:
         Wavelength (band) nm, irradiance over pi (measurement, band) mW m-2 nm-1 sr-1, times UTC.
     """
-    folder, found = path if path.is_dir() else path.parent, []
+    folder = path if path.is_dir() else path.parent
+    found: list[tuple[NDArray[Any], ...]] = []
     for file in sorted(folder.glob(f"*Incoming*{WHOLE}*.csv")):
         try:
             table = _read_csv(file).sort_index()
             times = _times(list(table.columns), file)
         except SifnetError as problem:
-            notes.append(f"{file.name} is not read, PAR is taken from red light: {problem.found}")
+            notes.append(f"PAR is taken from red light, a file is not read: {problem}")
             continue
         found.append((table.index.to_numpy(float), table.to_numpy(float).T * 1e3, times))
     return found
