@@ -207,7 +207,7 @@ def retrieve(
     """Map scenes with a model, pre-trained or fitted; what is there already is skipped.
 
     A FloX series needs no model: its whole emission comes with both oxygen bands, peaks, integral
-    and hourly means, each with its uncertainty.
+    quantum efficiency and hourly means, each with its uncertainty.
 
     A scene is a file, a folder, a zip as it was downloaded, a folder of these or a quoted pattern.
     One that is refused does not stop the others: `failures.json` names it, and the exit code is 2.

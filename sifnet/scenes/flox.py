@@ -27,6 +27,7 @@ from sifnet.scenes.formats.csv import (
     npz_files,
     read_series,
     read_whole_light,
+    whole_light_files,
 )
 from sifnet.scenes.scene import CONTINUUM, Flag, Scene
 from sifnet.scenes.sensor import Sensor
@@ -93,7 +94,8 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
         notes.append("wavelengths stored in air, converted to vacuum")
     height = _assumed(place.sensor_height, DEFAULT_HEIGHT, "sensor height above ground", notes)
     pixel, spectrum = ("line", "sample"), ("line", "sample", "band")
-    light = _active_light(path, series.times, notes)
+    whole = whole_light_files(path)
+    light = _active_light(whole, series.times, notes)
     return Scene.from_arrays(
         series.reflected.astype(np.float32)[:, None],
         place.in_vacuum(series.wavelength, sensor.medium),
@@ -109,7 +111,7 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
         sensor=sensor,
         name=path.name if path.is_dir() else re.sub("(Incoming|Reflected)_?", "", path.stem),
         acquisition_time=str(series.times[0].astype("datetime64[s]")),
-        source_files=series.files,
+        source_files=series.files + (whole if light is not None else []),
         notes=notes,
         extra={
             "irradiance": (spectrum, irradiance.astype(np.float32)[:, None]),
@@ -123,14 +125,19 @@ def open_scene(path: Path, sensor: Sensor = SENSOR, **site: Any) -> Scene:
 
 
 def _active_light(
-    path: Path, times: NDArray[np.datetime64], notes: list[str]
+    files: list[Path], times: NDArray[np.datetime64], notes: list[str]
 ) -> NDArray[np.float64] | None:
     """PAR, umol m-2 s-1, at the times of measurements, from the other spectrometer's spectra.
 
     Straight between two; not a number where none is near, None where there are none.
     """
     measured: list[tuple[NDArray[Any], NDArray[Any]]] = []
-    for wavelength, incoming, when in read_whole_light(path, notes):
+    for file in files:
+        try:
+            wavelength, incoming, when = read_whole_light(file)
+        except SifnetError as problem:
+            notes.append(f"PAR is taken from red light, a file is not read: {problem}")
+            continue
         inside = (wavelength >= VISIBLE[0]) & (wavelength <= VISIBLE[1])
         if wavelength[0] <= VISIBLE[0] + 5.0 and wavelength[-1] >= VISIBLE[1]:
             flow = np.pi * incoming[:, inside] * photons(wavelength[inside])

@@ -173,7 +173,9 @@ def test_light_of_the_other_spectrometer_is_par(folder: Path, tmp_path: Path) ->
     np.testing.assert_allclose(light[:8], 300 / joules * 1e6, rtol=1e-4)
     assert np.isnan(light[9:]).all()  # half an hour later, none is near
     assert any("other spectrometer" in note for note in scene.dataset.attrs["notes"])
-    (tmp_path / "Py_Incoming_radiance_FULL_F100500.csv").write_text("no table")
+    full_file = tmp_path / "Py_Incoming_radiance_FULL_F100500.csv"
+    assert full_file in [Path(file) for file in scene.dataset.attrs["source_files"]]
+    full_file.write_text("no table")
     scene = sifnet.open_scene(tmp_path, latitude=42.859, longitude=11.055)
     assert any("not a FloX table" in note for note in scene.dataset.attrs["notes"])
     assert "photosynthetic_light" not in scene.dataset

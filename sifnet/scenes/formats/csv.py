@@ -83,23 +83,21 @@ def read_series(path: Path, site: Site, notes: list[str]) -> Series:
     )
 
 
-def read_whole_light(path: Path, notes: list[str]) -> list[tuple[NDArray[Any], ...]]:
-    """What each ``*Incoming*FULL*.csv`` beside the measurements holds; one that is broken is noted.
-
-    Returns:
-        Wavelength (band) nm, irradiance over pi (measurement, band) mW m-2 nm-1 sr-1, times UTC.
-    """
+def whole_light_files(path: Path) -> list[Path]:
+    """``*Incoming*FULL*.csv`` beside the measurements."""
     folder = path if path.is_dir() else path.parent
-    found: list[tuple[NDArray[Any], ...]] = []
-    for file in sorted(folder.glob(f"*Incoming*{WHOLE}*.csv")):
-        try:
-            table = _read_csv(file).sort_index()
-            times = _times(list(table.columns), file)
-        except SifnetError as problem:
-            notes.append(f"PAR is taken from red light, a file is not read: {problem}")
-            continue
-        found.append((table.index.to_numpy(float), table.to_numpy(float).T * 1e3, times))
-    return found
+    return sorted(folder.glob(f"*Incoming*{WHOLE}*.csv"))
+
+
+def read_whole_light(file: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Wavelength (band) nm, irradiance over pi (measurement, band) mW m-2 nm-1 sr-1, times UTC.
+
+    Raises:
+        SifnetError: it is no table, or names no times.
+    """
+    table = _read_csv(file).sort_index()
+    times = _times(list(table.columns), file)
+    return table.index.to_numpy(float), table.to_numpy(float).T * 1e3, times
 
 
 def _read_pair(incoming_file: Path, notes: list[str]) -> Series:
