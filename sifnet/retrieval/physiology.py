@@ -40,22 +40,13 @@ CHLOROPHYLL = (1.114, -0.013)  # of the red-edge NDVI: 600 canopies of PROSAIL (
 CHLOROPHYLL_ERROR = 0.09  # those 0.08; SCOPE's, which had no part in it, 0.085
 SHARE = (0.745, 0.10)  # chlorophyll's in fAPAR, where no red edge is seen: PROSAIL's; SCOPE's 0.72
 ESCAPE_ERROR = 0.06  # with fAPAR from NDVI; 0.015 by Zeng et al. (2019), who knew fAPAR
-SPECTRUM = (
-    184.5,
-    15.0,
-)  # nm, W: of SCOPE 2's photosystems; Fluspect's of 2014, as much of each, 214
+SPECTRUM = (184.5, 15.0)  # nm, W: of the photosystems of SCOPE 2; its error is an assumption
 EFFICIENCY_ERROR = 0.24  # share of Phi: too high by 0.2 in SCOPE with a red edge, by 0.1 without
 
-LIGHT_675 = (
-    1.48,
-    0.09,
-)  # umol s-1 mW-1 nm, PAR over irradiance at 670-680 nm: see ``light_from_red``
+LIGHT_675 = (1.48, 0.09)  # umol s-1 mW-1 nm, of PAR: see ``light_from_red``
 CALIBRATION = 0.05  # share of measured PAR, of the calibration of field spectrometers: assumed
 CLEAR_SKY = (1098.0, 0.059)  # W m-2 and optical thickness: Haurwitz (1945), J. Meteorol. 2, 154-166
-PHOTONS = (
-    2.0,
-    0.10,
-)  # umol J-1 of global radiation: ASTM G173 1.98; and the relative error of both
+PHOTONS = (2.0, 0.10)  # umol J-1 of global radiation (ASTM G173: 1.98); relative error of both
 
 
 @dataclass(frozen=True)
