@@ -108,7 +108,7 @@ class Problem:
         usable = self.pixels.usable
         deviation = usable.new_zeros(usable.shape[0], usable.shape[2], len(SHARED)).double()
         state, sigma = self.state(deviation), self.pixels.noise
-        fit = refine_surface(self.pixels, sigma, state, self.simulator, steps=3)
+        fit = refine_surface(self.pixels, sigma, state, self.simulator)
         return self.around(deviation, fit.state.surface)
 
     def columns(self, point: Point) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -92,6 +93,25 @@ def linearised(
     value = t.path + reflectance * ground + sif * up
     by_emission = sif * up / left_up * (t.up_bounce / t.up)
     return Radiance(value, ground / left + by_emission, up)
+
+
+def straightened(
+    radiance: Float[Tensor, "*batch band"],
+    reflectance: Float[Tensor, "*#batch #band"],
+    t: TransferFunctions,
+    sigma: Float[Tensor, "*#batch band"],
+) -> Radiance:
+    """Measured radiance as a linear function of the ground, all over sigma, each ``..., band``.
+
+    y = L - path, times what bounces leave of it, is R (ground + y s) + F up (1 - R s) / (1 - R s'):
+    linear in R and F but for the last factor, which is nearly 1. It and the scale, 1 - R s, are
+    taken at a reflectance near R; at R itself value = R to_reflectance + F to_sif exactly.
+    """
+    s, s_up = t.ground_bounce / t.ground, t.up_bounce / t.up
+    lit = radiance - t.path
+    weight = 1.0 / (sigma * (1.0 - reflectance * s))
+    to_reflectance = torch.addcmul(t.ground, lit, s) * weight
+    return Radiance(lit * weight, to_reflectance, t.up / (sigma * (1.0 - reflectance * s_up)))
 
 
 def to_transfer(

@@ -46,12 +46,12 @@ class Blocks(TensorFields):
 
 def surface_gain(blocks: Blocks) -> Float[Tensor, "*batch surface shared"]:
     """What a change of the shared parameters does to the surface, ``..., 4, 8``: A^-1 B."""
-    return torch.linalg.solve(_regular(blocks.a.double()), blocks.b.double())
+    return torch.linalg.solve(regular(blocks.a.double()), blocks.b.double())
 
 
 def own_variance(a: Float[Tensor, "*batch surface surface"]) -> Float[Tensor, "*batch"]:
     """Variance of sif_760 at known atmosphere and sensor, ``...``: [A^-1]_FF."""
-    return torch.linalg.inv(_regular(a.double()))[..., SIF, SIF]
+    return torch.linalg.inv(regular(a.double()))[..., SIF, SIF]
 
 
 def surface_covariance(
@@ -63,7 +63,7 @@ def surface_covariance(
         covariance: C, of what is shared, ``..., 8, 8``.
     """
     gain = surface_gain(blocks)
-    return torch.linalg.inv(_regular(blocks.a.double())) + gain @ covariance @ gain.mT
+    return torch.linalg.inv(regular(blocks.a.double())) + gain @ covariance @ gain.mT
 
 
 def sif_sd(
@@ -87,7 +87,7 @@ def posterior_sd(
     """
     matrix, _ = shared_equations(blocks)
     q = torch.diag_embed(prior_precision.double().expand(matrix.shape[:-1]))
-    return sif_sd(blocks, torch.linalg.inv(_regular(q + shared_pixels * matrix)))
+    return sif_sd(blocks, torch.linalg.inv(regular(q + shared_pixels * matrix)))
 
 
 def shared_equations(
@@ -181,7 +181,7 @@ def normal_blocks(
     return Blocks(a, s.mT @ x, x.mT @ x, side, (x.mT @ z[..., None])[..., 0], (z**2).sum(-1))
 
 
-def _regular(matrix: Tensor) -> Tensor:
+def regular(matrix: Tensor) -> Tensor:
     """A trace added to the diagonal, so that an empty pixel does not stop a batch."""
     diagonal = torch.diagonal(matrix, dim1=-2, dim2=-1)
     return matrix + torch.diag_embed(1e-10 * diagonal + 1e-12)

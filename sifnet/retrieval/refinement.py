@@ -18,8 +18,8 @@ from sifnet.physics.fields import TensorFields
 from sifnet.physics.forward import Simulator
 from sifnet.physics.state import SensorState, State
 from sifnet.physics.surface import SIF, Surface, powers_of, sif_shape
-from sifnet.physics.transfer import TransferFunctions, at_sensor_radiance, linearised
-from sifnet.retrieval.information import own_variance
+from sifnet.physics.transfer import TransferFunctions, straightened
+from sifnet.retrieval.information import regular
 from sifnet.retrieval.pixels import Pixels
 
 PAIRS = ((0, 0), (0, 1), (1, 1))  # of path and ground
@@ -54,15 +54,16 @@ def refine_surface(
     state: State,
     simulator: Simulator,
     *,
-    steps: int = 2,
+    solve: bool = True,
     transfer: TransferFunctions | None = None,
 ) -> SurfaceFit:
     """The surface that minimises the misfit of every pixel, at its atmosphere and sensor.
 
-    Two steps suffice: radiance is linear in fluorescence and so nearly in reflectance that the
-    slopes where they begin serve all steps.
+    One step does it, from level ground as bright as the pixel: radiance is linear in fluorescence
+    and can be made so in reflectance (``straightened``).
 
     Args:
+        solve: else it is told how the surface of the state fits.
         transfer: of the state, where it is there already.
     """
     if transfer is None:
@@ -71,72 +72,78 @@ def refine_surface(
         )
     shift = state.sensor.wavelength_shift
     shape = sif_shape(simulator.wavelength(state.sensor))
-    # On the nominal bands the powers of a parabola are one matrix.
-    surface = state.surface.shifted(shift).stack()
-    powers = powers_of(simulator.instrument.wavelength, 2 * REFLECTANCE - 1)
-    weight = 1.0 / sigma
     shape_prior, prior = pixels.shape_prior, None
-    expected = pixels.expected if steps else None
-    curve = powers[:, :REFLECTANCE]
     gain = None if shape_prior is None else shape_prior.gain
-    begun = linearised(_gained(surface[..., :SIF] @ curve.T, gain), surface[..., SIF:] * shape,
-                       transfer)  # fmt: skip
-    to_r, to_f = _gained(begun.to_reflectance, gain) * weight, begun.to_sif * shape * weight
-    seen, misfit = _normal_matrix(to_r, to_f, powers), (pixels.radiance - begun.value) * weight
-    for step in range(steps + 1):
-        a, pull = seen, torch.zeros_like(surface)
-        if shape_prior is not None:
-            prior, pull = shape_prior.equations(surface)
-            a = a + prior
-        if expected is not None:
-            mean, sd = expected.unbind(-1)
-            a = a.clone()
-            a[..., SIF, SIF] += sd**-2
-            pull[..., SIF] += (mean - surface[..., SIF]) / sd**2
-        if step == steps:
-            break
-        side = torch.cat([(to_r * misfit) @ curve, (to_f * misfit).sum(-1, True)], -1)
-        change = solve_small(a, side + pull)
+    if solve:
+        surface = _level(pixels.radiance, transfer, gain)
+    else:
+        surface = state.surface.shifted(shift).stack()
+    # On the nominal bands the powers of a parabola are one matrix.
+    powers = powers_of(simulator.instrument.wavelength, 2 * REFLECTANCE - 1)
+    curve = powers[:, :REFLECTANCE].T
+    reflectance = _gained(surface[..., :SIF] @ curve, gain)
+    seen = straightened(pixels.radiance, reflectance, transfer, sigma)
+    to_r, to_f = _gained(seen.to_reflectance, gain), seen.to_sif * shape
+    misfit = _less(seen.value, to_r, to_f, surface, curve)
+    told = _normal_matrix(to_r, to_f, powers)
+    side = torch.cat([(to_r * misfit) @ curve.T, (to_f * misfit).sum(-1, True)], -1)
+    if pixels.expected is not None and solve:
+        mean, sd = pixels.expected.unbind(-1)
+        told[..., SIF, SIF] += sd**-2
+        side[..., SIF] += (mean - surface[..., SIF]) / sd**2
+    a = told
+    if shape_prior is not None:
+        prior, pull = shape_prior.equations(surface)
+        a, side = a + prior, side + pull
+    inverse = torch.linalg.inv(regular(a.double()))
+    if solve:
+        change = (inverse @ side.double()[..., None])[..., 0].to(side)
         surface = surface + change
-        if step < steps - 1:
-            reflectance = _gained(surface[..., :SIF] @ curve.T, gain)
-            light = at_sensor_radiance(reflectance, surface[..., SIF:] * shape, transfer)
-            misfit = (pixels.radiance - light) * weight
-        else:  # so small a last step that the slopes tell what it does
-            misfit = misfit - to_r * (change[..., :SIF] @ curve.T) - to_f * change[..., SIF:]
-    if steps:
+        misfit = _less(misfit, to_r, to_f, change, curve)
         state = replace(state, surface=Surface.unstack(surface).shifted(-shift))
+    by_shape, freedom = _of_prior(inverse, prior, misfit.shape[-1])
     return SurfaceFit(
         state,
-        own_variance(a).to(a),
-        by_shape(a, prior),
-        (misfit**2).sum(-1) / _freedom(a, prior, misfit.shape[-1]),
+        inverse[..., SIF, SIF].to(a),
+        by_shape.to(a),
+        (misfit**2).sum(-1) / freedom,
         torch.sqrt(((misfit * sigma) ** 2).mean(-1)),
     )
+
+
+def _level(radiance: Tensor, t: TransferFunctions, gain: Tensor | None) -> Tensor:
+    """Stacked level ground, ``..., 4``, that sends as much light on the average."""
+    lit, ground, bounce = (
+        x.mean(-1) for x in (radiance, t.ground, t.ground_bounce)
+    )
+    lit = lit - t.path.mean(-1)
+    level = (lit / (ground + lit * bounce / ground)).clamp(0.0, 1.0)
+    if gain is not None:
+        level = level / gain.mean(-1)
+    return torch.nn.functional.pad(level[..., None], (0, SIF))
+
+
+def _less(light: Tensor, to_r: Tensor, to_f: Tensor, surface: Tensor, curve: Tensor) -> Tensor:
+    """What a surface leaves of light that is linear in it."""
+    left = torch.addcmul(light, to_r, surface[..., :SIF] @ curve, value=-1.0)
+    return torch.addcmul(left, to_f, surface[..., SIF:], value=-1.0)
 
 
 def _gained(values: Tensor, gain: Tensor | None) -> Tensor:
     return values if gain is None else values * gain
 
 
-def _freedom(a: Tensor, prior: Tensor | None, bands: int) -> Tensor | int:
-    """Bands less the parameters that they, not the prior, determine: the misfit's expectation."""
-    parameters = a.shape[-1]
+def _of_prior(inverse: Tensor, prior: Tensor | None, bands: int) -> tuple[Tensor, Tensor]:
+    """Variance of sif_760 by the error of an expected shape, [A^-1 P A^-1]_FF, and the bands less
+    the parameters that they, not the prior, determine: the expectation of the misfit."""
+    parameters = inverse.shape[-1]
     if prior is None:
-        return max(1, bands - parameters)
-    beforehand = torch.linalg.solve(a.double(), prior.double()).diagonal(dim1=-2, dim2=-1).sum(-1)
-    return (bands - parameters + beforehand).to(a)
-
-
-def by_shape(
-    a: Float[Tensor, "*batch surface surface"],
-    prior: Float[Tensor, "*batch surface surface"] | None,
-) -> Float[Tensor, "*batch"]:
-    """Variance of sif_760 by the error of an expected shape, ``...``: [A^-1 P A^-1]_FF."""
-    if prior is None:
-        return torch.zeros_like(a[..., 0, 0])
-    to_sif = torch.linalg.inv(a.double())[..., SIF, :]
-    return (to_sif[..., None, :] @ prior.double() @ to_sif[..., None])[..., 0, 0].to(a)
+        freedom = inverse.new_tensor(max(1, bands - parameters))
+        return torch.zeros_like(inverse[..., 0, 0]), freedom.float()
+    known = inverse @ prior.double()
+    by_shape = (known[..., SIF, :] * inverse[..., SIF, :]).sum(-1)
+    beforehand = known.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return by_shape, (bands - parameters + beforehand).float()
 
 
 def _normal_matrix(to_r: Tensor, to_f: Tensor, powers: Tensor) -> Tensor:
@@ -192,7 +199,7 @@ def row_equations(
     known: Float[Tensor, "patch line sample"],
     counted: float = 1.0,
     *,
-    steps: int = 2,
+    solve: bool = True,
 ) -> tuple[State, RowEquations, Float[Tensor, "patch line sample gain"]]:
     """Equations around a state with its best surfaces.
 
@@ -200,14 +207,14 @@ def row_equations(
         known: precision with which a pixel is known not to fluoresce. It tells what is shared; the
             pixels' own result stays free.
         counted: how much of an observation each pixel is.
-        steps: to the best surfaces, see ``refine_surface``.
+        solve: the surfaces, see ``refine_surface``.
 
     Returns:
         The state with these surfaces, the equations, and what the s shared parameters and the n
         errors do to sif_760.
     """
     transfer, changes = transfer_derivatives(simulator, state, pixels.geometry, pixels.irradiance)
-    fit = refine_surface(pixels, pixels.noise, state, simulator, steps=steps, transfer=transfer)
+    fit = refine_surface(pixels, pixels.noise, state, simulator, solve=solve, transfer=transfer)
     state, sound = _sound(fit.state, pixels.usable)
     wavelength, shape_prior = simulator.wavelength(state.sensor), pixels.shape_prior
     if shape_prior is not None:

@@ -158,7 +158,7 @@ class Line:
         """What the encoder says, patch by patch, as uncertain as one pixel of a patch leaves it."""
         alone = 1.0 / max(1, self.usable[0][0].numel())
         states = [self._state(i, self.start, row.state.surface) for i, row in enumerate(self.rows)]
-        system, gains, _ = self._system(self.start, states, alone, steps=0)
+        system, gains, _ = self._system(self.start, states, alone, solve=False)
         carried = self._carried(gains, system)
         sensor = SensorState.unstack(self.start.sensor)
         return Shared(
@@ -220,7 +220,7 @@ class Line:
         return row.pixels.without_stray(STRAY_SD * guess.stray)
 
     def _system(
-        self, guess: Guess, states: list[State], counted: float, steps: int = 2
+        self, guess: Guess, states: list[State], counted: float, solve: bool = True
     ) -> tuple[System, list[Tensor], list[State]]:
         """The system around a guess; by row, what all that is shared does to fluorescence, and
         the states with their best surfaces (see ``row_equations``)."""
@@ -233,7 +233,7 @@ class Line:
             pixels = self._seen(row, guess)
             known = counted * self._bare(pixels) / BARE_SD**2
             state, equations, gain = row_equations(
-                pixels, state, simulators[number % len(simulators)], known, counted, steps=steps
+                pixels, state, simulators[number % len(simulators)], known, counted, solve=solve
             )
             refined.append(state)
             system.add(number, equations, pixels.column)

@@ -158,8 +158,7 @@ def surfaces(
     latent = model.encoder.latent(pixels)
     state = State(atmosphere, model.encoder.surface(latent, pixels, atmosphere, sensor), sensor)
     seen = pixels.without_stray(shared.stray)
-    steps = 2 if refine else 0
-    return refine_surface(seen, pixels.noise, state, simulator, steps=steps), deviation
+    return refine_surface(seen, pixels.noise, state, simulator, solve=refine), deviation
 
 
 def line_simulator(model: Retrieval, shared: Shared, column: Tensor) -> Simulator:
