@@ -17,7 +17,7 @@ from sifnet.physics.derivatives import chained, transfer_derivatives
 from sifnet.physics.fields import TensorFields
 from sifnet.physics.forward import Simulator
 from sifnet.physics.state import SensorState, State
-from sifnet.physics.surface import SIF, Surface, powers_of, sif_shape
+from sifnet.physics.surface import SIF, ShapePrior, Surface, powers_of, sif_shape
 from sifnet.physics.transfer import TransferFunctions, straightened
 from sifnet.retrieval.information import regular
 from sifnet.retrieval.pixels import Pixels
@@ -29,7 +29,7 @@ REFLECTANCE = len(Surface.names()) - 1  # coefficients of a surface's reflectanc
 
 
 @dataclass(frozen=True)
-class SurfaceFit:
+class SurfaceFit(TensorFields):
     """A state and how its surfaces fit, each ``patch, line, sample``.
 
     Attributes:
@@ -75,7 +75,7 @@ def refine_surface(
     shape_prior, prior = pixels.shape_prior, None
     gain = None if shape_prior is None else shape_prior.gain
     if solve:
-        surface = _level(pixels.radiance, transfer, gain)
+        surface = _level(pixels.radiance, transfer, shape_prior)
     else:
         surface = state.surface.shifted(shift).stack()
     # On the nominal bands the powers of a parabola are one matrix.
@@ -93,8 +93,8 @@ def refine_surface(
         side[..., SIF] += (mean - surface[..., SIF]) / sd**2
     a = told
     if shape_prior is not None:
-        prior, pull = shape_prior.equations(surface)
-        a, side = a + prior, side + pull
+        prior = shape_prior.matrix(surface[..., 0])  # which begins where the prior has it
+        a = a + prior
     inverse = torch.linalg.inv(regular(a.double()))
     if solve:
         change = (inverse @ side.double()[..., None])[..., 0].to(side)
@@ -111,16 +111,21 @@ def refine_surface(
     )
 
 
-def _level(radiance: Tensor, t: TransferFunctions, gain: Tensor | None) -> Tensor:
-    """Stacked level ground, ``..., 4``, that sends as much light on the average."""
-    lit, ground, bounce = (
-        x.mean(-1) for x in (radiance, t.ground, t.ground_bounce)
+def _level(radiance: Tensor, t: TransferFunctions, shape_prior: ShapePrior | None) -> Tensor:
+    """Stacked ground, ``..., 4``, that sends as much light on the average: level, or as known."""
+    lit, path, ground, bounce, up = (
+        x.mean(-1) for x in (radiance, t.path, t.ground, t.ground_bounce, t.up)
     )
-    lit = lit - t.path.mean(-1)
+    lit = lit - path
+    if shape_prior is not None:
+        lit = lit - shape_prior.sif_760[..., 0] * up
     level = (lit / (ground + lit * bounce / ground)).clamp(0.0, 1.0)
-    if gain is not None:
-        level = level / gain.mean(-1)
-    return torch.nn.functional.pad(level[..., None], (0, SIF))
+    if shape_prior is None:
+        return torch.nn.functional.pad(level[..., None], (0, SIF))
+    level = level / shape_prior.gain.mean(-1)
+    surface = shape_prior.mean(level)
+    surface[..., 0] = level
+    return surface
 
 
 def _less(light: Tensor, to_r: Tensor, to_f: Tensor, surface: Tensor, curve: Tensor) -> Tensor:

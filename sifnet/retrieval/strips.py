@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from operator import itemgetter
 
 import torch
 import xarray as xr
@@ -17,7 +18,7 @@ from torch import Tensor
 from sifnet.physics.forward import Simulator
 from sifnet.physics.precision import exact
 from sifnet.physics.state import State
-from sifnet.physics.surface import sif_740_ratio
+from sifnet.physics.surface import Surface, sif_740_ratio
 from sifnet.retrieval.brightness import SHADED, sky_error
 from sifnet.retrieval.device import made_on
 from sifnet.retrieval.model import Retrieval
@@ -63,7 +64,7 @@ def solve_strips(
     """
     model = model.eval()
     block = (block_lines(shared, refine=refine), scene.shape[1])
-    together = max(1, AT_ONCE // (block[0] * block[1]))  # whole blocks, wherever a scene is cut
+    together = _together(*block)  # whole blocks, wherever a scene is cut
     strip = READ_AHEAD * together * block[0]
     thinned = block[0] * every, block[1]
     simulator = line_simulator(model, shared, torch.arange(scene.shape[1]))
@@ -72,16 +73,12 @@ def solve_strips(
         pixels = pixels.map(lambda x: x.to(model.device))
         middle = window.start + (torch.arange(pixels.patches) + 0.5) * thinned[0]
         with made_on(model.device), exact():
-            parts = [
-                _solve(model, simulator, some, shared, at.to(model.device), refine, around)
-                for some, at in zip(pixels.split(together), middle.split(together), strict=True)
-            ]
-            flags = torch.cat([flags for _, flags in parts])
+            maps, flags = _solve(model, simulator, pixels, shared, middle.to(model.device), refine, around)
             if grave:
                 flags = _flagged(flags, pixels.usable, Flag.UNLIKELY_AIR)
-            solved = torch.cat([torch.stack(list(maps.values())) for maps, _ in parts], 1)
+            solved = torch.stack(list(maps.values()))
         height = len(range(window.start, window.stop, every))
-        maps = dict(zip(parts[0][0], solved.to(torch.float32).cpu(), strict=True))  # one copy back
+        maps = dict(zip(maps, solved.to(torch.float32).cpu(), strict=True))  # one copy back
         maps["quality_flag"] = flags.cpu().to(torch.uint16)
         planes = {n: v.flatten(0, 1)[:height].numpy() for n, v in maps.items()}
         see(window, pixels, middle)
@@ -155,10 +152,31 @@ def surfaces(
     deviation = interpolated(shared.deviation, shared.patch, line, column + 0.5)[:, None]
     atmosphere = pixels.prior.at(deviation, model.encoder.ranges)
     sensor = shared.sensor.map(lambda x: x[column].expand(len(line), 1, len(column)))
-    latent = model.encoder.latent(pixels)
-    state = State(atmosphere, model.encoder.surface(latent, pixels, atmosphere, sensor), sensor)
-    seen = pixels.without_stray(shared.stray)
-    return refine_surface(seen, pixels.noise, state, simulator, solve=refine), deviation
+    if refine:  # from nothing: the encoder is of no help where a step finds the best
+        surface = Surface.flat(0.0, pixels.ndvi)
+    else:
+        latent = model.encoder.latent(pixels)
+        surface = model.encoder.surface(latent, pixels, atmosphere, sensor)
+    state = State(atmosphere, surface, sensor)
+    # Of all blocks at once: what a band sees is read once, and not once a block.
+    transfer = simulator.transfer(atmosphere, sensor, pixels.geometry, pixels.irradiance)
+    fits = []
+    count = _together(*pixels.usable.shape[1:])
+    for start in range(0, pixels.patches, count):
+        here = itemgetter(slice(start, start + count))
+        seen = pixels.map(here).without_stray(shared.stray)
+        fits.append(
+            refine_surface(
+                seen, seen.noise, state.map(here), simulator,
+                solve=refine, transfer=transfer.map(here),
+            )
+        )  # fmt: skip
+    return SurfaceFit.combine(torch.cat, fits), deviation
+
+
+def _together(lines: int, samples: int) -> int:
+    """Blocks whose pixels are solved together."""
+    return max(1, AT_ONCE // (lines * samples))
 
 
 def line_simulator(model: Retrieval, shared: Shared, column: Tensor) -> Simulator:
