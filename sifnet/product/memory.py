@@ -1,4 +1,7 @@
-"""Freed memory goes back to the system, so that a long line needs no more than a short one."""
+"""Freed memory is kept while strips follow each other, and goes back to the system in between.
+
+A page that the system takes back and gives anew costs as much as computing a hundred of its bands.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,16 @@ from collections.abc import Callable
 from contextlib import suppress
 
 EVERY = 512  # lines
+LARGEST, KEPT = 1 << 26, 1 << 28  # bytes: of an array of a strip, and of what is free at the end
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
+def keep() -> None:
+    """Do not give back every large array as soon as it is freed, as glibc would."""
+    with suppress(OSError, AttributeError):  # no glibc
+        libc = ctypes.CDLL(None)
+        libc.mallopt(MMAP_THRESHOLD, LARGEST)
+        libc.mallopt(TRIM_THRESHOLD, KEPT)
 
 
 def give_back() -> None:

@@ -17,7 +17,7 @@ from sifnet.product import doubts, kept
 from sifnet.product.aggregate import GROUP, SPACE, aggregate
 from sifnet.product.axes import SWATH
 from sifnet.product.labels import frame, label, located
-from sifnet.product.memory import give_back, giving_back
+from sifnet.product.memory import give_back, giving_back, keep
 from sifnet.product.netcdf import append, gathered, opened, read_netcdf, write_strips
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files
 from sifnet.retrieval.device import device_of
@@ -70,6 +70,7 @@ def retrieve(
     """
     if scene.irradiance is not None:
         return _under_measured_light(scene, model, into, provenance)
+    keep()
     file = shipped_file(scene) if model is None else model
     scene = prepared(scene, atmosphere)
     findings = examine(scene)

@@ -141,18 +141,20 @@ def strips(
     *,
     strip: int | None = None,
     every: int = 1,
+    apart: int = 1,
     **options: object,
 ) -> Iterator[tuple[slice, Pixels]]:
     """Windows of at most ``strip`` lines (default: one row of patches) from top to bottom.
 
     Args:
         every: read only each ``every``-th line of a window.
+        apart: and only each ``apart``-th column of a patch, in the next window the next of them.
     """
     height = strip or shape[0] * every
-    for start in range(0, scene.shape[0], height):
+    for number, start in enumerate(range(0, scene.shape[0], height)):
         window = slice(start, min(start + height, scene.shape[0]))
-        lines = slice(window.start, window.stop, every)
-        yield window, read(scene, lines, shape, **options)  # type: ignore[arg-type]
+        lines, some = slice(window.start, window.stop, every), slice(number % apart, None, apart)
+        yield window, read(scene, lines, shape, columns=some, **options)  # type: ignore[arg-type]
 
 
 def read(
@@ -160,6 +162,7 @@ def read(
     lines: slice,
     shape: tuple[int, int],
     *,
+    columns: slice = slice(None),
     ranges: Ranges = RANGES,
     window: tuple[float, float] = FIT_WINDOW,
     atmosphere: xr.Dataset | None = None,
@@ -175,6 +178,7 @@ def read(
 
     Args:
         shape: lines and samples of a patch.
+        columns: of each patch; of others nothing is read.
         ranges: those of the emulator; pixels whose geometry or prior is outside are flagged.
         atmosphere: per-scene ``surface_pressure``, ``aot_550``, ... with ``*_uncertainty``.
         terrain: let pressure and sensor height vary within patches.
@@ -182,9 +186,16 @@ def read(
         expected: what they say of fluorescence.
     """
     regions = (window, *(READ if predictor else ()), *([RED_EDGE] if expected else ()))
-    part = scene.read(lines, _wanted_bands(scene.wavelength, regions))
+    width, inside = scene.shape[1], np.arange(shape[1])[columns]
+    column: NDArray[np.intp] = np.arange(width)
+    samples: slice | NDArray[np.intp] = slice(None)
+    if len(inside) < shape[1]:
+        column = (np.arange(0, width, shape[1])[:, None] + inside).flatten()
+        samples, shape = column.clip(max=width - 1), (shape[0], len(inside))
+    part = scene.read(lines, _wanted_bands(scene.wavelength, regions), samples)
     bands = fit_bands(part.wavelength, window, scene.file)
     planes = _planes(part, bands, ranges, atmosphere, line_id)
+    planes = replace(planes, column=torch.from_numpy(column).expand(part.shape[:2]))
     if predictor is not None:
         planes = _with_shape_prior(planes, part, bands, predictor)
     if expected is not None:
@@ -192,8 +203,8 @@ def read(
     cut = planes.map(lambda plane: _cut(plane, shape))
     return replace(
         _levelled(cut, ranges, terrain=terrain),
-        usable=cut.usable & ~_padding(planes.usable.shape, shape),
-        column=cut.column[:, 0],
+        usable=cut.usable & ~_padding(planes.usable.shape, shape) & (cut.column < width),
+        column=cut.column[:, 0].clamp(max=width - 1),
         line_id=cut.line_id[:, 0, 0],
     )
 

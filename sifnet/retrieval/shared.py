@@ -106,10 +106,9 @@ def find_shared(
     enough = apart * SCANNED * patch[0] // (scene.shape[0] * scene.shape[1])
     every = max(1, patch[0] // min(max(enough, fewest), apart * most))
     rows: list[Row] = []
-    for window, pixels in pixel_strips(scene, model, patch, atmosphere, patch[0], every):
+    for window, pixels in pixel_strips(scene, model, patch, atmosphere, patch[0], every, apart):
         alone = replace(pixels, expected=None)  # learned of this line, it would be told twice
-        looked_at = torch.arange(len(rows) % apart, pixels.usable.shape[2], apart)
-        alone = alone.samples(looked_at).map(lambda x: x.to(model.device))
+        alone = alone.map(lambda x: x.to(model.device))
         with made_on(model.device), exact():
             rows.append(Row(alone, model.encoder(alone)))
         done(window.stop - window.start)
@@ -377,17 +376,20 @@ def pixel_strips(
     atmosphere: xr.Dataset | None,
     strip: int,
     every: int = 1,
+    apart: int = 1,
 ) -> Iterator[tuple[slice, Pixels]]:
     """Pixels of a scene as a model reads them, in windows of ``strip`` lines.
 
     Args:
-        shape: lines and samples of a patch, of whose lines every ``every``-th is read.
+        shape: lines and samples of a patch.
+        every, apart: of its lines and columns, see ``pixels.strips``.
     """
     return strips(
         scene,
         (math.ceil(shape[0] / every), shape[1]),
         strip=strip,
         every=every,
+        apart=apart,
         **reading(scene, model, atmosphere),
     )
 

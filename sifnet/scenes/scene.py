@@ -275,8 +275,10 @@ class Scene:
         """The same scene, fewer lines; nothing is read and nothing is checked again."""
         return _unchecked(_cut(self.dataset, lines))
 
-    def read(self, lines: slice, bands: NDArray[np.intp]) -> Scene:
-        """Some lines and bands of the scene, in memory: one pass over its file.
+    def read(
+        self, lines: slice, bands: NDArray[np.intp], samples: slice | NDArray[np.intp] = slice(None)
+    ) -> Scene:
+        """Some lines, bands and columns of the scene, in memory: one pass over its file.
 
         Args:
             bands: ascending.
@@ -287,14 +289,16 @@ class Scene:
             if len(run)
         ]
         if len(runs) <= 1:
-            some = runs[0] if runs else slice(0)
-            return _unchecked(_cut(self.dataset, lines).isel(band=some).load())
+            run = runs[0] if runs else slice(0)
+            return _unchecked(_cut(self.dataset, lines).isel(sample=samples, band=run).load())
         on_bands = {n: v for n, v in self.dataset.variables.items() if "band" in v.dims}
-        part = _cut(self.dataset.drop_vars(on_bands), lines).load()
+        part = _cut(self.dataset.drop_vars(on_bands), lines)
+        part = part.isel(sample=samples, missing_dims="ignore").load()
         found = {}
         for name, variable in on_bands.items():
             # Slices are copied ten times as fast as bands are gathered one by one.
-            read = [variable.isel(line=lines, band=r, missing_dims="ignore").values for r in runs]
+            some = variable.isel(line=lines, sample=samples, missing_dims="ignore")
+            read = [some.isel(band=run).values for run in runs]
             axis = variable.dims.index("band")
             found[name] = variable.dims, np.concatenate(read, axis)
         coordinates = {name: value for name, value in found.items() if name in self.dataset.coords}
