@@ -203,7 +203,7 @@ class Encoder(nn.Module):
         self.patch_head = Head(seen + 2 * air, air, a)
         self.column_head = Head(seen, sensor, a)
         self.pixel_head = Head(seen + air + sensor, surface + 1, a)
-        self.columns = nn.Parameter(torch.zeros(0, 0, sensor))
+        self.columns = nn.Parameter(torch.zeros(0, 0, sensor), requires_grad=False)
 
     def forward(self, pixels: Pixels) -> State:
         """State of the pixels: atmosphere ``patch, 1, 1``, sensor ``patch, 1, sample``."""
@@ -286,8 +286,8 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def add_lines(self, unbounded: Tensor) -> None:
-        """Give every fitted flight line its own sensor state, ``line, column, 2``, to learn."""
-        self.columns = nn.Parameter(unbounded.clone())
+        """Give every fitted flight line its own sensor state, ``line, column, 2``, not learned."""
+        self.columns = nn.Parameter(unbounded.clone(), requires_grad=False)
 
 
 def bounded(

@@ -49,11 +49,6 @@ def surface_gain(blocks: Blocks) -> Float[Tensor, "*batch surface shared"]:
     return torch.linalg.solve(regular(blocks.a.double()), blocks.b.double())
 
 
-def own_variance(a: Float[Tensor, "*batch surface surface"]) -> Float[Tensor, "*batch"]:
-    """Variance of sif_760 at known atmosphere and sensor, ``...``: [A^-1]_FF."""
-    return torch.linalg.inv(regular(a.double()))[..., SIF, SIF]
-
-
 def surface_covariance(
     blocks: Blocks, covariance: Float[Tensor, "*#batch shared shared"]
 ) -> Float[Tensor, "*batch surface surface"]:

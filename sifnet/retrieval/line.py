@@ -271,7 +271,9 @@ class System:
         side = self.side - prior @ values
         held, end = torch.zeros_like(values, dtype=torch.bool), torch.zeros_like(values)
         for _ in range(len(SHARED)):
-            factor = torch.linalg.cholesky(whole + HELD * torch.diag(held.to(whole)))
+            resisting = whole.clone()
+            resisting.diagonal().add_(HELD * held)
+            factor = torch.linalg.cholesky(resisting)
             step = torch.cholesky_solve((side + HELD * held * end)[:, None], factor)[:, 0]
             nearest = torch.minimum(torch.maximum(values + step, low), high) - values
             beyond = ((nearest - step).abs() > 1e-6) & ~held
@@ -286,8 +288,8 @@ class System:
         return torch.cholesky_inverse(torch.linalg.cholesky(self._whole(prior)))
 
     def _whole(self, prior: Tensor) -> Tensor:
-        """Both triangles of the matrix, the prior's precision included."""
-        whole = torch.tril(self.matrix) + torch.tril(self.matrix, -1).T + prior
+        """The lower triangle of the matrix, all that a factor needs, with the prior's precision."""
+        whole = torch.tril(self.matrix) + prior
         components = slice(len(LINE), self.unknowns.line)
         for strength, both in zip(self.strengths, self.errors, strict=True):
             path, ground = both.double().chunk(2, dim=1)

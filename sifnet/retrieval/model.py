@@ -190,11 +190,23 @@ class Retrieval(nn.Module):
     def _repr_html_(self) -> str:
         return card.html(f"Retrieval for {self.setup.sensor.name}", self._card())
 
-    def loss_terms(self, pixels: Pixels) -> dict[str, Tensor]:
-        """Weighted terms of the loss: the state must explain the radiance, within what is known."""
+    def lines_simulator(self) -> Simulator:
+        """The simulation of all columns ``line, 1, column`` of the fitted lines."""
+        sensor = self.encoder.bound_sensor(self.encoder.columns[:, None])
+        with exact():
+            wrong = replace(self.simulator, correction=self.correction(self.errors))
+            return wrong.settled(sensor)
+
+    def loss_terms(self, pixels: Pixels, simulator: Simulator | None = None) -> dict[str, Tensor]:
+        """Weighted terms of the loss: the state must explain the radiance, within what is known.
+
+        Args:
+            simulator: of the pixels, where their sensor states are settled.
+        """
         state, errors = self.encoder(pixels), self.errors_of(pixels.line_id)
         with exact():
-            simulator = replace(self.simulator, correction=self.correction(errors))
+            if simulator is None:
+                simulator = replace(self.simulator, correction=self.correction(errors))
             light = simulator.light(state, pixels.geometry, shape_prior=pixels.shape_prior)
         perturbed = self.perturb(pixels, state, light)
         with exact():

@@ -307,10 +307,9 @@ def _shot_noise(scene: Scene, bands: NDArray[np.intp]) -> float | Tensor:
 
 def _mean_radiance(scene: Scene, bands: NDArray[np.intp]) -> Tensor:
     """(line, sample) of the detector's bands, over wavelength; what gaps hide is between."""
-    fitted = float(scene.wavelength[bands[0]]), float(scene.wavelength[bands[-1]])
-    low, high = scene.sensor.detector or (0.0, np.inf)
-    if fitted[0] > high or fitted[1] < low:  # another detector's, of which these are known
-        low, high = fitted
+    start, end = scene.wavelength[bands[[0, -1]]]
+    seeing = (d for d in scene.sensor.detectors if d[0] <= start and end <= d[1])
+    low, high = next(seeing, (0.0, np.inf))
     first = np.searchsorted(scene.wavelength, low, "left")
     last = np.searchsorted(scene.wavelength, high, "right")
     wavelength = scene.wavelength[first:last]

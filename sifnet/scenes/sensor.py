@@ -36,8 +36,8 @@ class Sensor:
         shift_range: lowest and highest wavelength shift worth looking for; half a width by
             default.
         fwhm_range: lowest and highest change of width; a quarter of it by default.
-        detector: first and last wavelength of the spectrometer that sees the window, where others
-            see the rest: the light that strays in it is its own. All that was read by default.
+        detectors: first and last wavelength of each spectrometer, where there are several: the
+            light that strays in one is its own. One that sees all that was read by default.
         medium: in which its wavelengths are counted where a file does not say.
         since: year of its first light; scenes of earlier years are refused.
         space: whether it is in space.
@@ -60,7 +60,7 @@ class Sensor:
     window: tuple[float, float] = FIT_WINDOW
     shift_range: tuple[float, float] = ()  # type: ignore[assignment]
     fwhm_range: tuple[float, float] = ()  # type: ignore[assignment]
-    detector: tuple[float, float] | None = None
+    detectors: tuple[tuple[float, float], ...] = ()
     medium: Medium = "vacuum"
     since: int = 1970
     space: bool = False
@@ -79,8 +79,8 @@ class Sensor:
             value = getattr(self, label)
             if not 0 < value < np.inf:
                 self._refuse(label, f"{value:g}", "above 0")
-        for label in ("window", "detector", "shift_range", "fwhm_range"):
-            low, high = getattr(self, label) or (0.0, 1.0)
+        ends = [(label, getattr(self, label)) for label in ("window", "shift_range", "fwhm_range")]
+        for label, (low, high) in (*ends, *(("detectors", ends_) for ends_ in self.detectors)):
             if not low < high:
                 self._refuse(label, f"{low:g} to {high:g}", "the lower end first")
         if not self.shift_range[0] <= 0 <= self.shift_range[1]:

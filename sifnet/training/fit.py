@@ -29,7 +29,7 @@ from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval, Setup, line_key, load
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.prior import prepared
-from sifnet.retrieval.shared import find_shared
+from sifnet.retrieval.shared import Shared, find_shared
 from sifnet.retrieval.shipped import on_bands_of, refuse_measured_light, shipped_file
 from sifnet.retrieval.strips import solve_strips
 from sifnet.scenes.scene import Scene
@@ -197,17 +197,20 @@ def _fitted(
     )
     columns = max(scene.shape[1] for scene in scenes)
     resume = None if asked is None else asked.interrupted()
-    if resume is not None:
+    if resume is not None and start is None:
         model.eval().add_lines(*_nothing_known(model, len(scenes), columns))
     else:
         if start is None:
             _learn(model, pixels, config, line)
-        model.add_lines(*_lines(model, scenes, columns, atmosphere))
+        shared = _shared(model, scenes, atmosphere)
+        model.add_lines(*_lines(model, shared, columns))
     if config.epochs:
         folder = None if asked is None else asked.path.parent
         _adapt(model, pixels, config, folder, resume, line)
     _refuse_diverged(model, scenes[0])
-    model.expected = _expected(model, scenes, atmosphere)
+    if start is None:  # an encoder that has learned the lines knows better where to begin
+        shared = _shared(model, scenes, atmosphere)
+    model.expected = _expected(model, scenes, shared, atmosphere)
     model.made_by = asdict(config)
 
 
@@ -294,34 +297,39 @@ def _nothing_known(model: Retrieval, lines: int, columns: int) -> tuple[Tensor, 
     return sensors, model.errors_of(torch.full((lines,), -1)).detach()
 
 
-def _lines(
-    model: Retrieval, scenes: Sequence[Scene], columns: int, atmosphere: xr.Dataset | None
-) -> tuple[Tensor, Tensor]:
+def _shared(
+    model: Retrieval, scenes: Sequence[Scene], atmosphere: xr.Dataset | None
+) -> list[Shared]:
+    return [find_shared(scene, model.eval(), atmosphere=atmosphere) for scene in scenes]
+
+
+def _lines(model: Retrieval, shared: list[Shared], columns: int) -> tuple[Tensor, Tensor]:
     """Sensor of every column, and errors of the simulation, of the scenes as refinement finds them.
 
     See ``Retrieval.add_lines``.
     """
-    sensors, errors = _nothing_known(model, len(scenes), columns)
+    sensors, errors = _nothing_known(model, len(shared), columns)
     span = model.encoder.span(SensorState, sensors)
-    for line, scene in enumerate(scenes):
-        shared = find_shared(scene, model.eval(), atmosphere=atmosphere)
-        sensor = shared.sensor.stack()
+    for line, found in enumerate(shared):
+        sensor = found.sensor.stack()
         sensors[line, : len(sensor)] = unbounded(sensor, *span)
-        errors[line] = shared.errors
+        errors[line] = found.errors
     return sensors, errors
 
 
 def _expected(
-    model: Retrieval, scenes: Sequence[Scene], atmosphere: xr.Dataset | None
+    model: Retrieval,
+    scenes: Sequence[Scene],
+    shared: list[Shared],
+    atmosphere: xr.Dataset | None,
 ) -> ExpectedSif | None:
     """How fluorescence goes with the red edge, if the bands show it and no predictor reads it."""
     if model.predictor is not None or not all(readable(scene) for scene in scenes):
         return None
     every = math.ceil(sum(math.prod(scene.shape[:2]) for scene in scenes) / LEARNED)
     seen = []
-    for scene in scenes:
-        shared = find_shared(scene, model.eval(), atmosphere=atmosphere)
-        strips = solve_strips(scene, model, shared, atmosphere=atmosphere, every=every)
+    for scene, found in zip(scenes, shared, strict=True):
+        strips = solve_strips(scene, model.eval(), found, atmosphere=atmosphere, every=every)
         for window, maps in strips:
             part = scene.read(slice(window.start, window.stop, every), np.arange(scene.shape[2]))
             own = maps["sif_760_uncertainty"] ** 2 - maps["sif_760_uncertainty_shared"] ** 2
@@ -371,19 +379,22 @@ class Fitting(Told):
         self.retrieval = retrieval
         self.learning_rate = learning_rate
 
+    def on_train_start(self) -> None:
+        """What lines have found of their sensors stays: their responses are formed once."""
+        with torch.no_grad():
+            self.lines = self.retrieval.lines_simulator()
+
     def training_step(self, pixels: Pixels, _: int) -> Tensor:
         """Loss of a batch, the sum of its terms."""
-        return self.tell(self.retrieval.loss_terms(pixels))
+        assert self.lines.responses is not None, "settled"
+        place = pixels.line_id[:, None], 0, pixels.column
+        here = self.lines.responses.map(lambda x: x[:, *place][:, :, None])
+        return self.tell(self.retrieval.loss_terms(pixels, replace(self.lines, responses=here)))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam from the learning rate down to a fifth; columns, of few pixels each, faster."""
-        columns = [self.retrieval.encoder.columns]
-        rest = [p for n, p in self.retrieval.encoder.named_parameters() if n != "columns"]
-        groups = [
-            {"params": rest, "lr": self.learning_rate},
-            {"params": columns, "lr": 10 * self.learning_rate},
-        ]
-        optimizer = torch.optim.Adam(groups)
+        """Adam from the learning rate down to a fifth."""
+        learning = [p for p in self.retrieval.encoder.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(learning, self.learning_rate)
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         decay = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: 0.2 ** min(1.0, step / steps)

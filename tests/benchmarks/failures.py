@@ -104,7 +104,7 @@ class Patch:
         air = self.prior.at(shared.deviation[0, :, None, None], line.ranges)
         simulator = replace(self.model.simulator, correction=self.model.correction(shared.errors))
         start = State(air, self.surface, shared.sensor.map(lambda x: x[None, None]))
-        fit = refine_surface(pixels, noise, start, simulator, steps=3)
+        fit = refine_surface(pixels, noise, start, simulator)
         sif = fit.state.surface.sif_760
         error = sif - self.surface.sif_760
         return float(error[~self.soil].mean()), float(error[self.soil].mean())

@@ -80,7 +80,7 @@ def cost(line: Line, guess: Guess, counted: float, excess: list[Tensor]) -> floa
         air = guess.air(pixels.prior, row, line.ranges)
         state = replace(strip.state, atmosphere=air,
                         sensor=guess.sensors(pixels.column, line.ranges))  # fmt: skip
-        free = refine_surface(pixels, pixels.noise, state, simulator, steps=3).state
+        free = refine_surface(pixels, pixels.noise, state, simulator).state
         is_green = (pixels.ndvi >= 0.5) & pixels.usable
         green += float(free.surface.sif_760[is_green].sum())
         number += int(is_green.sum())
