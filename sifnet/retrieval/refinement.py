@@ -1,8 +1,7 @@
-"""The exact finish: a few batched Gauss-Newton steps from the encoder's state.
+"""The exact finish: the surface of a pixel, given atmosphere and sensor, in one batched step.
 
-The encoder amortises the inversion and is close; the surface of a pixel, given atmosphere and
-sensor, is then solved exactly. What pixels share is found from the equations that are left when
-their surfaces are eliminated (``retrieval.line``).
+What pixels share is found from the equations that are left when their surfaces are eliminated
+(``retrieval.line``); there the encoder, which amortises the inversion, says where to begin.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class SurfaceFit(TensorFields):
     """A state and how its surfaces fit, each ``patch, line, sample``.
 
     Attributes:
-        state: with the surface that minimises the misfit, or as given after 0 steps.
+        state: with the surface that minimises the misfit, or as given.
         own_variance: of sif_760 at known atmosphere and sensor.
         shape_variance: the part of it that is due to the shape prior's uncertainty, 0 without.
         chi2: sum of squared misfits in units of noise over bands less surface parameters, of which
@@ -94,7 +93,7 @@ def refine_surface(
     a = told
     if shape_prior is not None:
         prior = shape_prior.matrix(surface[..., 0])  # which begins where the prior has it
-        a = a + prior
+        a = told + prior
     inverse = torch.linalg.inv(regular(a.double()))
     if solve:
         change = (inverse @ side.double()[..., None])[..., 0].to(side)
@@ -113,9 +112,8 @@ def refine_surface(
 
 def _level(radiance: Tensor, t: TransferFunctions, shape_prior: ShapePrior | None) -> Tensor:
     """Stacked ground, ``..., 4``, that sends as much light on the average: level, or as known."""
-    lit, path, ground, bounce, up = (
-        x.mean(-1) for x in (radiance, t.path, t.ground, t.ground_bounce, t.up)
-    )
+    light = (radiance, t.path, t.ground, t.ground_bounce, t.up)
+    lit, path, ground, bounce, up = (x.mean(-1) for x in light)
     lit = lit - path
     if shape_prior is not None:
         lit = lit - shape_prior.sif_760[..., 0] * up

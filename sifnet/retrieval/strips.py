@@ -73,7 +73,8 @@ def solve_strips(
         pixels = pixels.map(lambda x: x.to(model.device))
         middle = window.start + (torch.arange(pixels.patches) + 0.5) * thinned[0]
         with made_on(model.device), exact():
-            maps, flags = _solve(model, simulator, pixels, shared, middle.to(model.device), refine, around)
+            at = middle.to(model.device)
+            maps, flags = _solve(model, simulator, pixels, shared, at, refine, around)
             if grave:
                 flags = _flagged(flags, pixels.usable, Flag.UNLIKELY_AIR)
             solved = torch.stack(list(maps.values()))
@@ -165,12 +166,8 @@ def surfaces(
     for start in range(0, pixels.patches, count):
         here = itemgetter(slice(start, start + count))
         seen = pixels.map(here).without_stray(shared.stray)
-        fits.append(
-            refine_surface(
-                seen, seen.noise, state.map(here), simulator,
-                solve=refine, transfer=transfer.map(here),
-            )
-        )  # fmt: skip
+        options = {"solve": refine, "transfer": transfer.map(here)}
+        fits.append(refine_surface(seen, seen.noise, state.map(here), simulator, **options))
     return SurfaceFit.combine(torch.cat, fits), deviation
 
 
