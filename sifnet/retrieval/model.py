@@ -149,11 +149,14 @@ class Retrieval(nn.Module):
     made_by: Mapping[str, Any]
     expected: ExpectedSif | None
 
-    def __init__(self, setup: Setup, emulator: Emulator) -> None:
+    def __init__(
+        self, setup: Setup, emulator: Emulator, instrument: Instrument | None = None
+    ) -> None:
+        """Of a setup; its instrument is built where it is not there already."""
         super().__init__()
         self.setup, self.made_by, self.expected = setup, {}, None
         self.emulator = emulator.requires_grad_(False)
-        self.instrument = instrument_for(
+        self.instrument = instrument or instrument_for(
             setup.sensor, setup.wavelength, setup.fwhm, emulator, setup.response
         )
         self.predictor = None

@@ -270,7 +270,7 @@ def _model(
         lines=tuple(line_key(scene) for scene in scenes),
         predictor=None if start is None else start.setup.predictor,
     )
-    model = Retrieval(setup, emulator)
+    model = Retrieval(setup, emulator, None if start is None else start.instrument)
     for scene in scenes[1:]:
         model.refuse_other(scene)
     if start is not None:

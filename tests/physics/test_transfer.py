@@ -9,6 +9,7 @@ from sifnet.physics.transfer import (
     TransferFunctions,
     at_sensor_radiance,
     linearised,
+    straightened,
     to_transfer,
 )
 
@@ -60,6 +61,17 @@ def ground_of(
 def test_the_linearised_radiance_is_the_radiance():
     ground = ground_of()
     assert torch.equal(linearised(*ground).value, at_sensor_radiance(*ground))
+
+
+@pytest.mark.parametrize("away", [0.0, 0.1])
+def test_measured_light_is_linear_in_the_ground(away):
+    """Exactly at its reflectance; 0.1 from it the emission alone is off, by the bounces' difference."""
+    r, f, t = ground_of()
+    sigma = torch.linspace(0.5, 2.0, 5, dtype=torch.float64)
+    seen = straightened(at_sensor_radiance(r, f, t), r + away, t, sigma)
+    left = (seen.value - r * seen.to_reflectance - f * seen.to_sif) * sigma
+    differ = t.ground_bounce / t.ground - t.up_bounce / t.up
+    assert bool((left.abs() <= 1.2 * away * (differ * f * t.up).abs() + 1e-12).all())
 
 
 @pytest.mark.parametrize("sif", [0.0, -0.4, 1.4])

@@ -1,6 +1,7 @@
 """Memory that is free is given back while lines are gone through."""
 
 import ctypes
+import resource
 
 import numpy as np
 import psutil
@@ -30,3 +31,18 @@ def test_what_lies_free_between_what_is_used_goes_back() -> None:
     memory.give_back()
     assert before - psutil.Process().memory_info().rss > 50e6
     assert kept[0][0] == 1.0
+
+
+def test_large_arrays_that_follow_each_other_take_the_same_memory() -> None:
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("no glibc")
+    memory.keep()
+
+    def strip() -> None:
+        _ = [np.ones(2_000_000) for _ in range(4)]  # 16 MB each, of 3,900 pages
+
+    strip()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        strip()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 3900

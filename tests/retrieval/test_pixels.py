@@ -48,6 +48,16 @@ def test_strips_say_the_same_as_the_whole(scene: Scene) -> None:
         assert torch.equal(getattr(whole, name), getattr(parts, name))
 
 
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_some_columns_of_patches_are_those_of_the_whole(scene: Scene, first: int) -> None:
+    """Of 14 columns the last patch of 4 has two: beyond them there is none that is usable."""
+    some = slice(first, None, 3)
+    whole = read(scene, slice(0, 20), (8, 4)).samples(torch.arange(4)[some])
+    part = read(scene, slice(0, 20), (8, 4), columns=some)
+    for name in ("radiance", "usable", "column", "flags"):
+        assert torch.equal(getattr(whole, name), getattr(part, name)), name
+
+
 def test_field_spectrometers_have_patches_of_one_measurement(scene: Scene) -> None:
     assert patch_shape(scene.window(slice(None)), (8, 8)) == (8, 8)
     point = replace(scene, dataset=scene.dataset.isel(sample=slice(0, 1)))
