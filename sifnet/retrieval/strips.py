@@ -56,7 +56,7 @@ def solve_strips(
     Args:
         shared: what the pixels share, see ``find_shared``.
         atmosphere: outside knowledge of the atmosphere (see ``pixels.read``).
-        refine: finish the encoder's states by Gauss-Newton steps.
+        refine: solve the surfaces, else they are the encoder's.
         every: map only each ``every``-th line of a window.
         grave: the scene contradicts physics: no pixel of it is to be trusted.
         done: told of every few lines that are finished.
@@ -153,7 +153,7 @@ def surfaces(
     deviation = interpolated(shared.deviation, shared.patch, line, column + 0.5)[:, None]
     atmosphere = pixels.prior.at(deviation, model.encoder.ranges)
     sensor = shared.sensor.map(lambda x: x[column].expand(len(line), 1, len(column)))
-    if refine:  # from nothing: the encoder is of no help where a step finds the best
+    if refine:  # solved from nothing: the encoder would be of no help
         surface = Surface.flat(0.0, pixels.ndvi)
     else:
         latent = model.encoder.latent(pixels)
@@ -166,8 +166,9 @@ def surfaces(
     for start in range(0, pixels.patches, count):
         here = itemgetter(slice(start, start + count))
         seen = pixels.map(here).without_stray(shared.stray)
-        options = {"solve": refine, "transfer": transfer.map(here)}
-        fits.append(refine_surface(seen, seen.noise, state.map(here), simulator, **options))
+        there, light = state.map(here), transfer.map(here)
+        fit = refine_surface(seen, seen.noise, there, simulator, solve=refine, transfer=light)
+        fits.append(fit)
     return SurfaceFit.combine(torch.cat, fits), deviation
 
 

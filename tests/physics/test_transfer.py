@@ -65,7 +65,7 @@ def test_the_linearised_radiance_is_the_radiance():
 
 @pytest.mark.parametrize("away", [0.0, 0.1])
 def test_measured_light_is_linear_in_the_ground(away):
-    """Exactly at its reflectance; 0.1 from it the emission alone is off, by the bounces' difference."""
+    """Exactly at its reflectance; 0.1 from it emission is off by how bounces differ."""
     r, f, t = ground_of()
     sigma = torch.linspace(0.5, 2.0, 5, dtype=torch.float64)
     seen = straightened(at_sensor_radiance(r, f, t), r + away, t, sigma)
