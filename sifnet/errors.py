@@ -75,8 +75,8 @@ def require_number(
 
 EXTRAS = {
     "lightning": "train", "yaml": "train", "distributed": "batch", "dask": "bridge",
-    "zarr": "bridge", "sasktran2": "build", "joseki": "build", "prosail": "build",
-    "cfgrib": "grib", "eccodes": "grib", "geopandas": "fields",
+    "zarr": "bridge", "astropy_healpix": "bridge", "sasktran2": "build", "joseki": "build",
+    "prosail": "build", "cfgrib": "grib", "eccodes": "grib", "geopandas": "fields",
 }  # fmt: skip
 """Libraries that not everybody needs, and the extra of sifnet that installs each."""
 

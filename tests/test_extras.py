@@ -59,7 +59,7 @@ def test_the_core_imports_little() -> None:
 def test_every_extra_is_in_the_project() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     offered = project["optional-dependencies"]
-    names = {"yaml": "pyyaml"}
+    names = {"yaml": "pyyaml", "astropy_healpix": "astropy-healpix"}
     for library, extra in EXTRAS.items():
         wanted = [r for r in offered[extra] if names.get(library, library) in r]
         assert wanted, f"{library} is not in the extra {extra}"

@@ -55,38 +55,42 @@ class Linear:
 
     Args:
         covariance: ``level, zone, hour x neighbour, hour x neighbour``, in the zones of a map.
-        rings: distances of neighbours, grid points.
         nuggets: ``level, 2, 2``, λ of forecasts and of gaps, of a point itself and of neighbours.
     """
 
-    def __init__(self, covariance: Tensor, rings: tuple[int, ...], nuggets: Tensor) -> None:
+    def __init__(self, covariance: Tensor, nuggets: Tensor) -> None:
         self.covariance, self.nuggets = covariance, nuggets
-        self.offsets = stencil(rings)
-        self.reach = max(rings, default=0)
         self.solutions: OrderedDict[Key, Solution] = OrderedDict()
 
-    def fill(self, anomaly: Tensor, visible: Tensor, zone: Tensor) -> tuple[Tensor, Tensor]:
+    def fill(
+        self, anomaly: Tensor, visible: Tensor, near: Tensor, zone: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Anomalies, those that are not visible replaced, and the error to be expected there.
 
         Args:
-            anomaly, visible: ``batch, level, time, latitude, longitude``, ``reach`` points wider
-                on every side than what is asked for.
-            zone: ``latitude, longitude``, of what is asked for.
+            anomaly, visible: ``batch, level, time, point``.
+            near: ``row, column, neighbour``, of what is asked for: which points are a point itself
+                and its neighbours, -1 for what is not given.
+            zone: ``row, column``, of what is asked for.
 
         Returns:
-            Of what is asked for. The error is that of the estimate, times how unusual the visible
-            values are: the ratio of a Student-t process (Shah et al. 2014, arXiv:1402.4306, eq. 6).
+            ``batch, level, time, row, column`` of what is asked for. The error is that of the
+            estimate, times how unusual the visible values are: the ratio of a Student-t process
+            (Shah et al. 2014, arXiv:1402.4306, eq. 6).
         """
-        given = torch.where(visible, anomaly, 0.0)
-        rows, columns = (slice(self.reach, n - self.reach) for n in anomaly.shape[-2:])
-        filled = given[..., rows, columns].clone()
+        pad = torch.nn.functional.pad  # a last point that is never visible
+        given = pad(torch.where(visible, anomaly, 0.0), (0, 1))
+        visible = pad(visible, (0, 1), value=False)
+        own = near[..., 0].long()
+        filled = given[..., own]
         error = torch.zeros_like(filled)
         for level in range(anomaly.shape[1]):
-            hidden = ~visible[:, level, :, rows, columns]
+            hidden = ~visible[:, level][..., own]
             points = hidden.any(1).nonzero()
             for some in points.split(AT_ONCE):
                 b, y, x = some.T
-                found = self._points(level, given[:, level], visible[:, level], some, zone[y, x])
+                parts = (v[b[:, None], level, :, near[y, x].long()] for v in (given, visible))
+                found = self._points(level, *parts, zone[y, x])
                 at = hidden[b, :, y, x]
                 for whole, values in zip((filled, error), found, strict=True):
                     part = whole[b, level, :, y, x]
@@ -94,13 +98,14 @@ class Linear:
         return filled, error
 
     def _points(
-        self, level: int, given: Tensor, visible: Tensor, points: Tensor, zone: Tensor
+        self, level: int, given: Tensor, visible: Tensor, zone: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Estimate and error of all hours, ``point, hour``, right where hours are hidden."""
-        b, y, x = points.T[:, :, None]
-        rows, columns = (torch.from_numpy(self.offsets[:, i]) + self.reach for i in (0, 1))
-        seen = visible[b, :, y + rows, x + columns].transpose(1, 2)  # point, hour, neighbour
-        values = given[b, :, y + rows, x + columns].transpose(1, 2)
+        """Estimate and error of all hours, ``point, hour``, right where hours are hidden.
+
+        Args:
+            given, visible: ``point, neighbour, hour``.
+        """
+        seen, values = visible.transpose(1, 2), given.transpose(1, 2)
         patterns, which = _unique(seen)
         keep = patterns.shape[0] <= MANY
         if not keep:
@@ -109,7 +114,7 @@ class Linear:
         pairs, inverse = torch.stack([zone, which], 1).unique(dim=0, return_inverse=True)
         solutions = self._solutions(level, pairs, patterns, keep=keep)
         flat = values.flatten(1)
-        estimate, error = torch.zeros(2, len(points), given.shape[1])
+        estimate, error = torch.zeros(2, *values.shape[:2])
         order, each = inverse.argsort(), inverse.bincount(minlength=len(solutions)).tolist()
         for s, own in zip(solutions, order.split(each), strict=True):
             at = own[:, None], s.hours

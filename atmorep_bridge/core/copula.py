@@ -66,11 +66,11 @@ def errors(core: Core, region: Region, starts: list[int], kinds: Kinds) -> ByFie
         starts: indices of times. kinds: what is hidden. What is missing or seen has no error.
     """
     window, place = core.setup.neighbourhood[0], core.statistics.place(region)
-    shape = window, region.latitude.size, region.longitude.size
     each = []
     for start in starts:
-        times = region.times[start : start + window]
-        each.append(core.statistics.anomalies(region.window((start, 0, 0), shape), times, place))
+        hours = slice(start, start + window)
+        values = region.window(hours)
+        each.append(core.statistics.anomalies(values, region.times[hours], place))
     truth = {name: torch.stack([anomaly[name] for anomaly in each]) for name in core.setup.names}
     return {
         name: (values - base(core, region, name, values, kinds)[0]).nan_to_num()

@@ -7,10 +7,14 @@ fifth of the days, of which errors follow from their own covariance.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from atmorep_bridge.core.base import ridge, stencil
+from atmorep_bridge.core.base import ridge
 
 BYTES = 2**26  # of the covariances of a level
 POINTS = 64  # of a zone that are asked at most
@@ -18,15 +22,21 @@ POOLED = (1.0, 0.9, 0.6, 0.2, 0.02)
 NUGGETS = ((1e-4, 1e-4), (1e-3, 1e-3), (1e-2, 1e-2), (1e-3, 0.03), (1e-3, 0.3), (1e-3, 1e3))
 JUDGED = 8  # zones that choose
 HELD = 0.2  # share of the days that choose
+Neighbours = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 
 
-def zones(rows: int, columns: int, values: int) -> Tensor:
-    """Squares of a map, ``row, column``: as small as BYTES allow.
+def most_zones(values: int) -> int:
+    """How many covariances BYTES allow.
 
     Args:
         values: of a window that a covariance is between, hours x neighbours.
     """
-    most, side = max(BYTES // (4 * values**2), 1), 1
+    return max(BYTES // (4 * values**2), 1)
+
+
+def zones(rows: int, columns: int, values: int) -> Tensor:
+    """Squares of a map, ``row, column``: as small as memory allows, see ``most_zones``."""
+    most, side = most_zones(values), 1
     while -(-rows // side) * -(-columns // side) > most:
         side += 1
     north, east = torch.arange(rows) // side, torch.arange(columns) // side
@@ -38,13 +48,16 @@ class Products:
 
     Args:
         zone: ``row, column``. counts: what errors count there, variance and area.
+        neighbours: of points counted row by row, ``..., neighbour``, the point itself first.
         hours: of a window.
     """
 
-    def __init__(self, zone: Tensor, counts: Tensor, rings: tuple[int, ...], hours: int) -> None:
+    def __init__(
+        self, zone: Tensor, counts: Tensor, neighbours: Neighbours, hours: int
+    ) -> None:  # fmt: skip
         self.hours, self.number = hours, int(zone.max()) + 1
         self.weight = torch.zeros(self.number).index_add(0, zone.flatten(), counts.flatten())
-        self.index, self.real = _asked(zone, rings)
+        self.index, self.real = _asked(zone, neighbours)
         size = self.number, *[hours * self.index.shape[-1]] * 2
         self.sums, self.counts = torch.zeros(2, *size), torch.zeros(2, *size)
 
@@ -52,7 +65,7 @@ class Products:
         """Of all windows of a series ``time, row, column`` without a gap.
 
         Args:
-            anomaly: as much wider than the map as its rings reach, NaN where there is nothing.
+            anomaly: NaN where there is nothing.
         """
         around = anomaly.flatten(-2)[:, self.index].transpose(0, 1)  # zone, time, point, neighbour
         there = torch.isfinite(around) & self.real[:, None, :, None]
@@ -167,17 +180,14 @@ def grams(values: Tensor, hours: int) -> Tensor:
     return blocks.view(zone, hours * n, hours * n)
 
 
-def _asked(zone: Tensor, rings: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Points of zones and their neighbours in the wider map, ``zone, point, neighbour``; and which
-    of the points there are, ``zone, point``: zones at an edge have fewer."""
-    reach, width = max(rings), zone.shape[1] + 2 * max(rings)
-    number, offsets = int(zone.max()) + 1, torch.from_numpy(stencil(rings))
+def _asked(zone: Tensor, neighbours: Neighbours) -> tuple[Tensor, Tensor]:
+    """Points of zones and their neighbours, ``zone, point, neighbour``; and which of the points
+    there are, ``zone, point``: zones at an edge have fewer."""
     flat, members = zone.flatten(), []
-    for i in range(number):
+    for i in range(int(zone.max()) + 1):
         own = (flat == i).nonzero()[:, 0]
         members.append(own[torch.linspace(0, len(own) - 1, min(len(own), POINTS)).long()])
     most = max(map(len, members))
     point = torch.stack([torch.nn.functional.pad(m, (0, most - len(m))) for m in members])
     real = torch.arange(most) < torch.tensor([len(m) for m in members])[:, None]
-    row, column = point // zone.shape[1] + reach, point % zone.shape[1] + reach
-    return (row[..., None] + offsets[:, 0]) * width + column[..., None] + offsets[:, 1], real
+    return torch.from_numpy(neighbours(point.numpy())), real

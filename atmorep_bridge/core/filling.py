@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from atmorep_bridge.core.detail import AROUND, FACTOR
-from atmorep_bridge.core.statistics import Place, Statistics
+from atmorep_bridge.core.grids import Place, Sides
+from atmorep_bridge.core.statistics import Statistics
 from sifnet.errors import SifnetError
 
 Filled = tuple[Tensor, Tensor]
-"""Anomalies, and the error to be expected of them, ``batch, level, time, latitude, longitude``."""
-Sides = tuple[int, int, int, int]
-"""Points to the north (the first rows), south, west and east."""
+"""Anomalies, and the error to be expected of them, ``batch, level, time, row, column``."""
 
 
 def from_visible(
@@ -23,24 +21,19 @@ def from_visible(
 
     Args:
         anomaly, visible: of a part of the map. place: of that part.
-        more: points of it around what is asked for, at most as many as the base asks.
+        more: points of it around what is asked for. Beyond what is given, nothing is known.
     """
-    linear, (rows, columns) = statistics.linear[name], place
-    lacking = [linear.reach - n for n in more]
-    # Beyond the edge of the map is its edge, as where the covariance was made; beyond what is
-    # given, nothing.
-    size = statistics.latitude.numel(), statistics.longitude.numel()
-    edges = (rows.start == 0, rows.stop == size[0], columns[0] == 0, columns[-1] == size[1] - 1)
-    known = [n if edge and not (statistics.wraps and i > 1) else 0
-             for i, (n, edge) in enumerate(zip(lacking, edges, strict=True))]  # fmt: skip
-    wide = _clamped(anomaly, lacking)
-    seen = _clamped(visible, known)
-    rest = [a - b for a, b in zip(lacking, known, strict=True)]
-    seen = torch.nn.functional.pad(seen, (rest[2], rest[3], rest[0], rest[1]), value=False)
-    north, south, west, east = more
-    zone = statistics.zone[rows, :][:, torch.from_numpy(columns)]
-    zone = zone[north : zone.shape[0] - south, west : zone.shape[1] - east]
-    return linear.fill(wide, seen & torch.isfinite(wide), zone)
+    within = inner(place, more)
+    rows, columns = map(torch.from_numpy, within)
+    seen = visible & torch.isfinite(anomaly)
+    near, zone = statistics.near(place, within), statistics.zone[rows][:, columns]
+    return statistics.linear[name].fill(anomaly.flatten(-2), seen.flatten(-2), near, zone)
+
+
+def inner(place: Place, more: Sides) -> Place:
+    """The part of a place that is asked for."""
+    rows, columns = place
+    return (rows[more[0] : rows.size - more[1]], columns[more[2] : columns.size - more[3]])
 
 
 def from_coarse(
@@ -56,28 +49,18 @@ def from_coarse(
         SifnetError: the place does not begin where blocks begin.
     """
     (rows, columns), detail = place, statistics.fields[name].detail
-    if detail is None or rows.start % FACTOR or columns[0] % FACTOR:
+    if detail is None or rows[0] % FACTOR or columns[0] % FACTOR:
         raise SifnetError(
             "nothing is known of detail here",
-            found=f"row {rows.start} and column {columns[0]} of the model's grid",
+            found=f"row {rows[0]} and column {columns[0]} of the model's grid",
             expected=f"multiples of {FACTOR}",
             remedy="Cut the region so that it begins where a block of the model's grid does.",
         )
     wide = _clamped(coarse, [AROUND - n for n in more])
-    whole = slice(rows.start // FACTOR, rows.stop // FACTOR)
+    whole = slice(int(rows[0]) // FACTOR, (int(rows[-1]) + 1) // FACTOR)
     fine, error = detail.fine(wide, whole, torch.from_numpy(columns[::FACTOR] // FACTOR))
     sd = statistics.sd(name, place)
     return fine / sd, error / sd
-
-
-def around(place: Place, whole: Place, by: int, *, wraps: bool, whole_of: int = 1) -> Sides:
-    """How many points around a place there are in the whole, up to ``by``, of such multiples."""
-    (rows, columns), (all_rows, all_columns) = place, whole
-    sides = [rows.start - all_rows.start, all_rows.stop - rows.stop]
-    first = int(np.flatnonzero(all_columns == columns[0])[0])
-    sides += [by, by] if wraps else [first, all_columns.size - first - columns.size]
-    north, south, west, east = (min(n, by) // whole_of * whole_of for n in sides)
-    return north, south, west, east
 
 
 def _clamped(values: Tensor, by: list[int]) -> Tensor:

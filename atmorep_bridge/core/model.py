@@ -16,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.specs import FieldSpec, Setup, Size
-from atmorep_bridge.core.tokens import INFO, ByField, positional_code
+from atmorep_bridge.core.tokens import PLACE, TOLD, ByField, positional_code
 
 TAIL_SCALE = 0.1  # of usual initialisation: a model begins near its base
 
@@ -90,9 +90,7 @@ class FieldTransformer(nn.Module):
         half = size.heads // 2
         self.embed = nn.Linear(2 * spec.values, size.width)
         self.kind = nn.Parameter(torch.randn(len(Kind), size.width) * 0.02)
-        self.info = nn.Linear(INFO, size.width)
-        code = positional_code(setup.grid(spec), spec.patch, size.width)
-        self.register_buffer("code", code, persistent=False)
+        self.info = nn.Linear(TOLD, size.width)
         coupling = [1] * len(spec.coupled)
         self.encoder = nn.ModuleList(
             Block(size, [size.heads, *coupling]) for _ in range(size.encoder_layers)
@@ -110,7 +108,8 @@ class FieldTransformer(nn.Module):
     def enter(self, tokens: Tensor, pattern: Tensor, kinds: Tensor, info: Tensor) -> Tensor:
         """``batch, token, width`` of filled tokens, their kinds and what they know."""
         values: Tensor = self.embed(torch.cat([tokens, pattern], -1))
-        return values + self.kind[kinds] + self.info(info) + self.code
+        code = positional_code(info[..., PLACE], values.shape[-1])
+        return values + self.kind[kinds] + self.info(info[..., :TOLD]) + code
 
     def leave(self, x: Tensor, chosen: Tensor) -> Tensor:
         """Residuals ``member, chosen token, value``, a linear tail for each member."""

@@ -43,7 +43,9 @@ def write_fields(ensemble: xr.Dataset, path: Path) -> Path:
     if "level" in ensemble.dims:
         kind = ensemble.attrs["level_kind"]
         names["level"] = "model_level" if kind == "model" else "pressure_level"
-    data = data.rename(names)
+    if "cell" in ensemble.dims and "crs" not in ensemble.coords:
+        names["cell"] = "values"  # as cfgrib names points of a reduced Gaussian grid
+    data = with_units(data.rename(names))
     data.attrs = {k: v if isinstance(v, str) else "\n".join(v) for k, v in data.attrs.items()}
     with whole(path) as partial:
         data.to_netcdf(partial, engine="h5netcdf")
@@ -74,7 +76,7 @@ def write_weatherbench(data: xr.Dataset, path: Path) -> Path:
         lead = (laid["time"].values - reference).astype("timedelta64[ns]")
         laid = laid.assign_coords(time=lead).rename(time="prediction_timedelta")
         laid = laid.expand_dims(time=[reference])
-    order = "member", "time", "prediction_timedelta", "level", "latitude", "longitude"
+    order = "member", "time", "prediction_timedelta", "level", "latitude", "longitude", "cell"
     laid = with_units(laid.transpose(*order, missing_dims="ignore"))
     if "member" in laid.dims:
         laid = laid.rename(member="number")

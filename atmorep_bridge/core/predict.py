@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 import xarray as xr
 from lightning.fabric.utilities import move_data_to_device
-from numpy.typing import NDArray
 from torch import Tensor
 
 from atmorep_bridge.core.filling import Filled, from_visible
+from atmorep_bridge.core.grids import Place, Regular
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.samples import NOISE, info, refuse_small
-from atmorep_bridge.core.statistics import Place
 from atmorep_bridge.core.tokens import ByField, from_tokens, on_points
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import SPACE_TIME, Region, Times, every
+from atmorep_bridge.core.windows import Region, Times, every
 from atmorep_bridge.fields.axes import turned
 from atmorep_bridge.fields.quantities import quantity
 from sifnet.errors import SifnetError
@@ -54,8 +51,7 @@ def suits(core: Core, region: Region) -> Place:
             expected=", ".join(f"{n} in {core.statistics.fields[n].unit}" for n in others),
             remedy="Convert them, and say so in the attribute `units`.",
         )
-    _, rows, columns = setup.neighbourhood
-    if region.latitude.size < rows or region.longitude.size < columns:
+    if any(n < m for n, m in zip(region.grid.shape, setup.neighbourhood[1:], strict=True)):
         refuse_small(region, setup)
     return core.statistics.place(region)
 
@@ -64,18 +60,13 @@ def base(core: Core, region: Region, name: str, anomaly: Tensor, kinds: Kinds) -
     """What windows of a whole region are filled with where hours are hidden or values missing.
 
     Args:
-        anomaly: ``window, level, time, latitude, longitude``. kinds: the same everywhere.
+        anomaly: ``window, level, time, row, column``. kinds: the same everywhere.
     """
     (spec,) = (s for s in core.setup.fields if s.name == name)
     hidden = on_points(torch.from_numpy(kinds[name])[None] == Kind.HIDDEN, spec.patch)
     visible = ~hidden[:, :, :, :1, :1] & torch.isfinite(anomaly)
-    (rows, columns), reach = core.statistics.place(region), core.statistics.linear[name].reach
-    more = (0, 0, 0, 0)
-    if region.wraps:
-        east = np.arange(-reach, columns.size + reach) % columns.size
-        anomaly, visible = anomaly[..., east], visible[..., east]
-        columns, more = columns[east], (0, 0, reach, reach)
-    return from_visible(core.statistics, name, anomaly, visible, (rows, columns), more)
+    place = core.statistics.place(region)
+    return from_visible(core.statistics, name, anomaly, visible, place, (0, 0, 0, 0))
 
 
 @torch.inference_mode()
@@ -86,14 +77,14 @@ def predict(
     """Anomalies of an ensemble, in windows of the model's length over a whole region.
 
     Args:
-        anomaly: of each field ``window, level, time, latitude, longitude``.
+        anomaly: of each field ``window, level, time, row, column``.
         times: ``window, time``.
         kinds: of one tile, see ``masks``; the same for all.
         error: to be expected of anomalies that are not hidden; of another analysis if none.
         align: points of which corners of tiles are a multiple, those of coarse blocks.
 
     Returns:
-        Of each field ``member, window, level, time, latitude, longitude``; what was seen as it was.
+        Of each field ``member, window, level, time, row, column``; what was seen as it was.
     """
     given = anomaly
     if error is None:
@@ -105,22 +96,20 @@ def predict(
     core = core.eval()
     members = setup.size.members
     total = {n: torch.zeros(members, *v.shape) for n, v in anomaly.items()}
-    _, rows, columns = setup.neighbourhood
-    own, places = core.statistics.place(region)
-    blend = _blend(rows)[:, None] * _blend(columns)
-    weight = torch.zeros(region.latitude.size, region.longitude.size)
+    own, (height, width) = core.statistics.place(region), region.grid.shape
+    weight = torch.zeros(height, width)
     flat = {n: torch.from_numpy(k).reshape(1, -1) for n, k in kinds.items()}
-    for north, east in _tiles(region, rows, columns, align):
-        where = slice(north, north + rows), torch.from_numpy(east)
-        weight[where] += blend
-        place = slice(own.start + north, own.start + north + rows), places[east]
+    for (rows, columns), blend in region.grid.tiles(setup.neighbourhood[1:], align):
+        where = torch.from_numpy(rows[:, None] * width + columns)
+        weight.view(-1).index_add_(0, where.flatten(), blend.flatten())
+        place = own[0][rows], own[1][columns]
         for first in range(0, times.shape[0], TILES):
             some = slice(first, first + TILES)
-            tile = [{n: v[some, :, :, where[0]][..., where[1]] for n, v in part.items()}
+            tile = [{n: v[some].flatten(-2)[..., where] for n, v in part.items()}
                     for part in (anomaly, error)]  # fmt: skip
             for name, values in _tile(core, tile, times[some], flat, place).items():
-                sums = total[name][:, some, :, :, where[0]]
-                sums.index_add_(-1, where[1], values * blend)
+                sums = total[name][:, some].flatten(-2)
+                sums.index_add_(-1, where.flatten(), (values * blend).flatten(-2))
     blended = {}
     for spec in setup.fields:
         hidden = on_points(torch.from_numpy(kinds[spec.name])[None] != Kind.SEEN, spec.patch)
@@ -156,39 +145,13 @@ def _tile(core: Core, filled: list[ByField], times: Times, kinds: ByField, place
     return windows
 
 
-def _tiles(
-    region: Region, rows: int, columns: int, align: int
-) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """First row and all columns of tiles that cover a region, each half over the next."""
-    width = region.longitude.size
-    easts = _corners(width, columns, align)
-    if region.wraps:
-        easts = list(range(0, width, max(columns // 2 // align * align, 1)))
-    for north in _corners(region.latitude.size, rows, align):
-        for east in easts:
-            yield north, (east + np.arange(columns)) % width
-
-
-def _corners(points: int, tile: int, align: int) -> list[int]:
-    """Corners of tiles from the first to the last that is a multiple of ``align``."""
-    last = (points - tile) // align * align
-    number = -(-2 * last // tile) + 1
-    return sorted({round(x / align) * align for x in np.linspace(0, last, number)})
-
-
-def _blend(points: int) -> Tensor:
-    """Weight of a tile's points: the middle counts most, nothing counts zero."""
-    place = torch.arange(points)
-    return torch.minimum(place + 1, points - place).float() / ((points + 1) // 2)
-
-
 def as_dataset(
     core: Core, region: Region, anomaly: ByField, times: Times, title: str
 ) -> xr.Dataset:
-    """Values of an ensemble in our names: (member, time, level, latitude, longitude).
+    """Values of an ensemble in our names: (member, time, level, latitude, longitude or cell).
 
     Args:
-        anomaly: of each field ``member, level, time, latitude, longitude``.
+        anomaly: of each field ``member, level, time, row, column``.
     """
     setup, arrays = core.setup, {}
     place = core.statistics.place(region)
@@ -196,21 +159,30 @@ def as_dataset(
         values = core.statistics.value(spec.name, anomaly[spec.name], times, place)
         low, high = quantity(spec.name).bounds
         values = values.clamp(max(low, 0.0) if low > -1 else low, high)
-        array = xr.DataArray(values.numpy(), dims=("member", "level", *SPACE_TIME))
+        array = xr.DataArray(values.numpy(), dims=("member", "level", "time", *region.grid.dims))
         array = array.transpose("member", "time", "level", ...)
         if spec.levels:
             array = array.assign_coords(level=list(spec.levels))
         arrays[spec.name] = array if spec.levels else array.isel(level=0)
         arrays[spec.name].attrs["units"] = core.statistics.fields[spec.name].unit
-    data = xr.Dataset(arrays).assign_coords(
-        member=np.arange(setup.size.members),
-        time=times,
-        latitude=region.latitude,
-        longitude=turned(region.longitude),
-    )
+    data = xr.Dataset(arrays).assign_coords(member=np.arange(setup.size.members), time=times)
+    data = as_in_files(data, region)
     return data.assign_attrs(
         title=title,
         source="AtmoRep-style masked-token model of atmorep_bridge",
         level_kind=setup.level_kind,
         files=list(region.data.attrs.get("files", [])),
     )
+
+
+def as_in_files(data: xr.Dataset, region: Region) -> xr.Dataset:
+    """With the places of a region; where it is in tokens, points in the order of its files."""
+    if isinstance(region.grid, Regular):
+        return data.assign_coords(latitude=region.latitude, longitude=turned(region.longitude))
+    names = [
+        n for n in ("order", "latitude", "longitude", "cell", "crs") if n in region.data.coords
+    ]
+    data = data.assign_coords({name: region.data[name].variable for name in names})
+    data = data.stack(place=region.grid.dims, create_index=False)
+    data = data.isel(place=data["order"].values >= 0).sortby("order").drop_vars("order")
+    return data.swap_dims(place="cell") if "cell" in data.coords else data.rename(place="cell")

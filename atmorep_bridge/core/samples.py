@@ -5,7 +5,6 @@ Sample ``i`` is the same whatever process or worker makes it, and however many o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,16 +15,16 @@ from torch.utils.data import Dataset, DistributedSampler
 
 from atmorep_bridge.core import masks
 from atmorep_bridge.core.detail import AROUND, FACTOR, coarsened
-from atmorep_bridge.core.filling import Filled, Sides, around, from_coarse, from_visible
+from atmorep_bridge.core.filling import Filled, from_coarse, from_visible, inner
+from atmorep_bridge.core.grids import Place, Sides
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.specs import FieldSpec, Setup
-from atmorep_bridge.core.statistics import Place, Statistics
+from atmorep_bridge.core.statistics import Statistics
 from atmorep_bridge.core.tokens import ByField, on_points, token_info
 from atmorep_bridge.core.windows import Region, Times, every
 from sifnet.errors import SifnetError
 
 Sample = dict[str, ByField]
-Corner = tuple[int, int, int]
 NOISE = 0.3  # standard deviations of the field: usual difference between two models
 
 
@@ -44,39 +43,38 @@ class Samples(Dataset[Sample]):
         self.seed, self.superposed = seed, superposed
         refuse_small(region, setup)
         self.starts = region.starts(setup.neighbourhood[0])
-        self.rows, self.columns = statistics.place(region)
-        # Rows near the poles stand close together.
-        middle = region.latitude[: self._corners()[0]] + region.step[0] * setup.neighbourhood[1] / 2
-        share = np.cos(np.deg2rad(middle)).clip(0.01)
-        self.shares = share / share.sum()
+        self.own, self.shape = statistics.place(region), setup.neighbourhood[1:]
 
     def __len__(self) -> int:
         """How many different windows there are; their numbers go on beyond, under other plans."""
-        return self.starts.size * math.prod(self._corners())
+        return self.starts.size * self.region.grid.windows(self.shape)
 
     def __getitem__(self, index: int) -> Sample:
         """Sample number ``index``."""
         rng = np.random.default_rng((self.seed, index))
-        start, (rows, columns) = int(rng.choice(self.starts)), self._corners()
-        row, column = int(rng.choice(rows, p=self.shares)), int(rng.integers(columns))
+        grid, hours = self.region.grid, self.setup.neighbourhood[0]
+        start, (row, column) = int(rng.choice(self.starts)), grid.draw(rng, self.shape)
         kinds = masks.draw(self.setup, rng)
         coarse = any((kind == Kind.COARSE).any() for kind in kinds.values())
         if coarse:  # blocks are those of the map
-            row, column = _aligned(row, self.rows.start), _aligned(column, int(self.columns[0]))
-        more = self._around(row, column, coarse=coarse)
-        corner, shape = self._wider((start, row, column), more)
-        wide = self._anomalies(corner, shape)
+            row, column = (_aligned(n, int(own[0])) for n, own in
+                           zip((row, column), self.own, strict=True))  # fmt: skip
+            there, more = grid.around((row, column), self.shape, (AROUND * FACTOR,), FACTOR)
+        else:
+            there, more = grid.around((row, column), self.shape, self.setup.rings)
+        wide = self._anomalies(start, there)
         if rng.random() < self.superposed:
-            wide = self._superpose(wide, corner, shape, rng)
+            wide = self._superpose(wide, start, there, rng)
+        around = self._known(there)
+        times, place = self.region.times[start : start + hours], inner(around, more)
         names = "input", "error", "truth", "kinds", "info", "pattern"
         parts: Sample = {name: {} for name in names}
-        times, place = self._where((start, row, column), self.setup.neighbourhood)
         for spec in self.setup.fields:
             name, kind = spec.name, torch.from_numpy(kinds[spec.name])
             parts["truth"][name] = _inner(wide[name], more)
             parts["input"][name], parts["error"][name] = (
-                self._coarse(name, wide[name], place, more) if coarse
-                else self._filled(spec, wide[name], kind, self._where(corner, shape)[1], more, rng)
+                self._coarse(name, wide[name], around, more) if coarse
+                else self._filled(spec, wide[name], kind, around, more, rng)
             )  # fmt: skip
             parts["pattern"][name] = self.statistics.pattern(name, place)
             parts["kinds"][name] = kind.flatten()
@@ -100,47 +98,24 @@ class Samples(Dataset[Sample]):
         return found[0][0], found[1][0]
 
     def _coarse(self, name: str, wide: Tensor, place: Place, more: Sides) -> Filled:
-        rows, columns = place
-        north, south, west, east = more
-        whole = slice(rows.start - north, rows.stop + south)
-        size = self.statistics.fields[name].sd.shape[-1]
-        there = np.arange(columns[0] - west, columns[0] + columns.size + east) % size
-        coarse = coarsened((wide * self.statistics.sd(name, (whole, there))).nan_to_num())
-        blocks = north // FACTOR, south // FACTOR, west // FACTOR, east // FACTOR
-        return from_coarse(self.statistics, name, coarse, place, blocks)
+        coarse = coarsened((wide * self.statistics.sd(name, place)).nan_to_num())
+        north, south, west, east = (n // FACTOR for n in more)
+        blocks = north, south, west, east
+        return from_coarse(self.statistics, name, coarse, inner(place, more), blocks)
 
-    def _around(self, row: int, column: int, *, coarse: bool) -> Sides:
-        """Points around the window at a corner that tell what it is filled with."""
-        _, (rows, columns) = self._where((0, row, column), self.setup.neighbourhood)
-        by = AROUND * FACTOR if coarse else max(self.setup.rings)
-        wraps, of = self.region.wraps, FACTOR if coarse else 1
-        return around((rows, columns), (self.rows, self.columns), by, wraps=wraps, whole_of=of)
+    def _known(self, place: Place) -> Place:
+        """Where a part of the region is on the grid of the statistics."""
+        (rows, columns), (own_rows, own_columns) = place, self.own
+        return own_rows[rows], own_columns[columns]
 
-    def _wider(self, corner: Corner, more: Sides) -> tuple[Corner, Corner]:
-        (t, y, x), (hours, rows, columns) = corner, self.setup.neighbourhood
-        north, south, west, east = more
-        first = (x - west) % self.columns.size if self.region.wraps else x - west
-        return (t, y - north, first), (hours, rows + north + south, columns + west + east)
-
-    def _anomalies(self, corner: Corner, shape: Corner) -> ByField:
+    def _anomalies(self, start: int, place: Place) -> ByField:
         """All fields of a window."""
-        values = self.region.window(corner, shape)
-        return self.statistics.anomalies(values, *self._where(corner, shape))
-
-    def _corners(self) -> tuple[int, int]:
-        """Rows and columns of the region at which a window may begin."""
-        _, rows, columns = self.setup.neighbourhood
-        lat, lon = self.region.latitude.size, self.region.longitude.size
-        return lat - rows + 1, lon if self.region.wraps else lon - columns + 1
-
-    def _where(self, corner: Corner, shape: Corner) -> tuple[Times, Place]:
-        """Times and place of a window."""
-        (t, y, x), (hours, rows, columns) = corner, shape
-        north, east = self.rows.start + y, np.arange(x, x + columns) % self.columns.size
-        return self.region.times[t : t + hours], (slice(north, north + rows), self.columns[east])
+        times = slice(start, start + self.setup.neighbourhood[0])
+        values = self.region.window(times, place)
+        return self.statistics.anomalies(values, self.region.times[times], self._known(place))
 
     def _superpose(
-        self, truth: ByField, corner: Corner, shape: Corner, rng: np.random.Generator
+        self, truth: ByField, start: int, place: Place, rng: np.random.Generator
     ) -> ByField:
         """Add another time at the same place: cosφ of one, sinφ of the other.
 
@@ -150,8 +125,8 @@ class Samples(Dataset[Sample]):
         """
         daily = any(s.normaliser == "hour" for s in self.setup.fields)
         day = 24 // self.region.hours if daily and 24 % self.region.hours == 0 else 1
-        others = self.starts[(self.starts - corner[0]) % day == 0]
-        other = self._anomalies((int(rng.choice(others)), *corner[1:]), shape)
+        others = self.starts[(self.starts - start) % day == 0]
+        other = self._anomalies(int(rng.choice(others)), place)
         phase = rng.uniform(0, 2 * np.pi)
         a, b = float(np.cos(phase)), float(np.sin(phase))
         return {name: a * values + b * other[name] for name, values in truth.items()}
@@ -164,10 +139,11 @@ def refuse_small(region: Region, setup: Setup) -> None:
         SifnetError: it says how many times, rows and columns are needed.
     """
     hours, rows, columns = setup.neighbourhood
-    if region.latitude.size < rows or region.longitude.size < columns:
+    height, width = region.grid.shape
+    if height < rows or width < columns:
         raise SifnetError(
             "the region is smaller than the model's neighbourhood",
-            found=f"{region.latitude.size} x {region.longitude.size} points",
+            found=f"{height} x {width} points",
             expected=f"at least {rows} x {columns}",
             remedy="Download a larger area, or train a model with a smaller neighbourhood.",
             file=region.files,
@@ -215,9 +191,8 @@ def info(
     """What the tokens of a field know of their place and time, ``token, INFO``."""
     ground = 137 if setup.level_kind == "model" else 1000
     height = np.array(spec.levels or (ground,), dtype=float) / ground  # 0 at the top
-    latitude, longitude = statistics.latitude[place[0]], statistics.longitude[place[1]]
-    days = float(statistics.days)
-    return token_info(times, height, latitude.numpy(), longitude.numpy(), spec.patch, days)
+    places = statistics.grid.tokens(place, spec.patch[1:])
+    return token_info(times, height, places, spec.patch[0], float(statistics.days))
 
 
 class Consecutive(DistributedSampler[Any]):

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from atmorep_bridge.core import masks
-from atmorep_bridge.core.base import Linear
+from atmorep_bridge.core.base import Linear, stencil
 from atmorep_bridge.core.detail import FACTOR, coarsened, sharpened
 from atmorep_bridge.core.filling import from_coarse
+from atmorep_bridge.core.grids import Place
 from atmorep_bridge.core.losses import crps
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.predict import base, predict, suits
-from atmorep_bridge.core.statistics import Place
 from atmorep_bridge.core.tasks import rollout
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
@@ -34,7 +34,7 @@ class Cases:
     Attributes:
         truth: ``case, level, time, latitude, longitude``. members: with the members before that.
         baselines: name → like truth; OURS is what the network starts from.
-        day: (case) of the bootstrap. area: (latitude) what a point counts.
+        day: (case) of the bootstrap. area: what a point counts, ``row, 1 or column``.
     """
 
     truth: Tensor
@@ -66,8 +66,9 @@ def _hidden_cases(
     ours, _ = base(core, region, name, truth, kinds)
     visible = torch.isfinite(truth)
     visible[:, :, first:last] = False
-    alone = _alone(core.statistics.linear[name])
-    kriged, _ = alone.fill(truth, visible, core.statistics.zone.new_zeros(truth.shape[-2:]))
+    alone = _alone(core.statistics.linear[name], len(stencil(core.setup.rings)))
+    points = torch.arange(truth[0, 0, 0].numel()).view(*truth.shape[-2:], 1)
+    kriged, _ = alone.fill(truth.flatten(-2), visible.flatten(-2), points, 0 * points[..., 0])
     # Persistence keeps the value, not the anomaly: the difference is that of the two hours' means.
     mean = _normalised_mean(core, name, times, place)
     held, hours = truth[:, :, first - 1 : first], torch.arange(1, last - first + 1)
@@ -88,12 +89,12 @@ def _hidden_cases(
     return _cases(core, name, truth, members, baselines, times, slice(first, last), place)
 
 
-def _alone(linear: Linear) -> Linear:
+def _alone(linear: Linear, neighbours: int) -> Linear:
     """The same base without neighbours and zones."""
-    own = slice(None, None, len(linear.offsets))
+    own = slice(None, None, neighbours)
     pooled = linear.covariance[:, :, own, own].mean(1, keepdim=True)
     scale = pooled.diagonal(dim1=-2, dim2=-1).sqrt()
-    return Linear(pooled / scale[..., None] / scale[..., None, :], (), linear.nuggets * 0 + 1e-3)
+    return Linear(pooled / scale[..., None] / scale[..., None, :], linear.nuggets * 0 + 1e-3)
 
 
 def rollout_cases(
@@ -132,23 +133,23 @@ def rollout_cases(
 
 def regional(cases: Cases) -> Cases:
     """The same of means over the map, of points by their area; those without truth left out."""
-    weight = torch.isfinite(cases.truth) * cases.area[:, None]
+    weight = torch.isfinite(cases.truth) * cases.area.nan_to_num()
     total = weight.sum((-2, -1), keepdim=True)
 
     def mean(values: Tensor) -> Tensor:
         return (values.nan_to_num() * weight).sum((-2, -1), keepdim=True) / total
 
     baselines = {name: mean(values) for name, values in cases.baselines.items()}
-    return Cases(mean(cases.truth), mean(cases.members), baselines, cases.day, torch.ones(1))
+    return Cases(mean(cases.truth), mean(cases.members), baselines, cases.day, torch.ones(1, 1))
 
 
 def downscaling_cases(core: Core, region: Region, name: str, every: int = 1) -> Cases:
     """All times of windows from their means over blocks."""
     truth, times, place = _windows(core, region, every)
     statistics, (rows, columns) = core.statistics, place
-    shape = region.latitude.size, region.longitude.size
+    shape = region.grid.shape
     whole = [n // FACTOR * FACTOR for n in shape]
-    blocks = slice(rows.start, rows.start + whole[0]), columns[: whole[1]]
+    blocks = rows[: whole[0]], columns[: whole[1]]
     smooth, errors = {}, {}
     for n, values in truth.items():
         off = coarsened((values * statistics.sd(n, place)).nan_to_num())
@@ -199,7 +200,7 @@ def _cases(
         members[:, :, :, hours] * sd,
         {n: b[:, :, hours] * sd for n, b in baselines.items()},
         shown[:, shown.shape[1] // 2].astype("datetime64[D]").astype(np.int64),
-        torch.cos(torch.deg2rad(core.statistics.latitude[place[0]])).float(),
+        core.statistics.grid.area[place[0]],
     )
 
 
@@ -223,7 +224,7 @@ def scores(cases: Cases, hours: slice = slice(None), draws: int = 500) -> dict[s
     truth, members = cases.truth[:, :, hours], cases.members[:, :, :, hours]
     valid = torch.isfinite(truth)
     truth = torch.nan_to_num(truth)
-    axes, area = (1, 2, 3, 4), cases.area[:, None]
+    axes, area = (1, 2, 3, 4), cases.area.nan_to_num()
 
     def case_mean(values: Tensor) -> Array:
         total = (torch.where(valid, values, 0.0) * area).sum(axes)

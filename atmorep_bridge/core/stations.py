@@ -65,23 +65,21 @@ def read_stations(path: Path) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Points:
-    """Observations of one window: hour, row and column (fractions of a grid step) of each."""
+    """Observations of one window: hour, and the points around with their weights, of each."""
 
     field: list[str]
     hour: Tensor
-    row: Tensor
-    column: Tensor
+    index: Tensor
+    weight: Tensor
 
     def of(self, fields: ByField) -> Tensor:
-        """Values there, between grid points bilinear, of ``any, level, time, row, column``."""
+        """Values there, between grid points, of ``any, level, time, row, column``."""
         each = []
-        for name, hour, y, x in zip(self.field, self.hour, self.row, self.column, strict=True):
-            values = fields[name][:, 0, int(hour)]
-            north = min(int(y), values.shape[1] - 2)
-            west = min(int(x), values.shape[2] - 2)
-            corners = values[:, north : north + 2, west : west + 2]
-            weight = torch.stack([1 - (y - north), y - north])[:, None]
-            each.append((corners * weight * torch.stack([1 - (x - west), x - west])).sum((1, 2)))
+        for name, hour, index, weight in zip(
+            self.field, self.hour, self.index, self.weight, strict=True
+        ):
+            values = fields[name][:, 0, int(hour)].flatten(-2)[:, index]
+            each.append((values * weight).sum(1))
         return torch.stack(each, -1)
 
 
@@ -106,9 +104,9 @@ def corrected(
     value, deviation = _spread(core, region, members, times, known, kinds, hours)
     told = points.of(deviation)
     where = seen["latitude"].to_numpy(), seen["longitude"].to_numpy()
-    north, east = np.meshgrid(region.latitude, region.longitude, indexing="ij")
-    reach = max(REACH, float(np.deg2rad(region.step[0])) * EARTH)
-    near = _taper(_apart(where, (north.ravel(), east.ravel())) / reach)
+    north, east = (axis.ravel() for axis in region.grid.points)
+    reach = max(REACH, float(np.deg2rad(region.grid.step[0])) * EARTH)
+    near = _taper(_apart(where, (north, east)) / reach)
     expected, sigma = points.of(value), torch.tensor(seen["sigma"].to_numpy()).float()
     among = told.T @ told * _taper(_apart(where, where) / reach)
     off = torch.tensor(seen["value"].to_numpy()).float() - expected
@@ -165,8 +163,7 @@ def refuse_elsewhere(core: Core, region: Region, times: Times, table: pd.DataFra
             "no station is of these hours, this map and a field of the surface",
             found=f"{len(table)} rows, {table['time'].min()} to {table['time'].max()}, of "
             + ", ".join(sorted(set(table["field"]))),
-            expected=f"some of {times[0]} to {times[-1]}, {region.latitude[0]:g} to "
-            f"{region.latitude[-1]:g} N, {region.longitude[0]:g} to {region.longitude[-1]:g} E",
+            expected=f"some of {times[0]} to {times[-1]}, {region.grid}",
             remedy="Check the time zone (UTC), the signs of longitudes, and the names of fields.",
         )
 
@@ -184,14 +181,12 @@ def _points(
     """Rows of the table that are of these times, of the map and of fields of the surface."""
     steps = counted(np.concatenate([times[:1], table["time"].to_numpy()]), region.hours)
     hour = np.round(steps[1:] - steps[0])
-    row = (table["latitude"].to_numpy() - region.latitude[0]) / region.step[0]
-    column = (table["longitude"].to_numpy() - region.longitude[0]) % 360 / region.step[1]
+    place = table["latitude"].to_numpy(), table["longitude"].to_numpy()
+    index, weight, inside = region.grid.between(*place)
     surface = [spec.name for spec in core.setup.fields if not spec.levels]
-    inside = (row >= 0) & (row <= region.latitude.size - 1)
-    inside &= (column <= region.longitude.size - 1) & table["field"].isin(surface).to_numpy()
-    inside &= (hour >= 0) & (hour < times.size)
-    place = (torch.from_numpy(p[inside]).float() for p in (hour, row, column))
-    return table[inside], Points(table["field"][inside].tolist(), *place)
+    inside = inside & table["field"].isin(surface).to_numpy() & (hour >= 0) & (hour < times.size)
+    each = (torch.from_numpy(part[inside]) for part in (hour, index, weight.astype(np.float32)))
+    return table[inside], Points(table["field"][inside].tolist(), *each)
 
 
 def _apart(stations: Degrees, points: Degrees) -> Tensor:

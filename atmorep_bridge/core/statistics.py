@@ -6,9 +6,10 @@ An anomaly is the value less the climate of its grid point, day of the year and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,8 +20,9 @@ from torch import Tensor
 
 from atmorep_bridge.core import climate
 from atmorep_bridge.core.base import Linear, stencil
-from atmorep_bridge.core.covariance import HELD, Products, zones
+from atmorep_bridge.core.covariance import HELD, Products
 from atmorep_bridge.core.detail import FACTOR, Detail, Sums
+from atmorep_bridge.core.grids import Grid, Place, Regular, grid_of
 from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.windows import Fields, Region, Times, counted
@@ -29,9 +31,6 @@ from sifnet.errors import SifnetError
 AT_ONCE = 2**24  # values of a level read at once
 MOST_HOURS = 4000  # of which a covariance is made
 LEAST_PATTERN = 0.1
-SAME_PLACE = 0.01  # of a grid step
-Place = tuple[slice, NDArray[np.int64]]
-"""Rows and columns of the statistics' grid."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Statistics:
     """Statistics of all fields on the grid of the training part.
 
     Attributes:
-        latitude, longitude: degrees, float64. wraps: all around the globe.
+        latitude, longitude: degrees, float64. wraps: all around the globe. See ``grids``.
         rings: distances of neighbours, see ``Setup``. days: length of the training part.
     """
 
@@ -80,14 +79,27 @@ class Statistics:
     @cached_property
     def linear(self) -> dict[str, Linear]:
         """The base of each field; it remembers what it solved."""
-        return {n: Linear(u.covariance, self.rings, u.nuggets) for n, u in self.fields.items()}
+        return {n: Linear(u.covariance, u.nuggets) for n, u in self.fields.items()}
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Of the training part."""
+        return grid_of(self.latitude.numpy(), self.longitude.numpy(), self.wraps)
 
     @cached_property
     def zone(self) -> Tensor:
-        """``latitude, longitude``, see ``covariance``."""
+        """``row, column``, see ``covariance``."""
         usual = next(iter(self.fields.values()))
-        size = self.latitude.numel(), self.longitude.numel()
-        return zones(*size, usual.covariance.shape[-1])
+        return self.grid.zones(usual.covariance.shape[-1])
+
+    def near(self, place: Place, inner: Place) -> Tensor:
+        """Which points of a place are the neighbours of an inner one's, ``row, column,
+        neighbour``, -1 where they are not in it."""
+        width = self.grid.shape[1]
+        flat, own = (rows[:, None] * width + columns for rows, columns in (place, inner))
+        where = np.full(self.grid.shape[0] * width, -1, dtype=np.int32)
+        where[flat] = np.arange(flat.size).reshape(flat.shape)
+        return torch.from_numpy(where[self.grid.neighbours(own, self.rings)])
 
     def anomalies(self, values: Fields, times: Times, place: Place) -> ByField:
         """Normalised anomalies ``level, time, latitude, longitude`` of values there and then."""
@@ -121,22 +133,16 @@ class Statistics:
         Raises:
             SifnetError: the region is not part of the grid.
         """
-        (down, across), (north, east) = region.step, (self.latitude.numpy(), self.longitude.numpy())
-        row = (region.latitude - north[0]) / down
-        # Longitude counts from the grid's western edge, which rounding must not put at 360.
-        column = ((region.longitude - east[0] + SAME_PLACE * across) % 360) / across - SAME_PLACE
-        rows, columns = row.round().astype(np.int64), column.round().astype(np.int64)
-        off = max(np.abs(row - rows).max(), np.abs(column - columns).max())
-        inside = (rows.min() >= 0) and (rows.max() < north.size) and (columns.max() < east.size)
-        if off > SAME_PLACE or not inside:
+        place = self.grid.place(region.grid)
+        if place is None:
             raise SifnetError(
                 "the region is not the one the model was trained on",
-                found=_corners(region.latitude, region.longitude),
-                expected=f"points of the grid {_corners(north, east)}",
+                found=str(region.grid),
+                expected=f"points of the grid {self.grid}",
                 remedy="Cut the fields to that area, or train a model on this one.",
                 file=region.files,
             )
-        return slice(int(rows[0]), int(rows[-1]) + 1), columns
+        return place
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Statistics:
@@ -190,11 +196,12 @@ def _level(region: Region, setup: Setup, spec: FieldSpec, level: int) -> Usual:
 
 def _second(region: Region, setup: Setup, usual: Usual) -> Usual:
     """With the covariance and the regression of detail of one level, from its anomalies."""
-    hours, size = setup.neighbourhood[0], (region.latitude.size, region.longitude.size)
-    zone = zones(*size, hours * len(stencil(setup.rings)))
-    area = torch.cos(torch.deg2rad(torch.tensor(region.latitude))).clamp(min=0).float()
-    products = Products(zone, usual.sd[0] ** 2 * area[:, None], setup.rings, hours)
-    sums = Sums(1, *size) if min(size) >= FACTOR else None
+    hours, grid = setup.neighbourhood[0], region.grid
+    zone = grid.zones(hours * len(stencil(setup.rings)))
+    counts = (usual.sd[0] ** 2 * grid.area).nan_to_num()
+    products = Products(zone, counts, partial(grid.neighbours, rings=setup.rings), hours)
+    blocks = isinstance(grid, Regular) and min(grid.shape) >= FACTOR
+    sums = Sums(1, *grid.shape) if blocks else None
     held = int((1 - HELD) * region.times.size)
     skipped = -(-region.times.size // MOST_HOURS)
     for turn, (first, own, values) in enumerate(_chunks(region, hours - 1, held)):
@@ -204,19 +211,10 @@ def _second(region: Region, setup: Setup, usual: Usual) -> Usual:
         if sums is not None:
             sums.add(off[:, :own].nan_to_num(), region.wraps, held=first >= held)
         if turn % skipped == 0 and off.shape[1] >= hours:
-            wide = beyond(off / usual.sd[:, None], max(setup.rings), region.wraps)
-            products.add(wide[0], held=first >= held)
+            products.add((off / usual.sd[:, None])[0], held=first >= held)
     covariance, nuggets = products.solved(setup.lead, setup.longest)
     return replace(usual, covariance=covariance[None], nuggets=nuggets[None],
                    detail=None if sums is None else sums.solved())  # fmt: skip
-
-
-def beyond(values: Tensor, by: int, wraps: bool) -> Tensor:
-    """Maps ``by`` points wider on every side: those of the edge, or of the globe's other side."""
-    height, width = values.shape[-2:]
-    rows, columns = torch.arange(-by, height + by), torch.arange(-by, width + by)
-    columns = columns % width if wraps else columns.clamp(0, width - 1)
-    return values[..., rows.clamp(0, height - 1), :][..., columns]
 
 
 def _chunks(region: Region, more: int, split: int) -> Iterator[tuple[int, int, Tensor]]:
@@ -224,27 +222,24 @@ def _chunks(region: Region, more: int, split: int) -> Iterator[tuple[int, int, T
 
     No chunk goes on beyond time number ``split`` or a hole in the series.
     """
-    size = region.latitude.size, region.longitude.size
-    hours = min(max(AT_ONCE // (size[0] * size[1]), 1), 240)
+    hours = min(max(AT_ONCE // math.prod(region.grid.shape), 1), 240)
     apart = np.diff(counted(region.times, region.hours)) != 1
     holes = [0, *(np.flatnonzero(apart) + 1).tolist(), region.times.size]
     for begin, stop in pairwise(holes):
         firsts = sorted({*range(begin, stop, hours), split if begin < split < stop else begin})
         for first, end in pairwise((*firsts, stop)):
             length = min(end + more, stop) - first
-            (values,) = region.window((first, 0, 0), (length, *size)).values()
+            (values,) = region.window(slice(first, first + length)).values()
             yield first, end - first, torch.from_numpy(values)
 
 
 def _part(values: Tensor, place: Place) -> Tensor:
-    """Rows and columns of a map, a view where the columns go on."""
-    rows, columns = place
-    if columns[-1] - columns[0] == columns.size - 1:
-        return values[..., rows, int(columns[0]) : int(columns[-1]) + 1]
-    return values[..., rows, :][..., torch.from_numpy(columns)]
+    """Rows and columns of a map, a view where they go on."""
+    rows, columns = map(_run, place)
+    return values[..., rows, :][..., columns]
 
 
-def _corners(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> str:
-    step = latitude[1] - latitude[0] if latitude.size > 1 else float("nan")
-    return (f"{latitude[0]:g} to {latitude[-1]:g} N, {longitude[0]:g} to {longitude[-1]:g} E, "
-            f"step {step:g}")  # fmt: skip
+def _run(index: NDArray[np.int64]) -> slice | Tensor:
+    if (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return torch.from_numpy(index)

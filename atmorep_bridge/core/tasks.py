@@ -16,6 +16,7 @@ import xarray as xr
 from atmorep_bridge.core import copula, masks, stations
 from atmorep_bridge.core.detail import FACTOR, coarsened
 from atmorep_bridge.core.filling import from_coarse
+from atmorep_bridge.core.grids import Regular
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.predict import as_dataset, base, predict, suits
 from atmorep_bridge.core.tokens import ByField
@@ -152,6 +153,7 @@ def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:
 
 def _finer(core: Core, coarse: Region) -> Region:
     """The part of the model's grid of which a coarse grid holds the means; without values."""
+    _refuse_cells(core, coarse)
     statistics = core.statistics
     axes = {}
     for name in ("latitude", "longitude"):
@@ -179,12 +181,25 @@ def _finer(core: Core, coarse: Region) -> Region:
     return replace(coarse, data=data, step=(coarse.step[0] / FACTOR, coarse.step[1] / FACTOR))
 
 
+def _refuse_cells(core: Core, region: Region) -> None:
+    """Of points in tokens no detail and no error of other models is learnt."""
+    for grid in (core.statistics.grid, region.grid):
+        if not isinstance(grid, Regular):
+            raise SifnetError(
+                "this task needs a regular grid", found=str(grid),
+                expected="latitudes and longitudes in even steps",
+                remedy="Forecast or interpolate on this grid, or interpolate it to a regular one.",
+                file=region.files,
+            )  # fmt: skip
+
+
 def correct(core: Core, analysis: Region, first: np.datetime64) -> xr.Dataset:
     """A window of another model's analysis, from ``first`` on, as the training data would be.
 
     Raises:
         SifnetError: the region does not suit the model, or the window is not in it.
     """
+    _refuse_cells(core, analysis)
     start = _position(analysis, first)
     noisy, times = _window(core, analysis, start, core.setup.neighbourhood[0])
     kinds = masks.everything(core.setup, Kind.NOISY)
@@ -254,8 +269,8 @@ def _values(region: Region, first: int, steps: int) -> tuple[Fields, Times]:
             remedy="Give a longer series.",
             file=region.files,
         )
-    shape = steps, region.latitude.size, region.longitude.size
-    return region.window((first, 0, 0), shape), at[first : first + steps]
+    hours = slice(first, first + steps)
+    return region.window(hours), at[hours]
 
 
 def _position(region: Region, time: np.datetime64) -> int:

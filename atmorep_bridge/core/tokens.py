@@ -9,9 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from atmorep_bridge.core.grids import Places
+
 INFO_FREQUENCIES = (1, 2, 4, 8, 16, 32, 64)  # around the globe; the last resolves 3 degrees
-INFO = 7 + 4 * len(INFO_FREQUENCIES)
-COS_LATITUDE = 8  # of what a token knows: after two of its level, five of time, and the sine
+TOLD = 7 + 4 * len(INFO_FREQUENCIES)  # of what a token knows: two of its level, five of time, ...
+PLACE = slice(TOLD, TOLD + 4)  # then its place in the window,
+AREA = TOLD + 4  # and its area
+INFO = TOLD + 5
 ByField = dict[str, Tensor]
 """A tensor of each field of a model."""
 
@@ -20,10 +24,10 @@ def to_tokens(values: Tensor, patch: tuple[int, int, int]) -> Tensor:
     """Cut windows into tokens.
 
     Args:
-        values: ``batch, level, time, latitude, longitude``; multiples of the patch.
+        values: ``batch, level, time, row, column``; multiples of the patch.
 
     Returns:
-        ``batch, token, value``: tokens in the order of level, time, latitude, longitude.
+        ``batch, token, value``: tokens in the order of level, time, row, column.
     """
     b, level, t, y, x = values.shape
     pt, py, px = patch
@@ -51,16 +55,16 @@ def on_points(flags: Tensor, patch: tuple[int, int, int]) -> Tensor:
 def token_info(
     times: NDArray[np.datetime64],
     level: NDArray[np.floating],
-    latitude: NDArray[np.floating],
-    longitude: NDArray[np.floating],
-    patch: tuple[int, int, int],
+    places: Places,
+    hours: int,
     trained_days: float = 1e6,
 ) -> Tensor:
-    """Year, day of the year, hour, level, latitude and longitude of the middle of each token.
+    """Year, day of the year, hour, level, latitude and longitude of the middle of each token, and
+    its place in the window and area.
 
     Args:
         times: (time). level: (level), 0 to 1 from the top to the ground.
-        latitude, longitude: degrees.
+        places: of the tokens of a time. hours: of a token.
         trained_days: length of the training part. What it cannot teach is not told: the season
             to a model of less than a year, the year to one of less than three. It would only
             learn by heart which day is which.
@@ -69,23 +73,26 @@ def token_info(
         ``token, INFO``: phases as sine and cosine, so that midnight, New Year and 180 degrees are
         nowhere special.
     """
-    days = _middle(times.astype("datetime64[s]").astype(float) / 86400, patch[0])
+    days = _middle(times.astype("datetime64[s]").astype(float) / 86400, hours)
     year = 1970 + days / 365.2425
     hour, season = 2 * math.pi * (days % 1), 2 * math.pi * (year % 1)
     year = np.where(trained_days >= 3 * 365, year, 2000.0)
     season = np.where(trained_days >= 365, season, 0.0)
     time = [(year - 2000) / 50, np.sin(hour), np.cos(hour), np.sin(season), np.cos(season)]
-    north = np.deg2rad(_middle(latitude.astype(float), patch[1]))
-    east = np.deg2rad(_middle(longitude.astype(float), patch[2]))
-    high = np.asarray(level, dtype=float)
-    parts = [[high, high**2], time, _phases(north), _phases(east)]  # along level, time, row, column
-    sizes = [part[0].size for part in parts]
-    features = []
-    for axis, part in enumerate(parts):
-        along = np.stack(part, -1).reshape(*(-1 if i == axis else 1 for i in range(4)), len(part))
-        features.append(np.broadcast_to(along, (*sizes, len(part))))
-    info = np.concatenate(features, -1).astype(np.float32)
+    high, step = np.asarray(level, dtype=float), np.arange(days.size)
+    north, east = np.deg2rad(places.latitude), np.deg2rad(places.longitude)
+    shape = high.size, days.size, *places.latitude.shape
+    levels, hourly = (1, 1, 1), (1, 1)
+    parts = [*(_along(v, levels) for v in (high, high**2)), *(_along(v, hourly) for v in time)]
+    parts += [*_phases(north), *_phases(east)]
+    parts += [_along(np.arange(high.size) + 0.5, levels), _along((step + 0.5) * hours, hourly)]
+    parts += [places.north, places.east, places.area]
+    info = np.stack([np.broadcast_to(part, shape) for part in parts], -1).astype(np.float32)
     return torch.from_numpy(info.reshape(-1, INFO))
+
+
+def _along(values: NDArray[np.floating], following: tuple[int, ...]) -> NDArray[np.floating]:
+    return values.reshape(-1, *following)
 
 
 def _phases(angle: NDArray[np.floating]) -> list[NDArray[np.floating]]:
@@ -96,22 +103,17 @@ def _middle(axis: NDArray[np.floating], n: int) -> NDArray[np.floating]:
     return axis.reshape(-1, n).mean(1)
 
 
-def positional_code(
-    grid: tuple[int, int, int, int], patch: tuple[int, int, int], width: int
-) -> Tensor:
-    """Sines and cosines of a token's place in its window, ``token, width``.
+def positional_code(place: Tensor, width: int) -> Tensor:
+    """Sines and cosines of places in a window, ``..., width``.
 
     A quarter of the width each for level (counted), time (hours), latitude and longitude (grid
     points), so that fields of different patches share one measure. Vaswani et al. 2017, eq 3.5.
+
+    Args:
+        place: ``..., 4``, the PLACE of what a token knows.
     """
     size = width // 8 * 2
-    scale = torch.exp(-math.log(1000.0) * torch.arange(0, size, 2) / size)
-    codes = []
-    for axis, (n, step) in enumerate(zip(grid, (1, *patch), strict=True)):
-        angle = ((torch.arange(n) + 0.5) * step)[:, None] * scale
-        code = torch.cat([angle.sin(), angle.cos()], -1)
-        shape = [1, 1, 1, 1, size]
-        shape[axis] = n
-        codes.append(code.reshape(shape).expand(*grid, size))
-    code = torch.cat(codes, -1).reshape(-1, 4 * size)
+    scale = torch.exp(-math.log(1000.0) * torch.arange(0, size, 2, device=place.device) / size)
+    angle = place[..., None] * scale
+    code = torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
     return torch.nn.functional.pad(code, (0, width - 4 * size))

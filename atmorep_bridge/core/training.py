@@ -24,7 +24,7 @@ from atmorep_bridge.core.model import MaskedTokenModel
 from atmorep_bridge.core.samples import Consecutive, Sample, Samples
 from atmorep_bridge.core.specs import Setup
 from atmorep_bridge.core.statistics import Statistics, fit
-from atmorep_bridge.core.tokens import COS_LATITUDE, ByField, to_tokens
+from atmorep_bridge.core.tokens import AREA, ByField, to_tokens
 from atmorep_bridge.core.windows import Region
 from sifnet.errors import require_number
 from sifnet.files import checkpoint, save_checkpoint, whole, writable
@@ -155,7 +155,7 @@ class Fitting(lightning.LightningModule):
             sample = where.nonzero()[:, 0]
             pattern = batch["pattern"][spec.name].expand_as(batch["truth"][spec.name])
             weight = to_tokens(pattern, spec.patch)[where]
-            weight = weight * batch["info"][spec.name][where][:, COS_LATITUDE, None]
+            weight = weight * batch["info"][spec.name][where][:, AREA, None]
             losses.append(of_samples(each, present * weight, sample, kinds.shape[0]).mean())
         return torch.stack(losses).mean()
 
@@ -205,7 +205,7 @@ def _train(
     region: Region, setup: Setup, output: Path, folder: Path, config: Training, *, progress: bool
 ) -> Core:
     lightning.seed_everything(config.seed, verbose=False)
-    region = region.loaded()
+    region, setup = region.loaded(), region.grid.setup(setup)
     fitted = folder / f"statistics-{_named(setup, region)}.pt"
     core = Core(setup, _statistics(fitted, region, setup, config), config)
     asked = _asked(folder, core, region)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from atmorep_bridge.core.grids import Grid, Place, grid_of, in_tokens
 from atmorep_bridge.core.specs import MONTH, FieldSpec
 from atmorep_bridge.fields.axes import files_of, goes_around, spacing
 from atmorep_bridge.fields.formats import readable
@@ -22,20 +24,19 @@ IN_MEMORY = 2**30  # bytes; a region below this is read once
 HOUR = np.timedelta64(1, "h")
 LEAST_MONTH, MOST_MONTH = 28 * 24 * HOUR, 31 * 24 * HOUR
 UNEVEN = 1e-3  # share by which distances between points may differ
-SPACE_TIME = ("time", "latitude", "longitude")
 Times = NDArray[np.datetime64]
 Fields = dict[str, NDArray[np.float32]]
-"""``level, time, latitude, longitude`` of each field, in its unit."""
+"""``level, time, row, column`` of each field, in its unit."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """Fields on one regular grid, lazily: latitude and longitude ascend without a jump.
+    """Fields on one grid, lazily. On a regular one places ascend without a jump.
 
     Attributes:
-        data: our names; ``time, latitude, longitude``, and level for a field that has any.
-        step: degrees of latitude and longitude. hours: between times; MONTH where they are months
-            of the calendar, each at its first day.
+        data: our names; ``time``, rows and columns of the grid, and level for a field that has any.
+        step: degrees of latitude and longitude between points of a regular one.
+        hours: between times; MONTH where they are months of the calendar, each at its first day.
         wraps: whether it goes all around the globe.
         level_kind: "model", "pressure" or none.
     """
@@ -62,13 +63,18 @@ class Region:
         return self.data["time"].values
 
     @cached_property
+    def grid(self) -> Grid:
+        """Where its points are."""
+        return grid_of(self.latitude, self.longitude, self.wraps)
+
+    @cached_property
     def latitude(self) -> NDArray[np.float64]:
-        """(latitude) degrees."""
+        """Degrees, (latitude), or of every point (token, point)."""
         return self.data["latitude"].values
 
     @cached_property
     def longitude(self) -> NDArray[np.float64]:
-        """(longitude) degrees, beyond 180 where the region goes on there."""
+        """The same, (longitude) beyond 180 where the region goes on there."""
         return self.data["longitude"].values
 
     def between(self, first: np.datetime64, last: np.datetime64) -> Region:
@@ -92,39 +98,37 @@ class Region:
         number = counted(self.times, self.hours)
         return np.flatnonzero(number[hours - 1 :] - number[: number.size - hours + 1] == hours - 1)
 
-    def window(self, corner: tuple[int, int, int], shape: tuple[int, int, int]) -> Fields:
-        """All fields of a window; around the globe, columns go on at the first one.
-
-        Args:
-            corner, shape: time, row and column.
+    def window(self, times: slice, place: Place | None = None) -> Fields:
+        """All fields of a window, or of the whole grid.
 
         Raises:
             SifnetError: a file is damaged where it is read.
         """
-        t, y, x = (slice(first, first + n) for first, n in zip(corner, shape, strict=True))
-        columns = np.arange(x.start, x.stop) % self.longitude.size
+        rows, columns = place or map(np.arange, self.grid.shape)
         cuts = np.split(columns, np.flatnonzero(np.diff(columns) < 0) + 1)
         return {
-            str(name): np.concatenate(
-                [self._part(str(name), t, y, slice(int(c[0]), int(c[-1]) + 1)) for c in cuts], -1
-            )
+            str(name): np.concatenate([self._part(str(name), times, rows, c) for c in cuts], -1)
             for name in self.data.data_vars
         }
 
-    def _part(self, name: str, t: slice, y: slice, x: slice) -> NDArray[np.float32]:
-        """Level, time, latitude, longitude; from memory if it is there, else from the files."""
-        whole = self.data.variables[name]
-        shape = tuple({"time": t, "latitude": y, "longitude": x}.get(str(d), slice(None))
-                      for d in whole.dims)  # fmt: skip
+    def _part(
+        self, name: str, t: slice, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Level, time, row, column; from memory if it is there, else from the files."""
+        whole, dims = self.data.variables[name], ("time", *self.grid.dims)
+        index = t, *(slice(int(n[0]), int(n[-1]) + 1) if n[-1] - n[0] == n.size - 1 else n
+                     for n in (rows, columns))  # fmt: skip
+        asked = dict(zip(dims, index, strict=True))
         with readable(self.files):
-            part = np.asarray(whole[shape].load(scheduler="synchronous").data)
-        order = [whole.dims.index(d) for d in ("level", *SPACE_TIME) if d in whole.dims]
-        part = part.transpose(order).astype(np.float32, copy=False)
-        return part if "level" in whole.dims else part[None]
+            part = whole[tuple(asked.get(str(d), slice(None)) for d in whole.dims)]
+            values = np.asarray(part.load(scheduler="synchronous").data)
+        order = [whole.dims.index(d) for d in ("level", *dims) if d in whole.dims]
+        values = values.transpose(order).astype(np.float32, copy=False)
+        return values if "level" in whole.dims else values[None]
 
     def everything(self) -> Fields:
         """All fields of the region."""
-        return self.window((0, 0, 0), (self.times.size, self.latitude.size, self.longitude.size))
+        return self.window(slice(None))
 
     def loaded(self) -> Region:
         """The region in memory, if it is small enough to read it once and for all."""
@@ -155,6 +159,9 @@ def every(hours: int) -> str:
 def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> Region:
     """Open the fields of files, folders and addresses that share a grid, without reading them.
 
+    On a grid that is not regular, points come in tokens of at most as many as one of the first
+    field has (rows times columns of its patch), see ``grids``.
+
     Raises:
         SifnetError: a field or level is in no file, the grid or the times are irregular, or files
             are on different grids.
@@ -181,13 +188,17 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
     kind = data.attrs["level_kind"] if levels else ""
     if levels:
         data = _on_levels(data, levels.pop(), files)
-    data = _contiguous(data.astype(np.float32, keep_attrs=True))
-    down, across = (spacing(data, name, tolerance=UNEVEN) for name in ("latitude", "longitude"))
-    wraps = goes_around(across, data.sizes["longitude"])
+    data = data.astype(np.float32, keep_attrs=True)
+    if "cell" in data.dims:
+        data, step, wraps = _in_tokens(data, math.prod(fields[0].patch[1:])), (0.0, 0.0), False
+    else:
+        data = _contiguous(data)
+        down, across = (spacing(data, n, tolerance=UNEVEN) for n in ("latitude", "longitude"))
+        step, wraps = (down, across), goes_around(across, data.sizes["longitude"])
     hours = _hours(data, files)
     if hours == MONTH:
         data = data.assign_coords(time=later(data["time"].values, 0, MONTH))
-    return Region(data, (down, across), hours, wraps, kind)
+    return Region(data, step, hours, wraps, kind)
 
 
 def _with_its_levels(data: xr.Dataset, spec: FieldSpec, files: str | None) -> xr.Dataset:
@@ -222,6 +233,15 @@ def _on_levels(data: xr.Dataset, levels: tuple[int, ...], files: str | None) -> 
             file=files,
         )
     return data.isel(level=apart.argmin(0))
+
+
+def _in_tokens(data: xr.Dataset, most: int) -> xr.Dataset:
+    """Points of any order as ``token, point``; ``order`` is their number in the file."""
+    index = in_tokens(data["latitude"].values, data["longitude"].values, most)
+    order = xr.DataArray(index, dims=("token", "point"))
+    data = data.isel(cell=order).where(order >= 0)
+    places = {name: data[name].where(order >= 0) for name in ("latitude", "longitude")}
+    return data.assign_coords(order=order, **places)
 
 
 def _contiguous(data: xr.Dataset) -> xr.Dataset:

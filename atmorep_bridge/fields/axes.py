@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from atmorep_bridge.fields.quantities import PRESSURE
 from sifnet.errors import SifnetError
 
-DIMENSIONS = ("member", "time", "level", "latitude", "longitude")
+DIMENSIONS = ("member", "time", "level", "latitude", "longitude", "cell")
 RENAME = {
     "lat": "latitude",
     "lon": "longitude",
@@ -69,18 +69,31 @@ def goes_around(step: float, points: int) -> bool:
 def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
     """Ascending latitude and longitude from -180, rounded so that float32 and float64 agree.
 
+    Of points in a list, as on reduced Gaussian and HEALPix grids, latitude and longitude are along
+    ``cell``, in the order of the file.
+
     Raises:
-        SifnetError: the grid is not one of latitude and longitude.
+        SifnetError: the grid is not one of latitude and longitude, nor a list of points.
     """
     data = data.rename({k: v for k, v in RENAME.items() if k in data.variables or k in data.dims})
+    data = _healpix(data, source)
+    along = {data[name].dims for name in ("latitude", "longitude") if name in data.coords}
+    if len(along) == 1 and len(dims := along.pop()) == 1 and dims[0] not in DIMENSIONS[:5]:
+        data = data.rename_dims({dims[0]: "cell"})
+    if "cell" in data.dims and {"latitude", "longitude"} <= set(data.coords):
+        return data.assign_coords(
+            latitude=data["latitude"].astype(float).round(5),
+            longitude=turned(data["longitude"].astype(float)).round(5),
+        )
     for name in ("latitude", "longitude"):
         if name not in data.dims or name not in data.coords:
             raise SifnetError(
                 f"the fields are not on a grid of latitude and longitude: no {name}",
                 found=f"dimensions {', '.join(map(str, data.dims))}",
-                expected="latitude, longitude (regular or Gaussian, not reduced, not projected)",
-                remedy="Download them on a regular grid, or take them there (reduced Gaussian, "
-                "HEALPix), as by cdo remapbil,r360x180.",
+                expected="latitude, longitude, as axes or of each point of a list (reduced "
+                "Gaussian, HEALPix), not of a projection",
+                remedy="Download them on a regular grid, or take them there, as by "
+                "cdo remapbil,r360x180.",
                 file=source,
             )
     data = data.assign_coords(
@@ -102,10 +115,52 @@ def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
     return data
 
 
+def _healpix(data: xr.Dataset, source: str) -> xr.Dataset:
+    """With the places of pixels, where a grid mapping says that they are HEALPix.
+
+    Understood are the layouts of CF 1.13 (``refinement_level``, ``indexing_scheme``; the numbers
+    of pixels have the standard_name healpix_index) and of easy.gems (``healpix_nside``,
+    ``healpix_order``; numbers in ``cell``, or all pixels in their order).
+
+    Raises:
+        SifnetError: pixels are numbered in another way, or it cannot be told which they are.
+    """
+    mapping = next((v for v in data.variables.values()
+                    if v.attrs.get("grid_mapping_name") == "healpix"), None)  # fmt: skip
+    if mapping is None:
+        return data
+    says = mapping.attrs
+    side = int(says.get("healpix_nside", 2 ** int(says.get("refinement_level", 0))))
+    order = str(says.get("healpix_order", says.get("indexing_scheme", "nested")))
+    numbers = [str(n) for n, v in data.coords.items() if v.ndim == 1
+               and (n == "cell" or v.attrs.get("standard_name") == "healpix_index")]  # fmt: skip
+    whole = [str(d) for d, n in data.sizes.items() if n == 12 * side**2]
+    if order not in ("nest", "nested", "ring") or not numbers + whole:
+        raise SifnetError(
+            "these HEALPix pixels cannot be placed",
+            found=f"order {order}, dimensions {', '.join(map(str, data.dims))}",
+            expected=f"nested or ring, all {12 * side**2} pixels or a coordinate healpix_index",
+            file=source,
+        )
+    if numbers:
+        index, dimension = data[numbers[0]].values, str(data[numbers[0]].dims[0])
+    else:
+        index, dimension = np.arange(12 * side**2), whole[0]
+    from astropy_healpix import healpy
+
+    east, north = healpy.pix2ang(side, index, nest=order != "ring", lonlat=True)
+    data = data.drop_vars([n for n in (*numbers, "latitude", "longitude") if n in data.variables])
+    about = {"standard_name": "healpix_index", "units": "1"}
+    return data.rename_dims({dimension: "cell"}).assign_coords(
+        cell=("cell", index, about), latitude=("cell", north), longitude=("cell", east),
+        crs=((), 0, says),
+    )  # fmt: skip
+
+
 def with_units(data: xr.Dataset) -> xr.Dataset:
-    """With what CF wants said of latitude and longitude, where they are axes."""
+    """With what CF wants said of latitude and longitude, of axes or of points in a list."""
     for name, unit in (("latitude", "degrees_north"), ("longitude", "degrees_east")):
-        if name in data.dims:
+        if name in data.coords:
             data[name] = data[name].assign_attrs(units=unit, standard_name=name)
     return data
 
@@ -207,7 +262,9 @@ def with_time(data: xr.Dataset, source: str) -> xr.Dataset:
     times = np.atleast_1d(valid.values).astype("datetime64[ns]")
     lead = np.atleast_1d(data["lead"].values)
     dimension = str(valid.dims[0]) if valid.ndim else "time"
-    axes = [name for name in data.dims if name in DIMENSIONS and name not in ("time", dimension)]
+    places = "latitude", "longitude", "crs"  # of points in a list, no axes
+    axes = [name for name in (*data.dims, *places)
+            if name in (*DIMENSIONS, "crs") and name not in ("time", dimension)]  # fmt: skip
     data = data.drop_vars([name for name in data.coords if name not in axes])
     if not valid.ndim:
         data = data.expand_dims("time")

@@ -25,6 +25,7 @@ from atmorep_bridge.fields.quantities import AIR, ON_LEVELS, QUANTITIES, quantit
 from atmorep_bridge.fields.variables import unit_of
 from sifnet.errors import SifnetError
 
+KEPT = (*DIMENSIONS, "lead", "crs")
 log = logging.getLogger(__name__)
 
 
@@ -55,6 +56,16 @@ def open_fields(sources: Sequence[str | Path], names: Sequence[str] = AIR) -> li
             expected="some of " + ", ".join(quantity(name).names[0] for name in names),
             remedy="Give files of temperature, humidity, geopotential, pressure or aerosol.",
         )
+    for part in labelled:
+        if "cell" in part.dims:
+            raise SifnetError(
+                "the fields are on a grid without rows and columns",
+                found=f"{part.sizes['cell']} points in a list",
+                expected="axes of latitude and longitude",
+                remedy="Take them to a regular grid, as by cdo remapbil,r360x180. (Models are "
+                "trained and asked on any grid.)",
+                file=part.attrs["files"][0],
+            )
     return by_grid(labelled)
 
 
@@ -80,7 +91,7 @@ def open_series(sources: Sequence[str | Path], names: Sequence[str]) -> xr.Datas
         raise SifnetError(
             "the fields are on different grids",
             found="; ".join(", ".join(map(str, grid.data_vars)) for grid in grids),
-            expected="one grid of latitudes, longitudes and levels",
+            expected="one grid of places and levels",
             remedy="Download them on the same grid and area.",
             file=files,
         )
@@ -148,6 +159,7 @@ def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
     for raw in open_raw(source):
         standard = {n: str(v.attrs.get("standard_name", "")) for n, v in raw.data_vars.items()}
         raw = raw.rename({n: s for n, s in standard.items() if s in others and s not in raw})
+        raw = raw.set_coords([n for n, v in raw.items() if "grid_mapping_name" in v.attrs])
         data = raw.drop_vars([name for name in raw.data_vars if name not in theirs])
         if not data.data_vars:
             continue
@@ -161,7 +173,7 @@ def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
             ]
         })  # fmt: skip
         datasets.append(
-            labelled.drop_vars([n for n in labelled.coords if n not in (*DIMENSIONS, "lead")])
+            labelled.drop_vars([n for n in labelled.coords if n not in KEPT])
             .transpose(*DIMENSIONS, missing_dims="ignore")
             .assign_attrs(
                 files=[source],

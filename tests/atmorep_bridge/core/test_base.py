@@ -6,6 +6,7 @@ import torch
 
 from atmorep_bridge.core.base import MANY, Linear, ridge, stencil, unusual
 from atmorep_bridge.core.covariance import Products, grams, zones
+from atmorep_bridge.core.grids import Regular
 
 HOURS, RINGS = 6, (1,)
 N = len(stencil(RINGS))
@@ -28,6 +29,25 @@ def zone(rows: int = 2, columns: int = 3) -> torch.Tensor:
     return torch.zeros(rows, columns, dtype=torch.long)
 
 
+def mapped(
+    values: torch.Tensor, seen: torch.Tensor, rings: tuple[int, ...] = RINGS
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As lists of points; asked for is what has all neighbours."""
+    (height, width), by = values.shape[-2:], max(rings)
+    grid = Regular(np.arange(height, dtype=float), np.arange(width, dtype=float), False)
+    rows, columns = np.arange(by, height - by), np.arange(by, width - by)
+    near = grid.neighbours(rows[:, None] * width + columns, rings)
+    return values.flatten(-2), seen.flatten(-2), torch.from_numpy(near)
+
+
+def inside(points: np.ndarray) -> np.ndarray:
+    """Neighbours in 4 x 4 points of its inner 2 x 2."""
+    offsets = stencil(RINGS)
+    return (
+        (points[..., None] // 2 + 1 + offsets[:, 0]) * 4 + points[..., None] % 2 + 1 + offsets[:, 1]
+    )
+
+
 def ahead(values: torch.Tensor) -> torch.Tensor:
     seen = torch.ones_like(values).bool()
     seen[:, :, 4:] = False
@@ -38,7 +58,7 @@ def test_what_is_hidden_is_the_conditional_mean_of_a_normal() -> None:
     """Against conditioning written out, of a gap and of points of different patterns."""
     values, c = windows(2), covariance()
     seen = torch.rand(values.shape, generator=torch.manual_seed(1)) < 0.6
-    filled, error = Linear(c, RINGS, TINY).fill(values, seen, zone())
+    filled, error = Linear(c, TINY).fill(*mapped(values, seen), zone())
     rows, columns = stencil(RINGS).T
     for b, y, x in ((0, 0, 0), (1, 1, 2)):
         mine = values[b, 0][:, y + 1 + rows, x + 1 + columns].flatten().double()
@@ -57,7 +77,7 @@ def test_what_is_hidden_is_the_conditional_mean_of_a_normal() -> None:
 
 def test_of_an_autoregression_only_the_last_hour_counts() -> None:
     values = windows(4)
-    filled, error = Linear(covariance(), RINGS, TINY).fill(values, ahead(values), zone())
+    filled, error = Linear(covariance(), TINY).fill(*mapped(values, ahead(values)), zone())
     inner = values[..., 1:-1, 1:-1]
     torch.testing.assert_close(filled[:, :, 4], 0.9 * inner[:, :, 3], atol=1e-3, rtol=0)
     torch.testing.assert_close(filled[:, :, 5], 0.81 * inner[:, :, 3], atol=1e-3, rtol=0)
@@ -67,7 +87,7 @@ def test_of_an_autoregression_only_the_last_hour_counts() -> None:
 
 def test_where_nothing_is_visible_stands_climate() -> None:
     values = windows(1)
-    filled, error = Linear(covariance(), RINGS, TINY).fill(values, values > 9, zone())
+    filled, error = Linear(covariance(), TINY).fill(*mapped(values, values > 9), zone())
     assert not filled.any()
     torch.testing.assert_close(error, torch.ones_like(error), atol=1e-3, rtol=0)
 
@@ -81,7 +101,7 @@ def test_an_unusual_past_makes_the_error_larger() -> None:
     for size in (1.0, 3.0):
         values = torch.zeros(500, 1, HOURS, 3, 3)
         values[:, 0, :, 1 + rows, 1 + columns] = size * drawn.T.view(500, HOURS, N).float()
-        _, error = Linear(covariance(), RINGS, TINY).fill(values, ahead(values), zone(1, 1))
+        _, error = Linear(covariance(), TINY).fill(*mapped(values, ahead(values)), zone(1, 1))
         errors.append(float(error[:, :, 4].square().mean().sqrt()))
     assert errors[0] == pytest.approx((1 - 0.9**2) ** 0.5, rel=0.05)
     assert errors[1] / errors[0] == pytest.approx(3.0, rel=0.1)
@@ -96,24 +116,24 @@ def test_many_patterns_are_answered_by_the_nearest_points() -> None:
     c = torch.kron(0.9 ** (hour - hour[:, None]).abs().double(), 0.8 ** torch.cdist(place, place))
     values = torch.randn(1, 1, 4, 16, 16, generator=torch.manual_seed(0))
     seen = torch.rand(values.shape, generator=torch.manual_seed(1)) < 0.5
-    linear = Linear(c[None, None], rings, TINY)
-    filled, _ = linear.fill(values, seen, zone(12, 12))
+    linear = Linear(c[None, None], TINY)
+    filled, _ = linear.fill(*mapped(values, seen, rings), zone(12, 12))
     assert not linear.solutions  # patterns of chance do not come again
     near = torch.zeros(17).bool()
     near[:9] = True
     keep = near.repeat(4)
-    small = Linear(c[keep][:, keep][None, None], (1,), TINY)
-    alone, _ = small.fill(values[..., 6:9, 6:9], seen[..., 6:9, 6:9], zone(1, 1))
+    small = Linear(c[keep][:, keep][None, None], TINY)
+    alone, _ = small.fill(*mapped(values[..., 6:9, 6:9], seen[..., 6:9, 6:9]), zone(1, 1))
     torch.testing.assert_close(filled[..., 5:6, 5:6], alone, atol=1e-3, rtol=0)
     assert MANY < 144
 
 
 def test_solutions_are_found_again() -> None:
     values = windows(2)
-    linear = Linear(covariance(), RINGS, TINY)
-    first = linear.fill(values, ahead(values), zone())
+    linear = Linear(covariance(), TINY)
+    first = linear.fill(*mapped(values, ahead(values)), zone())
     kept = dict(linear.solutions)
-    again = linear.fill(values, ahead(values), zone())
+    again = linear.fill(*mapped(values, ahead(values)), zone())
     assert len(kept) == 1
     assert all(linear.solutions[key] is kept[key] for key in kept)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
@@ -132,7 +152,7 @@ def test_missing_values_are_in_no_product() -> None:
     """Independent values, a fifth missing: variances are 1, not 0.8."""
     values = torch.randn(400, 4, 4, generator=torch.manual_seed(0))
     values[torch.rand(values.shape, generator=torch.manual_seed(1)) < 0.2] = torch.nan
-    products = Products(zones(2, 2, 10**6), torch.ones(2, 2), (1,), 2)
+    products = Products(zones(2, 2, 10**6), torch.ones(2, 2), inside, 2)
     products.add(values, held=False)
     found, _ = products.solved(1, 1)
     torch.testing.assert_close(found[0].diagonal(), torch.ones(18), atol=0.1, rtol=0)
@@ -147,7 +167,7 @@ def test_weights_of_a_coast_are_of_bounded_size() -> None:
     )
     values[torch.rand(values.shape, generator=generator) < 0.5] = torch.nan
     values[:, 1, 2] = torch.nan  # land
-    products = Products(zones(2, 2, 1), torch.ones(2, 2), (1,), 3)
+    products = Products(zones(2, 2, 1), torch.ones(2, 2), inside, 3)
     products.add(values, held=False)
     found, _ = products.solved(1, 1)
     least = torch.linalg.eigvalsh(found.double()).min()
@@ -166,7 +186,7 @@ def test_how_much_a_zone_goes_its_own_way_is_chosen_on_held_back_days() -> None:
             series.append(r * series[-1] + 0.6 * rng.normal(size=(4, 4)))
         values = torch.from_numpy(np.stack(series)).float()
         zone = (torch.arange(4) >= 2).long().expand(2, 4)[:, 1:3]
-        products = Products(zone, torch.ones(2, 2), (1,), 3)
+        products = Products(zone, torch.ones(2, 2), inside, 3)
         products.add(values[:hours], held=False)
         products.add(values[hours:], held=True)
         found, _ = products.solved(1, 1)

@@ -21,7 +21,9 @@ def cases(error: list[float], day: list[int], spread: float = 1.0) -> Cases:
     off = torch.tensor(error).view(-1, 1, 1, 1, 1).expand(-1, *SHAPE)
     members = torch.stack([off - spread, off, off + spread])
     baselines = {"twice as far": 2 * off, "far": 5 * off}
-    return Cases(torch.zeros(len(error), *SHAPE), members, baselines, np.array(day), torch.ones(3))
+    return Cases(
+        torch.zeros(len(error), *SHAPE), members, baselines, np.array(day), torch.ones(3, 1)
+    )
 
 
 def test_figures_are_those_of_their_definitions() -> None:
@@ -60,7 +62,9 @@ def test_rows_count_by_their_area() -> None:
     made = cases([1.0], [0])
     off = torch.zeros(1, *SHAPE)
     off[:, :, :, 0] = 3.0
-    found = scores(replace(made, members=torch.stack([off, off]), area=torch.tensor([0.5, 1, 1])))
+    found = scores(
+        replace(made, members=torch.stack([off, off]), area=torch.tensor([[0.5], [1], [1]]))
+    )
     assert found["rmse"].value == pytest.approx((9 * 0.5 / 2.5) ** 0.5)
 
 
@@ -141,7 +145,7 @@ def test_downscaling_starts_from_means_over_blocks(core: Core, windows: Region) 
 
 
 def test_a_regional_mean_is_one_of_points_by_area() -> None:
-    made = replace(cases([1.0], [0]), area=torch.tensor([0.5, 1, 1]))
+    made = replace(cases([1.0], [0]), area=torch.tensor([[0.5], [1], [1]]))
     truth = made.truth.clone()
     truth[:, :, :, 0] = 5.0
     truth[0, 0, 0, 1, 2] = torch.nan
@@ -174,7 +178,7 @@ def test_scores_are_those_of_a_library() -> None:
     members, truth = torch.randn(5, 1, *SHAPE, generator=generator), torch.randn(1, *SHAPE)
     truth[0, 0, 1, 2, 3] = torch.nan
     area = torch.tensor([0.5, 0.7, 1.0])
-    found = scores(Cases(truth, members, {"first": members[0]}, np.array([0]), area))
+    found = scores(Cases(truth, members, {"first": members[0]}, np.array([0]), area[:, None]))
     dims = ("case", "level", "time", "latitude", "longitude")
     of, seen = xr.DataArray(members.numpy(), dims=("member", *dims)), xr.DataArray(truth, dims=dims)
     weights = xr.DataArray(area.numpy(), dims="latitude")

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from atmorep_bridge.core.grids import Places, Regular
 from atmorep_bridge.core.tokens import (
     INFO,
+    PLACE,
     from_tokens,
     on_points,
     positional_code,
@@ -15,6 +17,11 @@ from atmorep_bridge.core.tokens import (
 
 HOUR = np.timedelta64(1, "h")
 LEVEL = np.array([1.0])
+
+
+def places(latitude: np.ndarray, longitude: np.ndarray, patch: tuple[int, int]) -> Places:
+    grid = Regular(latitude, longitude, False)
+    return grid.tokens(grid.window((0, 0), grid.shape), patch)
 
 
 @pytest.mark.parametrize("patch", [(1, 1, 1), (2, 4, 2), (3, 2, 5), (6, 8, 10)])
@@ -46,7 +53,7 @@ def test_info_knows_a_day_a_year_and_the_date_line() -> None:
     def info(start: str, west: float = 5.0) -> torch.Tensor:
         times = np.datetime64(start, "ns") + np.arange(2) * HOUR
         longitude = west + np.arange(2) * 0.25
-        return token_info(times, LEVEL, np.array([50.0, 50.25]), longitude, (2, 2, 2))
+        return token_info(times, LEVEL, places(np.array([50.0, 50.25]), longitude, (2, 2)), 2)
 
     assert info("2020-06-20T00").shape == (1, INFO)
     day = info("2020-06-20T00") - info("2020-06-21T00")
@@ -61,15 +68,19 @@ def test_info_knows_a_day_a_year_and_the_date_line() -> None:
 def test_info_follows_the_order_of_tokens() -> None:
     times = np.datetime64("2020-06-20T00", "ns") + np.arange(4) * HOUR
     levels = np.array([0.5, 1.0])
-    info = token_info(times, levels, np.arange(4.0), np.arange(6.0), (2, 2, 3))
+    info = token_info(times, levels, places(np.arange(4.0), np.arange(6.0), (2, 3)), 2)
     assert info.shape == (2 * 2 * 2 * 2, INFO)
     assert torch.equal(info[:8, 0], torch.full((8,), 0.5))
     assert torch.equal(info[8:, 0], torch.ones(8))
 
 
 def test_places_have_different_codes() -> None:
-    code = positional_code((2, 3, 4, 5), (3, 6, 6), 32)
+    times = np.datetime64("2020-06-20", "ns") + np.arange(9) * HOUR
+    window = places(np.arange(24.0), np.arange(30.0), (6, 6))
+    info = token_info(times, np.array([0.5, 1.0]), window, 3)
+    assert info[-1, PLACE].tolist() == [1.5, 7.5, 21.0, 27.0]
+    code = positional_code(info[:, PLACE], 32)
     assert code.shape == (120, 32)
     apart = torch.cdist(code, code) + torch.eye(120)
     assert apart.min() > 0.1
-    assert positional_code((1, 1, 1, 1), (1, 1, 1), 18).shape == (1, 18)
+    assert positional_code(info[:1, PLACE], 18).shape == (1, 18)

@@ -1,0 +1,480 @@
+"""Grids: where points are, what they count, which are near each other, and windows of them.
+
+Every grid is rows x columns of points. Of a regular one these are latitudes and longitudes, and a
+token is some of each. Of any other (HEALPix, reduced Gaussian, whatever lists its points) a row is
+a token: the points within one pixel of a coarse HEALPix grid, all of one area (Górski et al. 2005,
+doi:10.1086/427976); columns are the points of a token, none where it has fewer than others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from atmorep_bridge.core.base import stencil
+from atmorep_bridge.core.covariance import most_zones, zones
+from atmorep_bridge.core.specs import Setup
+from sifnet.errors import SifnetError
+
+Array = NDArray[np.float64]
+Place = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows and columns of a grid."""
+Sides = tuple[int, int, int, int]
+"""Rows at the beginning and at the end, columns at the beginning and at the end."""
+Corner = tuple[int, int]
+SAME_PLACE = 0.01  # of a grid step
+FINEST = 24  # HEALPix level that tells any two points apart
+OVERLAP = 4  # tiles over a token
+
+
+class Places(NamedTuple):
+    """Of tokens ``row, column``.
+
+    Attributes:
+        latitude, longitude: degrees, of the middle. north, east: grid points, in the window.
+        area: what a point counts.
+    """
+
+    latitude: Array
+    longitude: Array
+    north: Array
+    east: Array
+    area: Array
+
+
+@dataclass(frozen=True)
+class Regular:
+    """Latitudes and longitudes, degrees, that ascend in even steps.
+
+    Attributes:
+        wraps: all around the globe.
+    """
+
+    latitude: Array
+    longitude: Array
+    wraps: bool
+    dims = "latitude", "longitude"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.latitude.size, self.longitude.size
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """Degrees of latitude and longitude between points."""
+        return self.latitude[1] - self.latitude[0], self.longitude[1] - self.longitude[0]
+
+    @property
+    def points(self) -> tuple[Array, Array]:
+        """Latitude and longitude of every point, ``row, column``."""
+        north, east = np.meshgrid(self.latitude, self.longitude, indexing="ij")
+        return north, east
+
+    @property
+    def area(self) -> Tensor:
+        """What a point counts, ``row, 1``: its area over that at the equator."""
+        return torch.cos(torch.deg2rad(torch.tensor(self.latitude))).clamp(min=0).float()[:, None]
+
+    def __str__(self) -> str:
+        (y, x), step = (self.latitude, self.longitude), self.latitude[1:2] - self.latitude[:1]
+        return (f"{y[0]:g} to {y[-1]:g} N, {x[0]:g} to {x[-1]:g} E, "
+                f"step {step[0] if step.size else float('nan'):g}")  # fmt: skip
+
+    def setup(self, setup: Setup) -> Setup:
+        """As it is: a neighbourhood and a token are so many rows and columns."""
+        return setup
+
+    def zones(self, values: int) -> Tensor:
+        """See ``covariance``."""
+        return zones(*self.shape, values)
+
+    def place(self, other: Grid) -> Place | None:
+        """Where another grid lies on this one, none where it is no part of it."""
+        if not isinstance(other, Regular):
+            return None
+        (down, across), (north, east) = other.step, (self.latitude, self.longitude)
+        row = (other.latitude - north[0]) / down
+        # Longitude counts from the grid's western edge, which rounding must not put at 360.
+        column = ((other.longitude - east[0] + SAME_PLACE * across) % 360) / across - SAME_PLACE
+        rows, columns = row.round().astype(np.int64), column.round().astype(np.int64)
+        off = max(np.abs(row - rows).max(), np.abs(column - columns).max())
+        inside = (rows.min() >= 0) and (rows.max() < north.size) and (columns.max() < east.size)
+        return (rows, columns) if inside and off <= SAME_PLACE else None
+
+    def neighbours(self, points: NDArray[np.int64], rings: tuple[int, ...]) -> NDArray[np.int64]:
+        """``..., neighbour`` of points counted row by row, see ``stencil``: those of the edge, or
+        of the globe's other side."""
+        (height, width), offset = self.shape, stencil(rings)
+        row = (points[..., None] // width + offset[:, 0]).clip(0, height - 1)
+        column = points[..., None] % width + offset[:, 1]
+        return row * width + (column % width if self.wraps else column.clip(0, width - 1))
+
+    def _corners(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns at which a window may begin."""
+        (height, width), (rows, columns) = self.shape, shape
+        return height - rows + 1, width if self.wraps else width - columns + 1
+
+    def windows(self, shape: tuple[int, int]) -> int:
+        """How many there are of a shape."""
+        rows, columns = self._corners(shape)
+        return rows * columns
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> Corner:
+        """The corner of a window by chance, everywhere as often by area."""
+        rows, columns = self._corners(shape)
+        # Rows near the poles stand close together.
+        middle = self.latitude[:rows] + self.step[0] * shape[0] / 2
+        share = np.cos(np.deg2rad(middle)).clip(0.01)
+        return int(rng.choice(rows, p=share / share.sum())), int(rng.integers(columns))
+
+    def window(self, corner: Corner, shape: tuple[int, int]) -> Place:
+        """Rows and columns of it; around the globe, columns go on at the first one."""
+        (y, x), (rows, columns) = corner, shape
+        return np.arange(y, y + rows), np.arange(x, x + columns) % self.shape[1]
+
+    def around(
+        self, corner: Corner, shape: tuple[int, int], rings: tuple[int, ...], of: int = 1
+    ) -> tuple[Place, Sides]:
+        """A window with its neighbours, as far as there are, and how much wider it is.
+
+        Args:
+            of: by multiples of so many points.
+        """
+        (y, x), (rows, columns), by = corner, shape, max(rings)
+        sides = y, self.shape[0] - y - rows, x, self.shape[1] - x - columns
+        sides = (*sides[:2], by, by) if self.wraps else sides
+        north, south, west, east = (min(n, by) // of * of for n in sides)
+        wide = rows + north + south, columns + west + east
+        return self.window((y - north, (x - west) % self.shape[1]), wide), (
+            north, south, west, east)  # fmt: skip
+
+    def tiles(self, shape: tuple[int, int], align: int) -> Iterator[tuple[Place, Tensor]]:
+        """Windows that cover the grid, each half over the next, and the weight of their points.
+
+        Args:
+            align: points of which corners are a multiple.
+        """
+        (height, width), (rows, columns) = self.shape, shape
+        easts = _corners(width, columns, align)
+        if self.wraps:
+            easts = list(range(0, width, max(columns // 2 // align * align, 1)))
+        blend = _blend(rows)[:, None] * _blend(columns)
+        for north in _corners(height, rows, align):
+            for east in easts:
+                yield self.window((north, east), shape), blend
+
+    def tokens(self, place: Place, patch: tuple[int, int]) -> Places:
+        """What is known of the tokens of a window."""
+        axes = (self.latitude[place[0]], self.longitude[place[1]])
+        north, east = (axis.reshape(-1, n).mean(1) for axis, n in zip(axes, patch, strict=True))
+        down, across = ((np.arange(a.size) + 0.5) * n
+                        for a, n in zip((north, east), patch, strict=True))  # fmt: skip
+        area = np.cos(np.deg2rad(north))
+        each = np.broadcast_arrays(north[:, None], east, down[:, None], across, area[:, None])
+        return Places(*each)
+
+    def between(self, latitude: Array, longitude: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Points around places and their weights, ``place, 4``, bilinear; and what is inside."""
+        (height, width), (down, across) = self.shape, self.step
+        row = (latitude - self.latitude[0]) / down
+        column = (longitude - self.longitude[0]) % 360 / across
+        inside = (row >= 0) & (row <= height - 1) & (column <= width - 1)
+        y = row.astype(np.int64).clip(0, max(height - 2, 0))
+        x = column.astype(np.int64).clip(0, max(width - 2, 0))
+        south, west = row - y, column - x
+        index = np.stack([y * width + x + n for n in (0, 1, width, width + 1)], -1)
+        weight = [(1 - south) * (1 - west), (1 - south) * west, south * (1 - west), south * west]
+        return index, np.stack(weight, -1), inside
+
+
+def _corners(points: int, tile: int, align: int) -> list[int]:
+    """Corners of tiles from the first to the last that is a multiple of ``align``."""
+    last = (points - tile) // align * align
+    number = -(-2 * last // tile) + 1
+    return sorted({round(x / align) * align for x in np.linspace(0, last, number)})
+
+
+def _blend(points: int) -> Tensor:
+    """Weight of a tile's points: the middle counts most, nothing counts zero."""
+    place = torch.arange(points)
+    return torch.minimum(place + 1, points - place).float() / ((points + 1) // 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Points of any order, ``token, point``; degrees, NaN where a token has no more."""
+
+    latitude: Array
+    longitude: Array
+    dims = "token", "point"
+    wraps = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Tokens, and the most points of one."""
+        return self.latitude.shape[0], self.latitude.shape[1]
+
+    @property
+    def points(self) -> tuple[Array, Array]:
+        """Latitude and longitude of every point, ``token, point``."""
+        return self.latitude, self.longitude
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """Degrees between points, as if they stood in squares."""
+        side = float(np.rad2deg(np.sqrt(np.nanmean(self.area.numpy()))))
+        return side, side
+
+    @cached_property
+    def _vectors(self) -> Array:
+        """``token, point, 3``, of length 1."""
+        return _vectors(self.latitude, self.longitude)
+
+    @cached_property
+    def _middles(self) -> Array:
+        """``token, 3``"""
+        return _unit(np.nansum(self._vectors, 1))
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self._vectors.reshape(-1, 3)[self._there])
+
+    @cached_property
+    def _there(self) -> NDArray[np.int64]:
+        return np.flatnonzero(np.isfinite(self.latitude))
+
+    @cached_property
+    def _tokens(self) -> cKDTree:
+        return cKDTree(self._middles)
+
+    @cached_property
+    def area(self) -> Tensor:
+        """Steradian, ``token, point``. A whole HEALPix sphere is cut evenly, and so is taken what
+        does not stand in rings between two latitudes; rings are cut evenly each."""
+        number = self._there.size
+        if number == self.latitude.size and np.log2(number / 12) % 2 == 0:
+            return torch.full(self.shape, 4 * np.pi / number)
+        north, east = (v.ravel()[self._there] for v in self.points)
+        ring, which, count = np.unique(north.round(4), return_inverse=True, return_counts=True)
+        if ring.size > number / 3:
+            apart = self._tree.query(self._tree.data, k=2)[0][:, 1]
+            each, which = np.array([np.median(apart) ** 2]), np.zeros(number, dtype=int)
+        else:
+            each = _heights(ring) * _apart(east, which, count)
+            each[count == 1] = np.median(each[count > 1])
+        area = np.full(self.latitude.size, np.nan)
+        area[self._there] = each[which]
+        return torch.from_numpy(area.reshape(self.shape)).float()
+
+    def __str__(self) -> str:
+        north, east = self.points
+        return (f"{self._there.size} points, {np.nanmin(north):g} to {np.nanmax(north):g} N, "
+                f"{np.nanmin(east):g} to {np.nanmax(east):g} E")  # fmt: skip
+
+    def setup(self, setup: Setup) -> Setup:
+        """With neighbourhoods of as many points, in tokens, and without the plans that need rows
+        and columns.
+
+        Raises:
+            SifnetError: tokens of the fields differ in how many points they hold.
+        """
+        tokens, most = self.shape
+        if all(s.patch[1:] == (1, most) for s in setup.fields) and setup.neighbourhood[2] == most:
+            return setup
+        if len({s.patch[1] * s.patch[2] for s in setup.fields}) > 1:
+            raise SifnetError(
+                "fields on this grid need tokens of as many points",
+                found=", ".join(f"{s.name} {s.patch[1]} x {s.patch[2]}" for s in setup.fields),
+                expected="the same for all",
+            )
+        hours, rows, columns = setup.neighbourhood
+        many = min(max(round(rows * columns * tokens / self._there.size), 1), tokens)
+        return replace(
+            setup,
+            fields=tuple(replace(s, patch=(s.patch[0], 1, most)) for s in setup.fields),
+            neighbourhood=(hours, many, most),
+            plans={n: share for n, share in setup.plans.items() if n not in ("coarse", "noise")},
+        )
+
+    def zones(self, values: int) -> Tensor:
+        """Pixels of a HEALPix grid, as small as memory allows, see ``covariance``."""
+        for level in range(12, -1, -1):
+            found, zone = np.unique(_pixels(self._middles, level), return_inverse=True)
+            if found.size <= most_zones(values):
+                return torch.from_numpy(zone)[:, None].expand(self.shape)
+        return torch.zeros(self.shape, dtype=torch.long)
+
+    def place(self, other: Grid) -> Place | None:
+        """All of it, if the other grid is the same; else none."""
+        same = isinstance(other, Cells) and self.shape == other.shape
+        off = _unit(self._vectors) - _unit(other._vectors) if same else np.ones(1)  # type: ignore
+        if np.nanmax(np.abs(off)) > SAME_PLACE * np.deg2rad(self.step[0]):
+            return None
+        return np.arange(self.shape[0]), np.arange(self.shape[1])
+
+    def neighbours(self, points: NDArray[np.int64], rings: tuple[int, ...]) -> NDArray[np.int64]:
+        """``..., neighbour`` of points counted token by token: the nearest to where the points of
+        ``stencil`` would be, on great circles to the north, north-east, ..."""
+        return self._table(rings)[points]
+
+    def _table(self, rings: tuple[int, ...]) -> NDArray[np.int64]:
+        if rings not in self._tables:
+            own = self._vectors.reshape(-1, 3)[self._there]
+            up, east = _tangents(own)
+            table = np.repeat(np.arange(self.latitude.size)[:, None], len(stencil(rings)), 1)
+            for column, (y, x) in enumerate(stencil(rings)[1:], 1):
+                angle = np.deg2rad(self.step[0]) * np.hypot(y, x)
+                toward = (y * up + x * east) / np.hypot(y, x)
+                there = own * np.cos(angle) + toward * np.sin(angle)
+                table[self._there, column] = self._there[self._tree.query(there)[1]]
+            self._tables[rings] = table
+        return self._tables[rings]
+
+    @cached_property
+    def _tables(self) -> dict[tuple[int, ...], NDArray[np.int64]]:
+        return {}
+
+    def windows(self, shape: tuple[int, int]) -> int:
+        """One around every token."""
+        return self.shape[0]
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> Corner:
+        """A token by chance; all are of one area."""
+        return int(rng.integers(self.shape[0])), 0
+
+    def window(self, corner: Corner, shape: tuple[int, int]) -> Place:
+        """The tokens nearest to one."""
+        return self._nearest(self._middles[corner[0]], shape)
+
+    def _nearest(self, middle: Array, shape: tuple[int, int]) -> Place:
+        near = np.atleast_1d(self._tokens.query(middle, k=shape[0])[1])
+        return np.sort(near), np.arange(self.shape[1])  # neighbours in a row are neighbours
+
+    def around(
+        self, corner: Corner, shape: tuple[int, int], rings: tuple[int, ...], of: int = 1
+    ) -> tuple[Place, Sides]:
+        """A window, and after it the tokens that hold neighbours of its points."""
+        rows, columns = self.window(corner, shape)
+        flat = rows[:, None] * columns.size + columns
+        asked = np.unique(self.neighbours(flat, rings) // columns.size)
+        more = np.setdiff1d(asked, rows)
+        return (np.concatenate([rows, more]), columns), (0, more.size, 0, 0)
+
+    def tiles(self, shape: tuple[int, int], align: int) -> Iterator[tuple[Place, Tensor]]:
+        """Windows that cover the grid, several over most tokens, and the weight of their points."""
+        level = 12
+        while level and np.unique(_pixels(self._middles, level)).size * shape[0] > (
+            OVERLAP * self.shape[0]
+        ):
+            level -= 1
+        _, which = np.unique(_pixels(self._middles, level), return_inverse=True)
+        bare = np.ones(self.shape[0], dtype=bool)
+        middles = [_unit(self._middles[which == i].sum(0)) for i in range(which.max() + 1)]
+        while middles or bare.any():
+            middle = middles.pop() if middles else self._middles[np.flatnonzero(bare)[0]]
+            rows, columns = self._nearest(middle, shape)
+            bare[rows] = False
+            apart = np.linalg.norm(self._middles[rows] - middle, axis=1)
+            weight = 1.05 - apart / max(apart.max(), 1e-9)
+            blend = torch.from_numpy(weight).float()[:, None]
+            yield (rows, columns), blend.expand(-1, columns.size)
+
+    def tokens(self, place: Place, patch: tuple[int, int]) -> Places:
+        """What is known of the tokens of a window; places in it are on its tangent plane."""
+        middles, side = self._middles[place[0]], np.deg2rad(self.step[0])
+        middle = _unit(middles.sum(0))
+        half = np.sqrt(place[0].size * patch[0] * patch[1]) / 2
+        down, across = (middles @ axis / side + half for axis in _tangents(middle))
+        north = np.rad2deg(np.arcsin(middles[:, 2].clip(-1, 1)))
+        east = np.rad2deg(np.arctan2(middles[:, 1], middles[:, 0]))
+        area = np.nanmean(self.area.numpy()[place[0]], 1) / np.nanmean(self.area.numpy())
+        return Places(*(v[:, None] for v in (north, east, down, across, area)))
+
+    def between(self, latitude: Array, longitude: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """The three points nearest to places and their weights, ``place, 3``, by the inverse of
+        the distance; inside is what has one within a step and a half."""
+        apart, near = self._tree.query(_vectors(latitude, longitude), k=3)
+        weight = 1 / (apart + 1e-6)
+        inside = apart[:, 0] < 1.5 * np.deg2rad(self.step[0])
+        return self._there[near], weight / weight.sum(1, keepdims=True), inside
+
+
+Grid = Regular | Cells
+
+
+def grid_of(latitude: Array, longitude: Array, wraps: bool) -> Grid:
+    """By whether latitude is an axis or that of every point."""
+    return Regular(latitude, longitude, wraps) if latitude.ndim == 1 else Cells(latitude, longitude)
+
+
+def in_tokens(latitude: Array, longitude: Array, most: int) -> NDArray[np.int64]:
+    """Which points are in a token, ``token, point``, -1 where there are no more.
+
+    Tokens are pixels of the coarsest HEALPix grid of which none holds more than ``most`` points,
+    in nested order, as the points are in a token.
+    """
+    place = _pixels(_vectors(latitude, longitude), FINEST)
+    order = np.argsort(place, kind="stable")
+    for level in range(FINEST + 1):
+        _, first, count = np.unique(
+            place[order] >> 2 * (FINEST - level), return_index=True, return_counts=True
+        )
+        if count.max() <= most:
+            break
+    index = np.full((first.size, count.max()), -1)
+    which = np.repeat(np.arange(first.size), count)
+    index[which, np.arange(order.size) - first[which]] = order
+    return index
+
+
+def _pixels(vectors: Array, level: int) -> NDArray[np.int64]:
+    """Number in a nested HEALPix grid."""
+    from astropy_healpix import healpy
+
+    return healpy.vec2pix(2**level, *np.moveaxis(vectors, -1, 0), nest=True)
+
+
+def _vectors(latitude: Array, longitude: Array) -> Array:
+    y, x = np.deg2rad(latitude), np.deg2rad(longitude)
+    return np.stack([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)], -1)
+
+
+def _unit(vectors: Array) -> Array:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def _tangents(vectors: Array) -> tuple[Array, Array]:
+    """To the north and to the east, ``..., 3``, of length 1."""
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    east = _unit(np.stack([-y, x + 1e-12, 0 * z], -1))
+    return np.cross(vectors, east), east
+
+
+def _heights(ring: Array) -> Array:
+    """Of the zones about latitudes, ascending, on a sphere of radius 1; to the pole where near."""
+    sine = np.sin(np.deg2rad(ring))
+    edges = np.sin(np.deg2rad((ring[1:] + ring[:-1]) / 2))
+    edges = np.concatenate([2 * sine[:1] - edges[:1], edges, 2 * sine[-1:] - edges[-1:]])
+    first, last = edges[1] - edges[0], edges[-1] - edges[-2]
+    edges[0] = -1 if edges[0] < first - 1 else edges[0]
+    edges[-1] = 1 if edges[-1] > 1 - last else edges[-1]
+    return np.diff(edges)
+
+
+def _apart(east: Array, which: NDArray[np.int64], count: NDArray[np.int64]) -> Array:
+    """Least distance between the points of each ring, radians."""
+    order = np.lexsort((east, which))
+    first = np.cumsum(count) - count
+    following = np.roll(east[order], -1)
+    following[first + count - 1] = east[order][first]
+    gaps = (following - east[order]) % 360
+    return np.deg2rad(np.minimum.reduceat(gaps, first))
