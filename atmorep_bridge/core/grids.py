@@ -2,8 +2,8 @@
 
 Every grid is rows x columns of points. Of a regular one these are latitudes and longitudes, and a
 token is some of each. Of any other (HEALPix, reduced Gaussian, whatever lists its points) a row is
-a token: the points within one pixel of a coarse HEALPix grid, all of one area (Górski et al. 2005,
-doi:10.1086/427976); columns are the points of a token, none where it has fewer than others.
+a token: points that are near each other, in a pixel of a coarse HEALPix grid (Górski et al. 2005,
+doi:10.1086/427976) or a part of one; columns are its points, none where others have more.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ Sides = tuple[int, int, int, int]
 Corner = tuple[int, int]
 SAME_PLACE = 0.01  # of a grid step
 FINEST = 24  # HEALPix level that tells any two points apart
+PARTS = 4  # tokens of a pixel, at least on average
 OVERLAP = 4  # tiles over a token
 
 
@@ -348,8 +349,9 @@ class Cells:
         return self.shape[0]
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> Corner:
-        """A token by chance; all are of one area."""
-        return int(rng.integers(self.shape[0])), 0
+        """The token in the middle by chance, everywhere as often by area."""
+        share = np.nansum(self.area.double().numpy(), 1)
+        return int(rng.choice(self.shape[0], p=share / share.sum())), 0
 
     def window(self, corner: Corner, shape: tuple[int, int]) -> Place:
         """The tokens nearest to one."""
@@ -419,19 +421,29 @@ def grid_of(latitude: Array, longitude: Array, wraps: bool) -> Grid:
 def in_tokens(latitude: Array, longitude: Array, most: int) -> NDArray[np.int64]:
     """Which points are in a token, ``token, point``, -1 where there are no more.
 
-    Tokens are pixels of the coarsest HEALPix grid of which none holds more than ``most`` points,
-    in nested order, as the points are in a token.
+    Points of a pixel of a coarse HEALPix grid stand in nested order, in which neighbours are near
+    each other, and are cut evenly into as few tokens as hold at most ``most``. On a HEALPix grid
+    tokens of 4, 16, 64 points are pixels themselves. What is cut so is cut the same by the number
+    of points that a token then has.
     """
     place = _pixels(_vectors(latitude, longitude), FINEST)
     order = np.argsort(place, kind="stable")
-    for level in range(FINEST + 1):
-        _, first, count = np.unique(
-            place[order] >> 2 * (FINEST - level), return_index=True, return_counts=True
-        )
-        if count.max() <= most:
+    while True:
+        for level in range(FINEST, -1, -1):
+            pixel = place[order] >> 2 * (FINEST - level)
+            _, first, count = np.unique(pixel, return_index=True, return_counts=True)
+            if count.mean() >= PARTS * most:
+                break
+        within = np.arange(order.size) - np.repeat(first, count)
+        cut = within * np.repeat(-(-count // most), count) // np.repeat(count, count)
+        begins = np.append(True, (np.diff(cut) != 0) | (np.diff(pixel) != 0))
+        first = np.flatnonzero(begins)
+        size = np.diff(np.append(first, order.size))
+        if size.max() == most or most == 1:
             break
-    index = np.full((first.size, count.max()), -1)
-    which = np.repeat(np.arange(first.size), count)
+        most = int(size.max())
+    index = np.full((first.size, most), -1)
+    which = np.cumsum(begins) - 1
     index[which, np.arange(order.size) - first[which]] = order
     return index
 

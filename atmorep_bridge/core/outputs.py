@@ -43,7 +43,10 @@ def write_fields(ensemble: xr.Dataset, path: Path) -> Path:
     if "level" in ensemble.dims:
         kind = ensemble.attrs["level_kind"]
         names["level"] = "model_level" if kind == "model" else "pressure_level"
-    if "cell" in ensemble.dims and "crs" not in ensemble.coords:
+    if "crs" in ensemble.coords:
+        for values in data.data_vars.values():
+            values.attrs["grid_mapping"] = "crs"
+    elif "cell" in ensemble.dims:
         names["cell"] = "values"  # as cfgrib names points of a reduced Gaussian grid
     data = with_units(data.rename(names))
     data.attrs = {k: v if isinstance(v, str) else "\n".join(v) for k, v in data.attrs.items()}

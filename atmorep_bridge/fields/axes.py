@@ -78,7 +78,7 @@ def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
     data = data.rename({k: v for k, v in RENAME.items() if k in data.variables or k in data.dims})
     data = _healpix(data, source)
     along = {data[name].dims for name in ("latitude", "longitude") if name in data.coords}
-    if len(along) == 1 and len(dims := along.pop()) == 1 and dims[0] not in DIMENSIONS[:5]:
+    if len(along) == 1 and len(dims := along.pop()) == 1 and dims[0] not in DIMENSIONS:
         data = data.rename_dims({dims[0]: "cell"})
     if "cell" in data.dims and {"latitude", "longitude"} <= set(data.coords):
         return data.assign_coords(
@@ -151,10 +151,11 @@ def _healpix(data: xr.Dataset, source: str) -> xr.Dataset:
     east, north = healpy.pix2ang(side, index, nest=order != "ring", lonlat=True)
     data = data.drop_vars([n for n in (*numbers, "latitude", "longitude") if n in data.variables])
     about = {"standard_name": "healpix_index", "units": "1"}
-    return data.rename_dims({dimension: "cell"}).assign_coords(
-        cell=("cell", index, about), latitude=("cell", north), longitude=("cell", east),
-        crs=((), 0, says),
-    )  # fmt: skip
+    if dimension != "cell":
+        data = data.rename_dims({dimension: "cell"})
+    places = {"cell": ("cell", index, about), "latitude": ("cell", north),
+              "longitude": ("cell", east)}  # fmt: skip
+    return data.assign_coords(places | {"crs": ((), 0, says)})
 
 
 def with_units(data: xr.Dataset) -> xr.Dataset:

@@ -175,6 +175,7 @@ def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
         datasets.append(
             labelled.drop_vars([n for n in labelled.coords if n not in KEPT])
             .transpose(*DIMENSIONS, missing_dims="ignore")
+            .assign_coords({n: data[n].variable for n in ("cell", "crs") if n in data.coords})
             .assign_attrs(
                 files=[source],
                 product=product(raw, source),

@@ -11,7 +11,8 @@ import xarray as xr
 from atmorep_bridge.air.checks import check_values
 from atmorep_bridge.air.columns import half_levels
 from atmorep_bridge.fields.formats import open_raw
-from atmorep_bridge.fields.opening import open_fields, plain_units
+from atmorep_bridge.fields.opening import open_fields, open_series, plain_units
+from fakes import grids
 from fakes.fields import (
     AOT,
     LATITUDES,
@@ -367,3 +368,52 @@ def test_without_the_grib_extra_the_sentence_that_helps(
     monkeypatch.setitem(__import__("sys").modules, "cfgrib", None)
     with pytest.raises(SifnetError, match=r"GRIB cannot be read here.*sifnet\[grib\]"):
         open_fields([tmp_path / "a.grib"])
+
+
+def cells(layout: str, side: int = 2) -> xr.Dataset:
+    """Pressure on HEALPix pixels, which tells its own place: 900 hPa and its latitude."""
+    north, east = grids.healpix(side, "ring" if layout == "ring" else "nested")
+    times = np.datetime64("2020-06-25", "ns") + np.arange(3) * np.timedelta64(1, "h")
+    values = (900 + north + 0 * np.arange(3)[:, None]).astype("f4")
+    data = xr.Dataset({"sp": (("time", "cell"), values, {"units": "hPa"})}, {"time": times})
+    if layout == "list":
+        return data.assign_coords(latitude=("cell", north), longitude=("cell", east % 360))
+    about = {"grid_mapping_name": "healpix", "healpix_nside": side, "healpix_order": layout}
+    if layout == "cf":
+        about = {"grid_mapping_name": "healpix", "refinement_level": 1, "indexing_scheme": "nested"}
+        pixels = np.arange(12 * side**2)[5:20]
+        data = data.isel(cell=slice(5, 20)).rename(cell="i")
+        data = data.assign_coords(pix=("i", pixels, {"standard_name": "healpix_index"}))
+    return data.assign(crs=((), 0, about))
+
+
+@pytest.mark.parametrize("layout", ["nest", "ring", "cf", "list"])
+def test_pixels_are_where_their_grid_mapping_says(layout: str, tmp_path: Path) -> None:
+    cells(layout).to_netcdf(tmp_path / "healpix.nc", engine="h5netcdf")
+    found = open_series([tmp_path / "healpix.nc"], ["surface_pressure"])
+    assert found["surface_pressure"].dims == ("time", "cell")
+    np.testing.assert_allclose(found["surface_pressure"][1], 900 + found["latitude"], atol=1e-3)
+    assert (np.abs(found["longitude"]) <= 180).all()
+    with pytest.raises(SifnetError, match=r"without rows and columns: found (48|15) points"):
+        open_fields([tmp_path / "healpix.nc"])
+
+
+@pytest.mark.parametrize("layout", ["nuniq", "lost"])
+def test_pixels_that_cannot_be_placed_are_refused(layout: str, tmp_path: Path) -> None:
+    data = cells("nuniq") if layout == "nuniq" else cells("nest").isel(cell=slice(0, 7))
+    data.to_netcdf(tmp_path / "healpix.nc", engine="h5netcdf")
+    with pytest.raises(SifnetError, match=r"HEALPix pixels cannot be placed.* all 48 pixels"):
+        open_series([tmp_path / "healpix.nc"], ["surface_pressure"])
+
+
+def test_rows_of_reduced_gaussian_grib_are_roots_of_a_polynomial(tmp_path: Path) -> None:
+    """The N32 grid of ecCodes, against numpy's Legendre polynomial of order 64."""
+    pytest.importorskip("cfgrib")
+    times = np.datetime64("2020-06-25", "ns") + np.arange(2) * np.timedelta64(1, "h")
+    values = 280 + np.arange(6114) / 100 + np.arange(2)[:, None]
+    path = grids.write_reduced_grib(values, times, tmp_path / "n32.grib")
+    found = open_series([path], ["temperature_2m"])
+    assert found["temperature_2m"].dims == ("time", "cell")
+    np.testing.assert_allclose(found["temperature_2m"], values, atol=1e-3)
+    roots = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(64)[0]))
+    np.testing.assert_allclose(np.unique(found["latitude"]), roots, atol=1e-4)
