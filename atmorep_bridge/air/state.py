@@ -38,6 +38,7 @@ from atmorep_bridge.air.box import at_points, load_box
 from atmorep_bridge.air.colocate import Colocated, colocate, column_state
 from atmorep_bridge.air.columns import HYPSOMETRIC, LAPSE_RATE, moved
 from atmorep_bridge.air.footprint import Footprint
+from atmorep_bridge.fields.axes import on_axes
 from sifnet import __version__
 from sifnet.errors import SifnetError
 from sifnet.files import sha256, whole
@@ -208,8 +209,10 @@ def atmosphere_at(
         elevation: of the ground, km, to which pressure is moved from ``model_height``, km.
 
     Raises:
-        SifnetError: the place or time is not in the ensemble, or there is nothing of use in it.
+        SifnetError: the place or time is not in the ensemble, there is nothing of use in it, or it
+            is not on axes of latitude and longitude.
     """
+    on_axes(ensemble)
     ground = model_height if elevation is None else elevation
     footprint = Footprint.at(latitude, longitude, time, np.nan if ground is None else ground)
     box = load_box(ensemble, footprint, beyond=np.timedelta64(0, "h"))

@@ -89,8 +89,8 @@ class Linear:
             points = hidden.any(1).nonzero()
             for some in points.split(AT_ONCE):
                 b, y, x = some.T
-                parts = (v[b[:, None], level, :, near[y, x].long()] for v in (given, visible))
-                found = self._points(level, *parts, zone[y, x])
+                asked = b[:, None], level, slice(None), near[y, x].long()
+                found = self._points(level, given[asked], visible[asked], zone[y, x])
                 at = hidden[b, :, y, x]
                 for whole, values in zip((filled, error), found, strict=True):
                     part = whole[b, level, :, y, x]

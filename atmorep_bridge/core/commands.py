@@ -63,9 +63,11 @@ def train(
     ] = None,
     size: Annotated[str, typer.Option(help="tiny, base or full.")] = "tiny",
     neighbourhood: Annotated[
-        str, typer.Option(help="Steps in time, rows and columns of a window.")
+        str, typer.Option(help="Steps in time, rows and columns of points of a window.")
     ] = "24,24,24",
-    patch: Annotated[str, typer.Option(help="The same of a token.")] = "3,6,6",
+    patch: Annotated[
+        str, typer.Option(help="The same of a token; without rows, as many points at most.")
+    ] = "3,6,6",
     coupled: Annotated[bool, typer.Option(help="Whether fields look at each other.")] = True,
     steps: Annotated[int, typer.Option(min=1)] = 3000,
     batch: Annotated[int, typer.Option(min=1, help="Windows in a step and process.")] = 16,
@@ -76,7 +78,11 @@ def train(
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, ...")] = "32-true",
     strategy: Annotated[str, typer.Option(help="auto, ddp, fsdp, ...")] = "auto",
 ) -> None:
-    """Train a masked-token model on fields of one grid.
+    """Train a masked-token model on fields of one grid: regular, reduced Gaussian or HEALPix.
+
+    On the latter two a token is points that are near each other, rows x columns of `--patch` at
+    most: 4,4 and 8,8 are pixels of a coarser HEALPix grid. Such models forecast, fill gaps and take
+    stations; they know no `downscale` and `correct`.
 
     An interrupted training goes on from its last epoch when called again.
 
@@ -222,8 +228,9 @@ def evaluate(
         tasks = {
             "nowcast": skill.nowcast_cases(core, region, name, every),
             "gap": skill.gap_cases(core, region, name, every),
-            "downscaling": skill.downscaling_cases(core, region, name, every),
         }
+        if core.statistics.fields[name].detail is not None:
+            tasks["downscaling"] = skill.downscaling_cases(core, region, name, every)
         for task, cases in tasks.items():
             scores = skill.scores(cases)
             best = skill.best_baseline(scores, cases)

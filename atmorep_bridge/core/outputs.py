@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from atmorep_bridge.fields.axes import with_units
+from atmorep_bridge.fields.axes import on_axes, with_units
 from atmorep_bridge.fields.quantities import QUANTITIES, quantity
 from sifnet.files import scratch, whole
 
@@ -114,6 +114,7 @@ def write_published(
     """
     import zarr
 
+    on_axes(ensemble)
     parts = {"source": source, "target": target, "pred": ensemble.mean("member"), "ens": ensemble}
     written = []
     for part, data in parts.items():

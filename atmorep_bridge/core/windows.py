@@ -241,7 +241,7 @@ def _in_tokens(data: xr.Dataset, most: int) -> xr.Dataset:
     order = xr.DataArray(index, dims=("token", "point"))
     data = data.isel(cell=order).where(order >= 0)
     places = {name: data[name].where(order >= 0) for name in ("latitude", "longitude")}
-    return data.assign_coords(order=order, **places)
+    return data.assign_coords({"order": order} | places)
 
 
 def _contiguous(data: xr.Dataset) -> xr.Dataset:

@@ -158,6 +158,23 @@ def _healpix(data: xr.Dataset, source: str) -> xr.Dataset:
     return data.assign_coords(places | {"crs": ((), 0, says)})
 
 
+def on_axes(data: xr.Dataset) -> None:
+    """Refuse points in a list, where rows and columns are needed.
+
+    Raises:
+        SifnetError: they are in a list.
+    """
+    if "cell" in data.dims:
+        raise SifnetError(
+            "the fields are on a grid without rows and columns",
+            found=f"{data.sizes['cell']} points in a list",
+            expected="axes of latitude and longitude",
+            remedy="Take them to a regular grid, as by cdo remapbil,r360x180. (Models are trained "
+            "and asked on any grid.)",
+            file=files_of(data),
+        )
+
+
 def with_units(data: xr.Dataset) -> xr.Dataset:
     """With what CF wants said of latitude and longitude, of axes or of points in a list."""
     for name, unit in (("latitude", "degrees_north"), ("longitude", "degrees_east")):

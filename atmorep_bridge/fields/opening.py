@@ -19,7 +19,7 @@ import dask
 import numpy as np
 import xarray as xr
 
-from atmorep_bridge.fields.axes import DIMENSIONS, with_level, with_place, with_time
+from atmorep_bridge.fields.axes import DIMENSIONS, on_axes, with_level, with_place, with_time
 from atmorep_bridge.fields.formats import open_raw
 from atmorep_bridge.fields.quantities import AIR, ON_LEVELS, QUANTITIES, quantity
 from atmorep_bridge.fields.variables import unit_of
@@ -57,15 +57,7 @@ def open_fields(sources: Sequence[str | Path], names: Sequence[str] = AIR) -> li
             remedy="Give files of temperature, humidity, geopotential, pressure or aerosol.",
         )
     for part in labelled:
-        if "cell" in part.dims:
-            raise SifnetError(
-                "the fields are on a grid without rows and columns",
-                found=f"{part.sizes['cell']} points in a list",
-                expected="axes of latitude and longitude",
-                remedy="Take them to a regular grid, as by cdo remapbil,r360x180. (Models are "
-                "trained and asked on any grid.)",
-                file=part.attrs["files"][0],
-            )
+        on_axes(part)
     return by_grid(labelled)
 
 

@@ -8,10 +8,11 @@ import torch
 import xarray as xr
 from typer.testing import CliRunner
 
+from atmorep_bridge.air.state import atmosphere_at
 from atmorep_bridge.cli import app
 from atmorep_bridge.core import skill, tasks
 from atmorep_bridge.core.grids import Cells, Regular, in_tokens
-from atmorep_bridge.core.outputs import write_fields
+from atmorep_bridge.core.outputs import write_fields, write_published
 from atmorep_bridge.core.samples import Samples
 from atmorep_bridge.core.specs import FieldSpec, Setup, Size
 from atmorep_bridge.core.training import Core, Training, load, train
@@ -231,10 +232,15 @@ def test_a_constant_stays_constant(tmp_path: Path) -> None:
     np.testing.assert_allclose(ahead, 280.0, atol=1e-4)
 
 
-def test_what_needs_rows_and_columns_is_refused(globe: Region, core: Core) -> None:
+def test_what_needs_rows_and_columns_is_refused(globe: Region, core: Core, tmp_path: Path) -> None:
     for task in (tasks.downscale, tasks.correct):
         with pytest.raises(SifnetError, match="needs a regular grid: found 768 points"):
             task(core, globe, globe.times[0])
+    ensemble = tasks.nowcast(core, globe, LAST, 2)
+    with pytest.raises(SifnetError, match="without rows and columns"):
+        write_published(tmp_path, ensemble)
+    with pytest.raises(SifnetError, match="without rows and columns"):
+        atmosphere_at(ensemble, 50.0, 6.0, ensemble["time"].values[0])
     mixed = Setup((*SPEC, FieldSpec("surface_pressure", patch=(2, 6, 6))), (8, 12, 12))
     with pytest.raises(SifnetError, match="tokens of as many points"):
         globe.grid.setup(mixed)
