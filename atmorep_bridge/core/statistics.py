@@ -20,9 +20,10 @@ from torch import Tensor
 
 from atmorep_bridge.core import climate
 from atmorep_bridge.core.base import Linear, stencil
+from atmorep_bridge.core.cells import Grid, grid_of
 from atmorep_bridge.core.covariance import HELD, Products
 from atmorep_bridge.core.detail import FACTOR, Detail, Sums
-from atmorep_bridge.core.grids import Grid, Place, Regular, grid_of
+from atmorep_bridge.core.grids import Place, Regular
 from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.windows import Fields, Region, Times, counted

@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from atmorep_bridge.core.grids import Grid, Place, grid_of, in_tokens
+from atmorep_bridge.core.cells import Grid, grid_of, in_tokens
+from atmorep_bridge.core.grids import Place
 from atmorep_bridge.core.specs import MONTH, FieldSpec
 from atmorep_bridge.fields.axes import files_of, goes_around, spacing
 from atmorep_bridge.fields.formats import readable

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from atmorep_bridge.air.state import atmosphere_at
 from atmorep_bridge.cli import app
 from atmorep_bridge.core import skill, tasks
-from atmorep_bridge.core.grids import Cells, Regular, in_tokens
+from atmorep_bridge.core.cells import Cells, in_tokens
+from atmorep_bridge.core.grids import Regular
 from atmorep_bridge.core.outputs import write_fields, write_published
 from atmorep_bridge.core.samples import Samples
 from atmorep_bridge.core.specs import FieldSpec, Setup, Size
