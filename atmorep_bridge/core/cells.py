@@ -134,9 +134,10 @@ class Cells:
 
     def place(self, other: object) -> Place | None:
         """All of it, if the other grid is the same; else none."""
-        same = isinstance(other, Cells) and self.shape == other.shape
-        off = _unit(self._vectors) - _unit(other._vectors) if same else np.ones(1)  # type: ignore
-        if np.nanmax(np.abs(off)) > SAME_PLACE * np.deg2rad(self.step[0]):
+        if not isinstance(other, Cells) or self.shape != other.shape:
+            return None
+        off = np.abs(self._vectors - other._vectors)
+        if not np.nanmax(off) < SAME_PLACE * np.deg2rad(self.step[0]):
             return None
         return np.arange(self.shape[0]), np.arange(self.shape[1])
 
