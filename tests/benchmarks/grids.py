@@ -1,7 +1,8 @@
 """The masked-token model on grids without rows and columns beside a regular one, the same days.
 
-Hourly ERA5 of March 2019 over the United Kingdom (reference data), on its own grid and interpolated,
-bilinear, to HEALPix and to an octahedral reduced Gaussian grid. Trained and asked alike on all three.
+Hourly ERA5 of March 2019 over the United Kingdom (reference data), on its own grid and
+interpolated, bilinear, to HEALPix and to an octahedral reduced Gaussian grid. Trained and asked
+alike on all three.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ INTRODUCTION = """A model of points without rows and columns ([core.md](core.md)
 regular grid, on the same days and with the same settings: on the fields' own grid, and on HEALPix
 and octahedral reduced Gaussian grids to which they are interpolated, bilinear. Tokens hold up to 16
 points, windows 256. Bilinear fields are smoother, so that figures compare by their ratio to
-persistence, too. RMSE; points count by their area, ranges are 5 to 95 % of a bootstrap over days.
+persistence, too (of a gap, to a line in time). RMSE; points count by their area, ranges are 5 to 95 % of a bootstrap over days.
 Networks are trained for 100 steps only: what is compared here are grids."""
 
 
