@@ -31,7 +31,8 @@ regular grid, on the same days and with the same settings: on the fields' own gr
 and octahedral reduced Gaussian grids to which they are interpolated, bilinear. Tokens hold up to 16
 points, windows 256. Bilinear fields are smoother, so that figures compare by their ratio to
 persistence, too (of a gap, to a line in time). RMSE; points count by their area, ranges are 5 to
-95 % of a bootstrap over days. Networks are trained for 100 steps only: what is compared here are grids."""
+95 % of a bootstrap over days. Networks are trained for 100 steps only: what is compared here are
+grids."""
 
 
 @dataclass(frozen=True)
