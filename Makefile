@@ -37,7 +37,7 @@ help:
 	@echo "make failures  what wrong assumptions do to SIF (a minute)"
 	@echo "make hostile   600 bad inputs: each is refused or makes the map it should (ten minutes)"
 	@echo "make forecast  the masked-token model beside ridge and cheap forecasts (half an hour; needs reference data)"
-	@echo "make grids     the same model on HEALPix and reduced Gaussian grids (ten minutes; needs reference data)"
+	@echo "make grids     the same model on HEALPix and reduced Gaussian grids (half an hour; needs reference data)"
 	@echo "make desis     DESIS scenes with known truth, the shape of reflectance, time and memory (half an hour)"
 	@echo "make flex      FLEX scenes under our own and another's physics (ten minutes; needs reference data)"
 	@echo "make field     real FloX spectra beside SPECFIT, SFM and iFLD (two minutes; needs reference data)"

@@ -1,8 +1,8 @@
 """The masked-token model on grids without rows and columns beside a regular one, the same days.
 
-Hourly ERA5 of March 2019 over the United Kingdom (reference data), on its own grid and
-interpolated, bilinear, to HEALPix and to an octahedral reduced Gaussian grid. Trained and asked
-alike on all three.
+Hourly ERA5 of March 2019 over the United Kingdom, and sea-surface temperature of the globe by the
+month, 2010-2020 (reference data), on their own grids and interpolated, bilinear, to HEALPix and to
+octahedral reduced Gaussian grids. Trained and asked alike on all three.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import xarray as xr
 from harness import DATA, needed, page, run, table
 
 from atmorep_bridge.core import skill
-from atmorep_bridge.core.specs import FieldSpec, Setup
+from atmorep_bridge.core.specs import MONTH, FieldSpec, Setup
 from atmorep_bridge.core.training import Training, train
 from atmorep_bridge.core.windows import open_region
 
@@ -67,6 +67,15 @@ CASES = (
               plans=PLANS),
         np.datetime64("2019-03-25", "ns"), 256, 320,
         {"1-3 h ahead": slice(0, 3), "4-6 h ahead": slice(3, 6)}, 3,
+    ),
+    Case(
+        "## Sea-surface temperature of the globe, °C\n\nERSSTv5 by the month, learnt from 2010 to "
+        "2018, less a window's length, tested on 2019 and 2020, the ice of the poles and the date "
+        "line within: 2°, HEALPix of side 32 (1.8°), O48 (1.9°). Nothing is said of land.",
+        "climate/ersstv5_sst.mnmean.nc", "sst", "degC",
+        Setup((FieldSpec("sst", patch=(1, 4, 4)),), (8, 16, 16), MONTH, rings=(1, 3), plans=PLANS),
+        np.datetime64("2019-01-01", "ns"), 32, 48,
+        {"1 month ahead": slice(0, 1), "2 months ahead": slice(1, 2)}, 1,
     ),
 )  # fmt: skip
 CONFIG = Training(steps=100, steps_per_epoch=50, batch=8)
