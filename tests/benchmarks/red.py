@@ -45,8 +45,8 @@ AFTER = """- **One pixel is noise, a field is a number.** Canopies here emit 0.2
 - The shared σ is what pixels of a line have in common; the bias should stay within it. That of
   +0.12 over bare ground (hyplant 2) is neither the emulator's nor oxygen's: by the emulator's own
   light, and with the oxygen known, it is the same. Six other grounds and noises under the same air
-  gave 0.00 to +0.18, on average +0.06; a tenth of the noise and less, +0.04. What is shared is held
-  by its prior where a line has few pixels of bare ground.
+  gave 0.00 to +0.18, on average +0.06; a fiftieth of the noise, +0.04. The cause is not found:
+  perhaps priors hold what is shared where a line has little bare ground. That was not tried.
 - Red light is simulated over canopies of PROSAIL with an NDVI above 0.6, far-red light alone over
   formulas (`ground.Ground`), which have no red emission: so `--red` draws another ground.
 - No water vapour is simulated in the red window, as there is no list of its lines. In
