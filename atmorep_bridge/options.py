@@ -5,12 +5,22 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from sifnet.errors import SifnetError
+import typer
+
+from sifnet.errors import SifnetError, require_number
 
 if TYPE_CHECKING:
     import numpy as np
+
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="NetCDF, GRIB or zarr (also gs://).")
+]
+Until = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Last time to train on; all by default.")
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 
 
 def command() -> str:
@@ -36,6 +46,18 @@ def numbers(text: str, many: int | None, option: str, *, whole: bool = False) ->
             expected=f"{many or 'some'} {'whole ' * whole}numbers, separated by commas",
         ) from error  # fmt: skip
     return given
+
+
+def place(text: str, option: str) -> tuple[float, float]:
+    """Latitude and longitude, degrees.
+
+    Raises:
+        SifnetError: it is no place on Earth; the message names the option.
+    """
+    latitude, longitude = numbers(text, 2, option)
+    require_number(f"{option}: latitude", latitude, -90, 90)
+    require_number(f"{option}: longitude", longitude, -180, 360)
+    return latitude, longitude
 
 
 def time(text: str) -> np.datetime64:

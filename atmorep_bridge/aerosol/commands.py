@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from atmorep_bridge.options import command, numbers, time
+from atmorep_bridge import options
+from atmorep_bridge.options import Files, Seed, Until, command, time
 from sifnet.errors import SifnetError, require_number
 from sifnet.terminal import err, say
 
@@ -23,9 +24,6 @@ app = typer.Typer(
     "\n\n    atmorep-bridge aerosol forecast aot.ckpt cams.nc era5.nc --start 2020-06-25T06 "
     "-o aot.nc",
 )  # fmt: skip
-Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="NetCDF, GRIB or zarr, of one grid.")
-]
 GAP = 2  # steps between what is fitted on and what tells the uncertainty
 
 
@@ -39,17 +37,16 @@ def train(
                      "t ps tcwv t2m, or any CF variable with a unit; the level (hPa or number) "
                      "after @. Repeatable; without any, aerosol alone says what comes."),
     ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Last time to train on; all by default.")
-    ] = None,
+    until: Until = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps ahead that it can forecast.")] = 4,
     held_back: Annotated[
         float, typer.Option(help="Share of the series, its end, that tells the uncertainty.")
     ] = 0.2,
     fits: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 600,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    seed: Seed = 0,
 ) -> None:  # fmt: skip
-    """Train on a series of maps of AOT at 550 nm and of weather; hours, days or months apart.
+    """Train on a series of maps of AOT at 550 nm and of weather on one grid; hours, days or months
+    apart.
 
     AOT is CAMS' total_aerosol_optical_depth_550nm or MERRA-2's TOTEXTTAU. The end of the series is
     not fitted on: its errors are the uncertainty at each step ahead.
@@ -106,9 +103,8 @@ def forecast(
     --steps 4 -o aot.nc --atmosphere atmosphere.nc --at 50.9,6.4,2020-06-25T16:42`
     """
     from atmorep_bridge.aerosol.forecast import forecast as coming
-    from atmorep_bridge.aerosol.forecast import scene_prior
     from atmorep_bridge.aerosol.model import load
-    from atmorep_bridge.air.state import provenance, write
+    from atmorep_bridge.air.state import atmosphere_at, provenance, write
     from atmorep_bridge.fields.axes import with_units
 
     made = load(model)
@@ -124,9 +120,8 @@ def forecast(
         if not place:
             raise SifnetError("an atmosphere.nc is of a place and a time", found=at or "no --at",
                               expected="--at LAT,LON,TIME")  # fmt: skip
-        latitude, longitude = numbers(place, 2, "--at")
-        prior = scene_prior(fields, latitude, longitude, time(when))
-        say(f"atmosphere: {write(prior, atmosphere)}")
+        air = atmosphere_at(fields, *options.place(place, "--at"), time(when))
+        say(f"atmosphere: {write(air, atmosphere)}")
 
 
 def _series(files: list[str], weather: Sequence[str]) -> xr.Dataset:

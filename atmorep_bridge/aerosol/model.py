@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
 from atmorep_bridge.aerosol.net import AerosolNet
-from atmorep_bridge.aerosol.series import Scaling, Windows
+from atmorep_bridge.aerosol.series import Scaling, windows
 from sifnet.files import checkpoint, save_checkpoint
 from sifnet.training.trainer import make_trainer, run
 
@@ -139,11 +139,11 @@ def fit(
     """
     lightning.seed_everything(config.seed, verbose=False)
     scaling = Scaling.of(series, weather)
-    windows = Windows(series, scaling, config.unroll)
+    stretches = windows(series, scaling, config.unroll)
     model = AerosolModel(scaling, config)
-    model.net.mean.copy_(windows.aerosol.mean(0))
-    drawn = RandomSampler(windows, replacement=True, num_samples=config.steps * config.batch)
-    loader: DataLoader[Any] = DataLoader(windows, batch_size=config.batch, sampler=drawn)
+    model.net.mean.copy_(scaling.aerosol(series).mean(0))
+    drawn = RandomSampler(stretches, replacement=True, num_samples=config.steps * config.batch)
+    loader: DataLoader[Any] = DataLoader(stretches, batch_size=config.batch, sampler=drawn)
     trainer = make_trainer(epochs=1, steps_per_epoch=config.steps, progress=progress)
     run(trainer, model, loader)
     return model.eval()

@@ -14,16 +14,15 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import TensorDataset
 
+from atmorep_bridge.core.windows import SPACE_TIME, counted, every, hours_of, later
 from atmorep_bridge.fields.axes import goes_around, spacing
 from sifnet.errors import SifnetError
 
 AEROSOL = "aot_550"
-DIMENSIONS = ("time", "latitude", "longitude")
 UNEVEN = 0.05  # share by which spacings may differ: Gaussian grids pass
 LEAST = 3  # rows, columns: what a convolution looks at
-MONTH = 730.5  # hours, of the mean month
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Scaling:
         weather: names of the weather fields; weather_mean, weather_sd: of each, in its unit.
         root_mean, root_sd: of the square root of AOT.
         change: rms change of aerosol in a step, in units of root_sd.
-        step: hours between two maps, MONTH of months.
+        step: hours between two maps, MONTH of months, each at its first day.
         latitude, longitude: degrees.
     """
 
@@ -44,7 +43,7 @@ class Scaling:
     root_mean: float
     root_sd: float
     change: float
-    step: float
+    step: int
     latitude: tuple[float, ...]
     longitude: tuple[float, ...]
 
@@ -73,7 +72,7 @@ class Scaling:
             root_mean=float(root.mean()),
             root_sd=float(root.std()),
             change=max(float(np.sqrt((np.diff(root, axis=0) ** 2).mean()) / root.std()), 1e-3),
-            step=step_of(fields),
+            step=hours_of(fields),
             latitude=tuple(fields["latitude"].values.tolist()),
             longitude=tuple(fields["longitude"].values.tolist()),
         )
@@ -127,41 +126,33 @@ class Scaling:
                     expected=_axis(ours),
                     remedy="Interpolate them to its grid, or fit a model on theirs.",
                 )
-        if fields.sizes["time"] > 1 and abs(step_of(fields) - self.step) > 1e-3:
+        if (step := hours_of(fields)) != self.step:
             raise SifnetError(
                 "the fields have another time step than the aerosol model",
-                found=f"{step_of(fields):g} h",
-                expected=f"{self.step:g} h",
+                found=every(step),
+                expected=every(self.step),
                 remedy="Select the times of its step, or fit a model on theirs.",
             )
         return fields
 
 
-class Windows(Dataset[tuple[Tensor, Tensor]]):
+def windows(fields: xr.Dataset, scaling: Scaling, steps: int) -> TensorDataset:
     """Stretches of a series: aerosol ``2 + steps, ...`` and weather ``1 + steps, ...`` of each.
 
     Raises:
         SifnetError: the series is shorter than one stretch.
     """
-
-    def __init__(self, fields: xr.Dataset, scaling: Scaling, steps: int) -> None:
-        fields = scaling.refuse_other(fields)
-        if fields.sizes["time"] < steps + 2:
-            raise SifnetError(
-                "the series has too few time steps",
-                found=fields.sizes["time"],
-                expected=f"at least {steps + 2}: two past states and {steps} to forecast",
-                remedy="Give a longer series, or forecast fewer steps.",
-            )
-        self.aerosol, self.weather = scaling.aerosol(fields), scaling.weather_maps(fields)
-        self.steps = steps
-
-    def __len__(self) -> int:
-        return len(self.aerosol) - self.steps - 1
-
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
-        end = i + 2 + self.steps
-        return self.aerosol[i:end], self.weather[i + 1 : end]
+    fields = scaling.refuse_other(fields)
+    if fields.sizes["time"] < steps + 2:
+        raise SifnetError(
+            "the series has too few time steps",
+            found=fields.sizes["time"],
+            expected=f"at least {steps + 2}: two past states and {steps} to forecast",
+            remedy="Give a longer series, or forecast fewer steps.",
+        )
+    aerosol, weather = scaling.aerosol(fields), scaling.weather_maps(fields)[1:]
+    return TensorDataset(aerosol.unfold(0, steps + 2, 1).movedim(-1, 1),
+                         weather.unfold(0, steps + 1, 1).movedim(-1, 1))  # fmt: skip
 
 
 def checked(fields: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
@@ -179,57 +170,34 @@ def checked(fields: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
             remedy="Add the field, or fit a model without it.",
         )
     for name in names:
-        if set(fields[name].dims) != set(DIMENSIONS):
+        if set(fields[name].dims) != set(SPACE_TIME):
             raise SifnetError(
                 f"{name} is not a series of maps",
                 found="dimensions " + ", ".join(map(str, fields[name].dims)),
-                expected=", ".join(DIMENSIONS),
+                expected=", ".join(SPACE_TIME),
                 remedy="Select one level, or the mean of the members.",
             )
-    fields = fields[list(names)].transpose(*DIMENSIONS)
+    fields = fields[list(names)]
     for name in ("latitude", "longitude"):
         spacing(fields, name, tolerance=UNEVEN, least=LEAST)
-    step_of(fields)
-    return fields
-
-
-def step_of(fields: xr.Dataset) -> float:
-    """Hours between two maps; ``MONTH`` of months, 0 of a single one.
-
-    Raises:
-        SifnetError: times are not in order or not equally far apart.
-    """
-    times = fields["time"].values
-    hours = np.diff(times) / np.timedelta64(1, "h")
-    month = times.astype("datetime64[M]")
-    follow = hours.size > 0 and (np.diff(month).astype(int) == 1).all()
-    if follow and (np.ptp(hours) > 1e-3 or (times == month).all()):
-        return MONTH
-    if hours.size and (hours.min() <= 0 or np.ptp(hours) > 1e-3):
+    step, times = hours_of(fields), fields["time"].values
+    if (np.diff(counted(times, step)) != 1).any():
         raise SifnetError(
             "the time steps are not even",
-            found=f"{hours.min():g} to {hours.max():g} h",
+            found=f"holes between steps of a {every(step)}",
             expected="one step throughout, or months",
             remedy="Fill the gap, or give one of the parts.",
         )
-    return float(hours.mean()) if hours.size else 0.0
-
-
-def later(time: np.datetime64, step: float, many: int) -> np.datetime64:
-    """The time that many steps later, in ns."""
-    if step != MONTH:
-        return time + np.timedelta64(round(many * step * 3.6e12), "ns")
-    month = time.astype("datetime64[M]")
-    return (month + many).astype(time.dtype) + (time - month.astype(time.dtype))
+    return fields.assign_coords(time=later(times, 0, step))
 
 
 def finite(fields: xr.Dataset, name: str) -> NDArray[np.float64]:
-    """Values of a field.
+    """Values of a field, ``time, latitude, longitude``.
 
     Raises:
         SifnetError: one of them is not a number.
     """
-    values = fields[name].values.astype(np.float64)
+    values = fields[name].transpose(*SPACE_TIME).values.astype(np.float64)
     bad = ~np.isfinite(values)
     if bad.any():
         when = fields["time"].values[np.flatnonzero(bad.any((1, 2)))[0]]

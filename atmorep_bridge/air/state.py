@@ -194,16 +194,17 @@ def atmosphere_at(
     ensemble: xr.Dataset,
     latitude: float,
     longitude: float,
-    time: np.datetime64,
+    time: str | np.datetime64,
     *,
     elevation: float | None = None,
     model_height: float | None = None,
 ) -> xr.Dataset:
-    """What an ensemble says of the air over a place, as ``sifnet fit --atmosphere`` reads it.
+    """What a forecast says of the air over a place, as ``sifnet fit --atmosphere`` reads it.
 
-    Means and spreads of the members; to the spread comes what an analysis, which is all a model can
-    learn to forecast, is itself uncertain by. The temperature offset needs temperature and humidity
-    on levels, and surface pressure.
+    Means and spreads of the members, or the uncertainty that comes with a field (that of
+    ``aerosol.forecast``); to it comes in quadrature what an analysis, which is all a model can
+    learn to forecast, is itself uncertain by. Bilinear in space, linear in time. The temperature
+    offset needs temperature and humidity on levels, and surface pressure.
 
     Args:
         elevation: of the ground, km, to which pressure is moved from ``model_height``, km.
@@ -227,7 +228,8 @@ def atmosphere_at(
         between = here.get("temperature_2m", SEA_LEVEL_TEMPERATURE) - LAPSE_RATE * rise / 2
         members["surface_pressure"] = moved(here["surface_pressure"], rise, between)
     if "aot_550" in box:
-        members = members.merge(at_points(box[["aot_550"]], footprint))
+        aerosol = [name for name in ("aot_550", "aot_550_uncertainty") if name in box]
+        members = members.merge(at_points(box[aerosol], footprint))
     if not members:
         raise SifnetError(
             "nothing in this ensemble is of use to a retrieval",
@@ -236,24 +238,28 @@ def atmosphere_at(
             remedy="Train a model that has ps or aod550.",
         )
     return atmosphere(
-        {str(name): _forecast(str(name), values) for name, values in members.items()},
+        {name: _forecast(name, members) for name in SCALARS if name in members},
         footprint,
         title=f"Atmosphere at {latitude:g} N, {longitude:g} E",
         source=str(ensemble.attrs.get("source", "")),
-        acquisition_time=str(time.astype("datetime64[s]")),
+        acquisition_time=str(footprint.time[0].astype("datetime64[s]")),
     )
 
 
-def _forecast(name: str, members: xr.DataArray) -> Estimate:
+def _forecast(name: str, members: xr.Dataset) -> Estimate:
     """The members' mean, and their spread beside what an analysis is uncertain by."""
-    mean, spread = float(members.mean()), float(members.std(ddof=1))
+    mean, said = float(members[name].mean()), f"{name}_uncertainty"
+    if said in members:
+        spread, whose = float(members[said].mean()), "forecast"
+    else:
+        spread = float(members[name].std(ddof=1))
+        whose = f"spread of {members[name].size} members"
     own = {
         "surface_pressure": float(np.hypot(PRESSURE_SD, ELEVATION_SD)),
         "temperature_offset": TEMPERATURE_SD,
         "aot_550": aot_sd(mean),
     }[name]
-    comment = f"spread of {members.size} members {spread:.3g}, analysis {own:.3g}"
-    return mean, float(np.hypot(spread, own)), comment
+    return mean, float(np.hypot(spread, own)), f"{whose} {spread:.3g}, analysis {own:.3g}"
 
 
 def aot_sd(aot: float) -> float:

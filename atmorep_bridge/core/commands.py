@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from atmorep_bridge.options import numbers, time
+from atmorep_bridge import options
+from atmorep_bridge.options import Files, Seed, Until, numbers, time
 from sifnet.errors import SifnetError, require_number
 from sifnet.terminal import err, out, say
 
@@ -31,9 +32,6 @@ FIELD_HELP = (
 OPERATIONS = {"+": "__add__", "-": "__sub__", "*": "__mul__"}
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Of `atmorep-bridge train`.")]
-Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="NetCDF, GRIB or zarr (also gs://).")
-]
 Output = Annotated[
     Path,
     typer.Option("--output", "-o", help="Ensemble, NetCDF, or WeatherBench 2's zarr if .zarr."),
@@ -58,9 +56,7 @@ def train(
     files: Files,
     output: Annotated[Path, typer.Option("--output", "-o", help="model.ckpt")],
     field: Annotated[list[str], typer.Option(help=f"{FIELD_HELP} May be repeated.")],
-    until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Last time to train on; all by default.")
-    ] = None,
+    until: Until = None,
     size: Annotated[str, typer.Option(help="tiny, base or full.")] = "tiny",
     neighbourhood: Annotated[
         str, typer.Option(help="Steps in time, rows and columns of points of a window.")
@@ -71,7 +67,7 @@ def train(
     coupled: Annotated[bool, typer.Option(help="Whether fields look at each other.")] = True,
     steps: Annotated[int, typer.Option(min=1)] = 3000,
     batch: Annotated[int, typer.Option(min=1, help="Windows in a step and process.")] = 16,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    seed: Seed = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "cpu",
     devices: Annotated[int, typer.Option(min=1, help="How many, on each node.")] = 1,
@@ -138,14 +134,12 @@ def nowcast(
         if place is None:
             raise SifnetError("an atmosphere.nc is of a place", found="no --place",
                               expected="--place LAT,LON")  # fmt: skip
-        latitude, longitude = numbers(place, 2, "--place")
-        require_number("--place: latitude", latitude, -90, 90)
-        require_number("--place: longitude", longitude, -180, 360)
+        where = options.place(place, "--place")
         for metres in (elevation, model_height):
             require_number("--elevation or --model-height", metres or 0.0, -500, 9000)
         kilometres = [None if x is None else x / 1e3 for x in (elevation, model_height)]
         air = atmosphere_at(
-            ensemble, latitude, longitude, ensemble["time"].values[-1],
+            ensemble, *where, ensemble["time"].values[-1],
             elevation=kilometres[0], model_height=kilometres[1],
         )  # fmt: skip
         say(f"atmosphere: {write(air, atmosphere)}")

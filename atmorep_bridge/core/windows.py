@@ -196,7 +196,7 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
         data = _contiguous(data)
         down, across = (spacing(data, n, tolerance=UNEVEN) for n in ("latitude", "longitude"))
         step, wraps = (down, across), goes_around(across, data.sizes["longitude"])
-    hours = _hours(data, files)
+    hours = hours_of(data)
     if hours == MONTH:
         data = data.assign_coords(time=later(data["time"].values, 0, MONTH))
     return Region(data, step, hours, wraps, kind)
@@ -257,8 +257,12 @@ def _contiguous(data: xr.Dataset) -> xr.Dataset:
     return turned.assign_coords(longitude=np.where(east < east[0], east + 360, east))
 
 
-def _hours(data: xr.Dataset, files: str | None) -> int:
-    """Hours between times: the smallest step, and a multiple of an hour; or MONTH."""
+def hours_of(data: xr.Dataset) -> int:
+    """Hours between times: the smallest step, and a multiple of an hour; or MONTH.
+
+    Raises:
+        SifnetError: times are not in order, or closer than an hour.
+    """
     times = data["time"].values
     steps = np.diff(times)
     in_months = steps.size and LEAST_MONTH <= steps.min() <= MOST_MONTH
@@ -270,6 +274,6 @@ def _hours(data: xr.Dataset, files: str | None) -> int:
             found=f"steps of {steps.min() / HOUR:g} h" if steps.size else "a single time",
             expected="a series of times, whole hours or months apart",
             remedy="Download analyses of every hour, day or month.",
-            file=files,
+            file=files_of(data),
         )
     return int(steps.min() / HOUR)

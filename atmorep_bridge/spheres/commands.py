@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from atmorep_bridge.options import command
+from atmorep_bridge.options import Files, Seed, Until, command
 from sifnet.errors import SifnetError
 from sifnet.terminal import out, say
 
@@ -20,7 +20,6 @@ app = typer.Typer(
     "--until 2015-12 -o spheres.ckpt\n\n"
     "    atmorep-bridge spheres forecast spheres.ckpt sst.nc ice.nc --last 2020-05 -o season",
 )
-Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="NetCDF, GRIB or zarr.")]
 
 
 @app.command()
@@ -33,9 +32,7 @@ def train(
                      "Repeatable."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="spheres.ckpt")],
-    until: Annotated[
-        str | None, typer.Option(metavar="MONTH", help="Last month to train on; all by default.")
-    ] = None,
+    until: Until = None,
     months: Annotated[int, typer.Option(min=1, max=36, help="How far ahead.")] = 6,
     log: Annotated[
         list[str] | None,
@@ -107,7 +104,7 @@ def forecast(
         typer.Option(metavar="SPHERE=MONTH", help="As if this sphere had been as usual from this "
                      "month on. Repeatable."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same ensemble.")] = 0,
+    seed: Seed = 0,
 ) -> None:  # fmt: skip
     """Forecast the months after the last one that is known, as an ensemble.
 
@@ -117,12 +114,11 @@ def forecast(
     `atmorep-bridge spheres forecast spheres.ckpt merra2.nc --last 1991-05 --given aerosol --without
     aerosol=1991-06 -o quiet`
     """
-    from atmorep_bridge.air.state import provenance
+    from atmorep_bridge.air.state import provenance, write
     from atmorep_bridge.fields.axes import with_units
     from atmorep_bridge.fields.variables import open_variables
     from atmorep_bridge.spheres.forecast import forecast as ensembles
     from atmorep_bridge.spheres.model import load
-    from sifnet.files import whole
 
     made = load(model)
     names = [v.name for sphere in made.spheres.values() for v in sphere.variables]
@@ -137,9 +133,7 @@ def forecast(
             source="seasonal ridge of atmorep_bridge.spheres",
             **about,
         )
-        with whole(output / f"{name}.nc") as partial:
-            ensemble.to_netcdf(partial, engine="h5netcdf")
-        say(f"{name}: {output / f'{name}.nc'}")
+        say(f"{name}: {write(ensemble, output / f'{name}.nc')}")
 
 
 def _pair(text: str, option: str, example: str) -> tuple[str, str]:

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
+from lightning_utilities.core.apply_func import apply_to_collection
 
 from atmorep_bridge.spheres import ridge
 from atmorep_bridge.spheres.ridge import Array, Choice, Index, Law
@@ -52,7 +52,8 @@ class Spheres:
         Raises:
             SifnetError: the path cannot be written.
         """
-        save_checkpoint(path, KIND, {"model": _plain(asdict(self))})
+        plain = apply_to_collection(asdict(self), np.ndarray, torch.from_numpy)
+        save_checkpoint(path, KIND, {"model": plain})
 
 
 def load(path: str | Path) -> Spheres:
@@ -62,7 +63,7 @@ def load(path: str | Path) -> Spheres:
         SifnetError: it is no such file.
     """
     with checkpoint(path, KIND, "atmorep-bridge spheres train") as content:
-        c = _arrays(content["model"])
+        c = apply_to_collection(content["model"], torch.Tensor, torch.Tensor.numpy)
         return Spheres(
             {n: Sphere(tuple(Variable(**v) for v in s["variables"]))
              for n, s in c["spheres"].items()},
@@ -143,20 +144,3 @@ def others_of(states: Mapping[str, Array], name: str) -> Array:
     """``..., time, state`` of all other spheres side by side."""
     parts = (other for key, other in states.items() if key != name)
     return np.concatenate([states[name][..., :0], *parts], axis=-1)
-
-
-def _plain(part: Any) -> Any:
-    """With tensors for arrays, which a checkpoint holds."""
-    if isinstance(part, np.ndarray):
-        return torch.from_numpy(part)
-    if isinstance(part, dict):
-        return {key: _plain(value) for key, value in part.items()}
-    return [_plain(value) for value in part] if isinstance(part, (list, tuple)) else part
-
-
-def _arrays(part: Any) -> Any:
-    if isinstance(part, torch.Tensor):
-        return part.numpy()
-    if isinstance(part, dict):
-        return {key: _arrays(value) for key, value in part.items()}
-    return [_arrays(value) for value in part] if isinstance(part, (list, tuple)) else part

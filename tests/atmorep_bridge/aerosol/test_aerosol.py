@@ -6,11 +6,11 @@ import pytest
 import torch
 import xarray as xr
 
-from atmorep_bridge.aerosol.forecast import calibrate, forecast, scene_prior
+from atmorep_bridge.aerosol.forecast import calibrate, forecast
 from atmorep_bridge.aerosol.model import AerosolModel, AerosolTraining, fit, load
 from atmorep_bridge.aerosol.net import AerosolNet, Pool, normalised, padded
-from atmorep_bridge.aerosol.series import Scaling, Windows
-from atmorep_bridge.air.state import write
+from atmorep_bridge.aerosol.series import Scaling, windows
+from atmorep_bridge.air.state import atmosphere_at, write
 from atmorep_bridge.fields.opening import open_fields
 from fakes import advection
 from fakes.advection import COLUMNS, PIXEL, ROWS, STEP, labelled, moved, plume, uniform_wind
@@ -210,7 +210,7 @@ def coming(around_the_earth: bool) -> xr.Dataset:
 
 
 def test_the_prior_of_a_scene_is_the_forecast_at_its_place_and_time(tmp_path: Path) -> None:
-    prior = scene_prior(coming(False), 47.3, 7.9, "2023-05-01T09:00")
+    prior = atmosphere_at(coming(False), 47.3, 7.9, "2023-05-01T09:00")
     aot = 0.1 + 0.03 + 0.002 * 7.3 + 0.001 * 7.9
     assert float(prior["aot_550"]) == pytest.approx(aot)
     analysis = 0.05 + 0.2 * aot
@@ -223,13 +223,14 @@ def test_the_prior_of_a_scene_is_the_forecast_at_its_place_and_time(tmp_path: Pa
 def test_the_prior_of_a_scene_can_be_merged_into_its_atmosphere(tmp_path: Path) -> None:
     place = {"latitude": 47.0, "longitude": 8.0, "time": np.datetime64("2023-05-01T09", "ns")}
     air = xr.Dataset({"surface_pressure": 950.0}, place)
-    both = air.merge(scene_prior(coming(False), 47.3, 7.9, "2023-05-01T09:00"))
+    aerosol = atmosphere_at(coming(False), 47.3, 7.9, "2023-05-01T09:00")
+    both = air.merge(aerosol, compat="override")
     assert {"surface_pressure", "aot_550", "aot_550_uncertainty"} <= set(both.data_vars)
 
 
 @pytest.mark.parametrize("longitude", [175.0, -185.0, 180.0, -180.0])
 def test_a_grid_around_the_earth_has_no_edge(longitude: float) -> None:
-    prior = scene_prior(coming(True), 50.0, longitude, "2023-05-01T06:00")
+    prior = atmosphere_at(coming(True), 50.0, longitude, "2023-05-01T06:00")
     assert float(prior["aot_550"]) == pytest.approx(
         0.12 + 0.001 * (175 + 5 * (abs(longitude) == 180))
     )
@@ -248,7 +249,7 @@ def test_a_grid_around_the_earth_has_no_edge(longitude: float) -> None:
 )
 def test_a_scene_out_of_reach_is_refused(place: tuple[float, float, str], what: str) -> None:
     with pytest.raises(SifnetError, match=what):
-        scene_prior(coming(False), *place)
+        atmosphere_at(coming(False), *place)
 
 
 # Checkpoints
@@ -295,8 +296,8 @@ BAD_SERIES: list[tuple[Callable[[xr.Dataset], xr.Dataset], str]] = [
     (lambda s: s.isel(time=slice(0, 3)), "too few time steps: found 3; expected at least 4"),
     (_with_gap, "aot_550 has gaps: found 1 values that are no numbers, first at 2023-01-02T00"),
     (lambda s: s.expand_dims(level=[137]), "is not a series of maps: found .*level.* Select one"),
-    (lambda s: s.isel(time=[0, 1, 2, 5, 6]), "steps are not even: found 6 to 18 h"),
-    (lambda s: s.isel(time=slice(None, None, -1)), "steps are not even"),
+    (lambda s: s.isel(time=[0, 1, 2, 5, 6]), "steps are not even: found holes between steps"),
+    (lambda s: s.isel(time=slice(None, None, -1)), "times cannot be used: found steps of -6 h"),
     (lambda s: s.isel(longitude=[0, 1, 2, 5]), "grid is not even: longitude: found 4 values"),
     (lambda s: s.isel(latitude=[0, 1]), "grid is not even: latitude: found 2 values"),
     (lambda s: s.assign(u=0 * s["u"]), "u is the same everywhere"),
@@ -335,4 +336,4 @@ def test_a_model_that_is_not_calibrated_does_not_forecast(tiny: AerosolModel) ->
     raw = AerosolModel(tiny.scaling, TINY)
     with pytest.raises(SifnetError, match="expected a calibrated model"):
         forecast(raw, series, series["time"].values[3], 1)
-    assert len(Windows(series, tiny.scaling, 3)) == 8
+    assert len(windows(series, tiny.scaling, 3)) == 8

@@ -8,9 +8,10 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from atmorep_bridge.aerosol.forecast import forecast
-from atmorep_bridge.aerosol.model import load
-from atmorep_bridge.aerosol.series import MONTH, Scaling, later, step_of
+from atmorep_bridge.aerosol.model import AerosolTraining, fit, load
+from atmorep_bridge.aerosol.series import Scaling, checked
 from atmorep_bridge.cli import app
+from atmorep_bridge.core.specs import MONTH
 from fakes.advection import uniform_wind
 
 RUN = CliRunner()
@@ -92,12 +93,12 @@ def test_bad_requests_are_one_sentence(
 
 
 def test_a_step_may_be_a_month() -> None:
-    times = np.arange(np.datetime64("1991-11-15"), np.datetime64("1992-06-15"), 30)
-    months = np.arange(np.datetime64("1991-11"), np.datetime64("1992-06"))
-    for when, step in ((months, MONTH), (times, 720.0)):
-        series = xr.Dataset(coords={"time": when.astype("datetime64[ns]")})
-        assert step_of(series) == step
-    january = np.datetime64("1992-01-01", "ns")
-    assert str(later(january, MONTH, 2))[:10] == "1992-03-01"
-    assert str(later(january, MONTH, -1))[:10] == "1991-12-01"
-    assert str(later(january, 6.0, -1))[:13] == "1991-12-31T18"
+    months = np.arange(np.datetime64("1991-11"), np.datetime64("1993-03")).astype("datetime64[ns]")
+    middle = months + np.timedelta64(14, "D")  # as MERRA-2 has them
+    series = uniform_wind(16).assign_coords(time=middle)
+    assert Scaling.of(series, ()).step == MONTH
+    assert (checked(series, ["aot_550"])["time"].values == months).all()
+    model = fit(series, weather=("u",), config=AerosolTraining(steps=2, width=4, rank=4))
+    model.errors = (0.1, 0.2)
+    coming = forecast(model, series, "1992-11-15", 2)
+    assert coming["time"].values.tolist() == months[12:15].tolist()
