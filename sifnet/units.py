@@ -49,9 +49,23 @@ def standard_pressure(elevation_km: ArrayLike) -> NDArray[np.float64]:
     return 1013.25 * (1 - np.asarray(elevation_km, dtype=float) * 6.5 / 288.15) ** 5.25588
 
 
+# Pressure, hPa, and temperature, K, where the lapse rate changes (US Standard Atmosphere 1976,
+# NOAA-S/T 76-1562, table 4). Below sea level the troposphere goes on.
+_PRESSURE = (0.003733836, 0.0395642, 0.6693887, 1.109063, 8.680187, 54.74889, 226.3206, 1100.0)
+_TEMPERATURE = (186.946, 214.65, 270.65, 270.65, 228.65, 216.65, 216.65, 292.689)
+
+
 def standard_temperature(pressure_hpa: ArrayLike) -> NDArray[np.float64]:
-    """Temperature, K, of the US Standard Atmosphere 1976 at a pressure, hPa, below 32 km."""
-    pressure = np.asarray(pressure_hpa, dtype=float)
-    troposphere = 288.15 * (pressure / 1013.25) ** (1 / 5.25588)
-    stratosphere = 216.65 * (pressure / 54.749) ** (-1 / 34.163)  # from 20 km
-    return np.maximum(np.maximum(troposphere, 216.65), stratosphere)
+    """Temperature, K, of the US Standard Atmosphere 1976 at a pressure; constant above 85 km.
+
+    Within a layer of constant lapse rate T is proportional to a power of p, so interpolating
+    ln T linearly in ln p is exact.
+    """
+    return np.exp(np.interp(np.log(pressure_hpa), np.log(_PRESSURE), np.log(_TEMPERATURE)))
+
+
+def standard_height(pressure_hpa: ArrayLike) -> NDArray[np.float64]:
+    """Height, km, at a pressure: exact below 11 km, good to 1 km up to 1 hPa."""
+    p = np.asarray(pressure_hpa, dtype=float)
+    troposphere = 44.3308 * (1 - (np.maximum(p, _PRESSURE[-2]) / 1013.25) ** 0.190263)
+    return troposphere + 6.6 * np.log(_PRESSURE[-2] / np.minimum(p, _PRESSURE[-2]))

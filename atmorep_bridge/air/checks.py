@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import xarray as xr
 
-from atmorep_bridge.air.standard import standard_height
 from atmorep_bridge.fields.quantities import QUANTITIES
 from sifnet.errors import SifnetError
+from sifnet.units import standard_height
 
 
 def check_values(fields: xr.Dataset) -> None:
@@ -76,4 +76,4 @@ def _check_levels(fields: xr.Dataset, files: str) -> None:
 
 
 def _standard(pressure: xr.DataArray) -> xr.DataArray:
-    return pressure.copy(data=standard_height(pressure.values))
+    return pressure.copy(data=standard_height(pressure))

@@ -21,9 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import cumulative_trapezoid, trapezoid
 from scipy.interpolate import CubicHermiteSpline
 
-from atmorep_bridge.air.standard import standard_temperature
 from sifnet.errors import SifnetError
-from sifnet.units import AVOGADRO, BOLTZMANN, GRAVITY, MOLAR_MASS_AIR
+from sifnet.units import AVOGADRO, BOLTZMANN, GRAVITY, MOLAR_MASS_AIR, standard_temperature
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,6 @@ from atmorep_bridge.air.columns import (
     model_level_pressure,
     temperature_offset,
 )
-from atmorep_bridge.air.standard import standard_height, standard_temperature
 from fakes.fields import (
     KM_PER_K,
     LEVELS,
@@ -28,7 +27,14 @@ from sifnet.errors import SifnetError
 from sifnet.physics.full.atmosphere import BOUNDARIES_KM
 from sifnet.physics.full.atmosphere import standard_temperature as simulated_temperature
 from sifnet.physics.full.spectroscopy import CrossSections
-from sifnet.units import AVOGADRO, GRAVITY, MOLAR_MASS_AIR, O2_FRACTION
+from sifnet.units import (
+    AVOGADRO,
+    GRAVITY,
+    MOLAR_MASS_AIR,
+    O2_FRACTION,
+    standard_height,
+    standard_temperature,
+)
 
 PLACE = (50.3, 7.1, 9.2)
 P = np.array(LEVELS, dtype=float)

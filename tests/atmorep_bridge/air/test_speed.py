@@ -29,7 +29,7 @@ main()
 
 def global_hour() -> xr.Dataset:
     """0.25 degrees, 37 levels, t, q and z, as the CDS delivers."""
-    from atmorep_bridge.air.standard import standard_height, standard_temperature
+    from sifnet.units import standard_height, standard_temperature
 
     p = np.array(LEVELS, float)[::-1]
     latitude, longitude = np.arange(90, -90.1, -0.25), np.arange(0, 360, 0.25)
