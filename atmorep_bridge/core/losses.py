@@ -9,8 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FLOOR = 0.02  # of sigma, in units of the field's standard deviation
-
 
 def crps(members: Tensor, truth: Tensor, alpha: float = 0.0) -> Tensor:
     """Almost fair kernel CRPS (Lang et al. 2024, arXiv:2412.15832, eq. 4), of every value.
@@ -33,18 +31,6 @@ def crps(members: Tensor, truth: Tensor, alpha: float = 0.0) -> Tensor:
     weight = torch.arange(1 - m, m, 2, device=members.device, dtype=members.dtype)
     pairs = (ranked * weight.view(-1, *[1] * truth.ndim)).sum(0) * 2 / (m * (m - 1))
     return error - 0.5 * (1 - (1 - alpha) / m) * pairs
-
-
-def published(members: Tensor, truth: Tensor, floor: float = FLOOR) -> Tensor:
-    """Half squared error of the members, half statistical loss (Lessig et al. 2023, eq. 7).
-
-    ½ mean (x - y)² + ½ {[exp(-(y - μ)²/(2σ²)) - 1]² + √σ}. σ is floored: as published its
-    gradient grows without limit when members agree.
-    """
-    mean = members.mean(0)
-    sd = members.std(0, correction=1).clamp(min=floor)
-    gaussian = torch.exp(-((truth - mean) ** 2) / (2 * sd**2))
-    return 0.5 * ((members - truth) ** 2).mean(0) + 0.5 * ((gaussian - 1) ** 2 + sd.sqrt())
 
 
 def of_samples(each: Tensor, counts: Tensor, sample: Tensor, samples: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from atmorep_bridge.core.grids import Place
 from atmorep_bridge.core.losses import crps
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.predict import base, predict, suits
-from atmorep_bridge.core.tasks import rollout
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
 from atmorep_bridge.core.windows import Region, Times
@@ -70,7 +69,7 @@ def _hidden_cases(
     points = torch.arange(truth[0, 0, 0].numel()).view(*truth.shape[-2:], 1)
     kriged, _ = alone.fill(truth.flatten(-2), visible.flatten(-2), points, 0 * points[..., 0])
     # Persistence keeps the value, not the anomaly: the difference is that of the two hours' means.
-    mean = _normalised_mean(core, name, times, place)
+    mean = normalised_mean(core, name, times, place)
     held, hours = truth[:, :, first - 1 : first], torch.arange(1, last - first + 1)
     damped, value = torch.zeros_like(truth), truth + mean
     if last < core.setup.neighbourhood[0]:
@@ -86,7 +85,7 @@ def _hidden_cases(
         simple = {"damped anomaly": damped, "persistence": value[:, :, first - 1 : first] - mean}
     climatology = {"climatology": torch.zeros_like(truth)}
     baselines = simple | climatology | {"one grid point, kriged": kriged, OURS: ours}
-    return _cases(core, name, truth, members, baselines, times, slice(first, last), place)
+    return cases_of(core, name, truth, members, baselines, times, slice(first, last), place)
 
 
 def _alone(linear: Linear, neighbours: int) -> Linear:
@@ -95,52 +94,6 @@ def _alone(linear: Linear, neighbours: int) -> Linear:
     pooled = linear.covariance[:, :, own, own].mean(1, keepdim=True)
     scale = pooled.diagonal(dim1=-2, dim2=-1).sqrt()
     return Linear(pooled / scale[..., None] / scale[..., None, :], linear.nuggets * 0 + 1e-3)
-
-
-def rollout_cases(
-    core: Core, region: Region, name: str, since: np.datetime64, steps: int, every: int,
-    *, states: bool = True,
-) -> Cases:  # fmt: skip
-    """Forecasts of ``steps`` steps from every ``every``-th time before ``since`` or later.
-
-    Args:
-        region: with the past, from which members are ordered and anomalies are damped.
-        states: whether they are ordered, see ``copula``.
-    """
-    place, history = suits(core, region), core.setup.neighbourhood[0] - core.setup.lead
-    anomaly = core.statistics.anomalies(region.everything(), region.times, place)[name]
-    mean = _normalised_mean(core, name, region.times[None], place)[0]
-    first = int(np.searchsorted(region.times, since))
-    past = anomaly[:, :first].nan_to_num()
-    lagged = [(past[:, n:] * past[:, : first - n]).mean() for n in range(steps + 1)]
-    memory = (torch.stack(lagged[1:]) / lagged[0]).view(1, -1, 1, 1)
-    known = [int(n) + history - 1 for n in region.starts(history + steps)]
-    known = [n for n in known if n >= first - 1][::every]
-    members, truth, damped, held = [], [], [], []
-    for last in known:
-        begin, ahead = 0 if states else last + 1 - history, slice(last + 1, last + 1 + steps)
-        given = replace(region, data=region.data.isel(time=slice(begin, last + 1)))
-        members.append(rollout(core, given, last - begin, steps)[name])
-        truth.append(anomaly[:, ahead])
-        damped.append(memory * anomaly[:, last, None])
-        held.append((anomaly + mean)[:, last, None] - mean[:, ahead])
-    whole, zero = torch.stack(truth), torch.zeros_like(torch.stack(truth))
-    baselines = {"damped anomaly": torch.stack(damped), "persistence": torch.stack(held),
-                 "climatology": zero}  # fmt: skip
-    times = np.stack([region.times[last + 1 : last + 1 + steps] for last in known])
-    return _cases(core, name, whole, torch.stack(members, 1), baselines, times, slice(None), place)
-
-
-def regional(cases: Cases) -> Cases:
-    """The same of means over the map, of points by their area; those without truth left out."""
-    weight = torch.isfinite(cases.truth) * cases.area.nan_to_num()
-    total = weight.sum((-2, -1), keepdim=True)
-
-    def mean(values: Tensor) -> Tensor:
-        return (values.nan_to_num() * weight).sum((-2, -1), keepdim=True) / total
-
-    baselines = {name: mean(values) for name, values in cases.baselines.items()}
-    return Cases(mean(cases.truth), mean(cases.members), baselines, cases.day, torch.ones(1, 1))
 
 
 def downscaling_cases(core: Core, region: Region, name: str, every: int = 1) -> Cases:
@@ -161,16 +114,16 @@ def downscaling_cases(core: Core, region: Region, name: str, every: int = 1) -> 
         )  # fmt: skip
     kinds = masks.everything(core.setup, Kind.COARSE)
     members = predict(core, region, smooth, times, kinds, errors, FACTOR)[name]
-    mean, sd = _normalised_mean(core, name, times, place), statistics.sd(name, place)
+    mean, sd = normalised_mean(core, name, times, place), statistics.sd(name, place)
     baselines = {
         "bilinear": sharpened(coarsened((truth[name] + mean) * sd), shape) / sd - mean,
         "bilinear and hourly mean detail": sharpened(coarsened(truth[name] * sd), shape) / sd,
         OURS: smooth[name],
     }
-    return _cases(core, name, truth[name], members, baselines, times, slice(None), place)
+    return cases_of(core, name, truth[name], members, baselines, times, slice(None), place)
 
 
-def _normalised_mean(core: Core, name: str, times: Times, place: Place) -> Tensor:
+def normalised_mean(core: Core, name: str, times: Times, place: Place) -> Tensor:
     """Climatology in units of the anomaly: added to one, differences are those of values."""
     mean = torch.stack([core.statistics.mean(name, hours, place) for hours in times])
     return mean / core.statistics.sd(name, place)
@@ -189,10 +142,11 @@ def _windows(core: Core, region: Region, every: int) -> tuple[ByField, Times, Pl
     return truth, times, place
 
 
-def _cases(
+def cases_of(
     core: Core, name: str, truth: Tensor, members: Tensor, baselines: dict[str, Tensor],
     times: Times, hours: slice, place: Place,
 ) -> Cases:  # fmt: skip
+    """Of anomalies, the hours that count, in the field's unit."""
     sd = core.statistics.sd(name, place)
     shown = times[:, hours]
     return Cases(

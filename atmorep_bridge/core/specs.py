@@ -88,9 +88,8 @@ class Setup:
         neighbourhood: hours, rows and columns of a window, multiples of every patch.
         hours: between times, MONTH of months. level_kind: of all levels, "model" or "pressure".
         rings: distances of the neighbours, grid points, that the base asks, see ``base``.
-        loss: "crps" or "published"; see ``losses``.
-        alpha: fair share of the CRPS; the larger, the wider the ensemble. Chosen on days not
-            trained on.
+        alpha: fair share of the CRPS, which is the loss; the larger, the wider the ensemble. Chosen
+            on days not trained on.
         plans: share of each mask plan in training.
     """
 
@@ -100,7 +99,6 @@ class Setup:
     level_kind: str = ""
     size: Size = SIZES["tiny"]
     rings: tuple[int, ...] = (1, 3, 8)
-    loss: Literal["crps", "published"] = "crps"
     alpha: float = 0.25
     plans: dict[str, float] = field(
         default_factory=lambda: {

@@ -6,7 +6,6 @@ import hashlib
 import math
 import time
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import lightning
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from atmorep_bridge.core.covariance import HELD
-from atmorep_bridge.core.losses import crps, of_samples, published
+from atmorep_bridge.core.losses import crps, of_samples
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.model import MaskedTokenModel
 from atmorep_bridge.core.samples import Consecutive, Sample, Samples
@@ -119,8 +118,6 @@ class Fitting(lightning.LightningModule):
     def __init__(self, core: Core) -> None:
         super().__init__()
         self.core = core
-        fair = partial(crps, alpha=core.setup.alpha)
-        self.loss = published if core.setup.loss == "published" else fair
 
     def training_step(self, batch: Sample, _: int) -> Tensor:
         """Loss of a batch."""
@@ -151,7 +148,7 @@ class Fitting(lightning.LightningModule):
             members, error = predicted[spec.name]
             present = torch.isfinite(truth)
             truth = torch.where(present, truth, members[0].detach())
-            each = self.loss(members / error, truth / error)
+            each = crps(members / error, truth / error, self.core.setup.alpha)
             sample = where.nonzero()[:, 0]
             pattern = batch["pattern"][spec.name].expand_as(batch["truth"][spec.name])
             weight = to_tokens(pattern, spec.patch)[where]

@@ -7,13 +7,19 @@ Of the base alone, each member a fixed quantile of what it expects: no network i
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from harness import ERA5, needed, table
+from torch import Tensor
 
 from atmorep_bridge.core import skill
+from atmorep_bridge.core.predict import suits
+from atmorep_bridge.core.skill import Cases
 from atmorep_bridge.core.specs import FieldSpec, Setup, Size
 from atmorep_bridge.core.statistics import fit
+from atmorep_bridge.core.tasks import rollout
 from atmorep_bridge.core.training import Core
 from atmorep_bridge.core.windows import Region, open_region
 
@@ -80,14 +86,13 @@ def _table(
 ) -> str:
     at = np.datetime64(since, "ns")
     cases, before = (
-        skill.rollout_cases(core, region, NAME, at, steps, every, states=states)
+        rollout_cases(core, region, NAME, at, steps, every, states=states)
         for states in (True, False)
     )
     rows = []
     for lead, steps_ in leads.items():
         point, old, mean, old_mean = (
-            skill.scores(c, steps_)
-            for c in (cases, before, skill.regional(cases), skill.regional(before))
+            skill.scores(c, steps_) for c in (cases, before, regional(cases), regional(before))
         )
         others = ("persistence", "damped anomaly", "climatology")
         maes = ", ".join(f"{point[f'mae {n}'].value:.2f}" for n in others)
@@ -102,6 +107,53 @@ def _table(
          "spread/skill", "in order of value", "of the regional mean", "in order of value",
          "CRPS of that", "in order of value"], rows,
     )  # fmt: skip
+
+
+def rollout_cases(
+    core: Core, region: Region, name: str, since: np.datetime64, steps: int, every: int,
+    *, states: bool = True,
+) -> Cases:  # fmt: skip
+    """Forecasts of ``steps`` steps from every ``every``-th time before ``since`` or later.
+
+    Args:
+        region: with the past, from which members are ordered and anomalies are damped.
+        states: whether they are ordered, see ``copula``.
+    """
+    place, history = suits(core, region), core.setup.neighbourhood[0] - core.setup.lead
+    anomaly = core.statistics.anomalies(region.everything(), region.times, place)[name]
+    mean = skill.normalised_mean(core, name, region.times[None], place)[0]
+    first = int(np.searchsorted(region.times, since))
+    past = anomaly[:, :first].nan_to_num()
+    lagged = [(past[:, n:] * past[:, : first - n]).mean() for n in range(steps + 1)]
+    memory = (torch.stack(lagged[1:]) / lagged[0]).view(1, -1, 1, 1)
+    known = [int(n) + history - 1 for n in region.starts(history + steps)]
+    known = [n for n in known if n >= first - 1][::every]
+    members, truth, damped, held = [], [], [], []
+    for last in known:
+        begin, ahead = 0 if states else last + 1 - history, slice(last + 1, last + 1 + steps)
+        given = replace(region, data=region.data.isel(time=slice(begin, last + 1)))
+        members.append(rollout(core, given, last - begin, steps)[name])
+        truth.append(anomaly[:, ahead])
+        damped.append(memory * anomaly[:, last, None])
+        held.append((anomaly + mean)[:, last, None] - mean[:, ahead])
+    whole, zero = torch.stack(truth), torch.zeros_like(torch.stack(truth))
+    baselines = {"damped anomaly": torch.stack(damped), "persistence": torch.stack(held),
+                 "climatology": zero}  # fmt: skip
+    times = np.stack([region.times[last + 1 : last + 1 + steps] for last in known])
+    drawn = torch.stack(members, 1)
+    return skill.cases_of(core, name, whole, drawn, baselines, times, slice(None), place)
+
+
+def regional(cases: Cases) -> Cases:
+    """The same of means over the map, of points by their area; those without truth left out."""
+    weight = torch.isfinite(cases.truth) * cases.area.nan_to_num()
+    total = weight.sum((-2, -1), keepdim=True)
+
+    def mean(values: Tensor) -> Tensor:
+        return (values.nan_to_num() * weight).sum((-2, -1), keepdim=True) / total
+
+    baselines = {name: mean(values) for name, values in cases.baselines.items()}
+    return Cases(mean(cases.truth), mean(cases.members), baselines, cases.day, torch.ones(1, 1))
 
 
 if __name__ == "__main__":

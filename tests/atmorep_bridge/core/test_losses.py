@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
-from atmorep_bridge.core.losses import FLOOR, crps, of_samples, published
+from atmorep_bridge.core.losses import crps, of_samples
 
 
 def test_crps_is_that_of_its_definition() -> None:
@@ -72,25 +72,10 @@ def test_tails_spread_as_much_as_the_truth_only_without_fairness(
     assert outermost == pytest.approx((1 - alpha) / 8 / 2, abs=0.005)
 
 
-def test_published_loss_by_hand_and_its_floor() -> None:
-    members, truth = torch.tensor([[1.0], [3.0]]), torch.tensor([2.5])
-    mu, sd = 2.0, math.sqrt(2.0)
-    gaussian = math.exp(-((2.5 - mu) ** 2) / (2 * sd**2))
-    expected = 0.5 * ((1.5**2 + 0.5**2) / 2) + 0.5 * ((gaussian - 1) ** 2 + math.sqrt(sd))
-    assert float(published(members, truth)) == pytest.approx(expected, rel=1e-6)
-    same = torch.ones(3, 1, requires_grad=True)
-    loss = published(same, torch.ones(1))
-    loss.sum().backward()
-    assert same.grad is not None
-    assert torch.isfinite(same.grad).all()
-    assert float(loss.detach()) == pytest.approx(0.5 * math.sqrt(FLOOR))
-
-
 def test_loss_gradients() -> None:
     members = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     truth = torch.randn(4, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda m: crps(m, truth), members)
-    assert torch.autograd.gradcheck(lambda m: published(m, truth), members)
 
 
 def test_each_sample_counts_once_and_missing_values_never() -> None:

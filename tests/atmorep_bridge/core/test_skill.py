@@ -1,6 +1,8 @@
 """Skill against numbers made by hand: what a forecast may see, and what counts as independent."""
 
+import importlib
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from atmorep_bridge.core import skill
 from atmorep_bridge.core.skill import Cases, best_baseline, scores
 from atmorep_bridge.core.training import Core
 from atmorep_bridge.core.windows import Region
+from conftest import PROJECT
 
 SHAPE = (1, 2, 3, 4)  # level, time, latitude, longitude
 NAME = "temperature_2m"
@@ -24,6 +27,12 @@ def cases(error: list[float], day: list[int], spread: float = 1.0) -> Cases:
     return Cases(
         torch.zeros(len(error), *SHAPE), members, baselines, np.array(day), torch.ones(3, 1)
     )
+
+
+@pytest.fixture
+def states(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(PROJECT / "tests" / "benchmarks")
+    return importlib.import_module("states")
 
 
 def test_figures_are_those_of_their_definitions() -> None:
@@ -144,22 +153,22 @@ def test_downscaling_starts_from_means_over_blocks(core: Core, windows: Region) 
         torch.testing.assert_close(values, other.baselines[name], atol=2e-3, rtol=0, msg=name)
 
 
-def test_a_regional_mean_is_one_of_points_by_area() -> None:
+def test_a_regional_mean_is_one_of_points_by_area(states: ModuleType) -> None:
     made = replace(cases([1.0], [0]), area=torch.tensor([[0.5], [1], [1]]))
     truth = made.truth.clone()
     truth[:, :, :, 0] = 5.0
     truth[0, 0, 0, 1, 2] = torch.nan
-    found = skill.regional(replace(made, truth=truth))
+    found = states.regional(replace(made, truth=truth))
     assert found.truth.shape == (1, 1, 2, 1, 1)
     assert found.truth.flatten().tolist() == pytest.approx([10 / 9, 1.0])
     torch.testing.assert_close(found.members[:, 0, 0, 0, 0, 0], torch.tensor([0.0, 1.0, 2.0]))
 
 
-def test_no_rollout_sees_its_target(core: Core, windows: Region) -> None:
+def test_no_rollout_sees_its_target(states: ModuleType, core: Core, windows: Region) -> None:
     """One from the 24th hour on, twelve hours long: three turns."""
     since, data = windows.times[24], windows.data.copy(deep=True).load()
     data[NAME].values[24:] += 7.0
-    kept, other = (skill.rollout_cases(core, r, NAME, since, 12, 99)
+    kept, other = (states.rollout_cases(core, r, NAME, since, 12, 99)
                    for r in (windows, replace(windows, data=data)))  # fmt: skip
     assert kept.truth.shape == (1, 1, 12, 12, 16)
     assert float((other.truth - kept.truth).mean()) == pytest.approx(7.0, abs=1e-3)
