@@ -75,5 +75,5 @@ def time(text: str) -> np.datetime64:
             raise ValueError(text)
         return exact
     except ValueError as error:
-        raise SifnetError("this is no time", found=text, expected="2020-06-25T09",
+        raise SifnetError("this is no time", found=text, expected="2020-06-25T09, or 2020-06",
                           remedy="Write it in UTC.") from error  # fmt: skip

@@ -128,6 +128,7 @@ def _series(files: list[str], weather: Sequence[str]) -> xr.Dataset:
     """AOT and each ``FIELD@LEVEL`` on (time, latitude, longitude), under the name it was given."""
     from atmorep_bridge.aerosol.series import AEROSOL
     from atmorep_bridge.core.specs import SHORT
+    from atmorep_bridge.core.windows import on_levels
     from atmorep_bridge.fields.formats import readable
     from atmorep_bridge.fields.opening import open_series
 
@@ -136,16 +137,10 @@ def _series(files: list[str], weather: Sequence[str]) -> xr.Dataset:
     data = open_series(files, list(dict.fromkeys([AEROSOL, *names.values()])))
     series = data[[AEROSOL]]
     for text, (_, level) in wanted.items():
-        values = data[names[text]]
+        own = data[[names[text]]]
         if level:
-            there = values["level"].values.tolist() if "level" in values.dims else []
-            if level not in [f"{x:g}" for x in there]:
-                raise SifnetError(
-                    f"{text}: there is no such level",
-                    found=", ".join(f"{x:g}" for x in there) or "a field without levels",
-                    expected=level,
-                )
-            values = values.sel(level=float(level), drop=True)
-        series = series.assign({text: values})
+            one = on_levels(own, options.numbers(level, 1, "--weather"), ", ".join(files))
+            own = one.isel(level=0, drop=True)
+        series = series.assign({text: own[names[text]]})
     with readable(", ".join(files)):
         return series.load()

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 from atmorep_bridge.aerosol.model import AerosolModel
 from atmorep_bridge.aerosol.series import AEROSOL, windows
 from atmorep_bridge.air.state import SCALARS
-from atmorep_bridge.core.windows import SPACE_TIME, Times, later
+from atmorep_bridge.core.windows import Times, later
+from atmorep_bridge.fields.variables import MAP
 from sifnet.errors import SifnetError
 
 
@@ -77,8 +78,8 @@ def forecast(
     sd = np.array([0.0, *model.errors[:steps]])[:, None, None]
     coming = xr.Dataset(
         {
-            AEROSOL: (SPACE_TIME, aot, SCALARS[AEROSOL]),
-            f"{AEROSOL}_uncertainty": (SPACE_TIME, scaling.aot_sd(aot, sd), {"units": "1"}),
+            AEROSOL: (MAP, aot, SCALARS[AEROSOL]),
+            f"{AEROSOL}_uncertainty": (MAP, scaling.aot_sd(aot, sd), {"units": "1"}),
         },
         {"time": times[1:], "latitude": fields["latitude"], "longitude": fields["longitude"]},
     )

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from atmorep_bridge.core.windows import SPACE_TIME, counted, every, hours_of, later
+from atmorep_bridge.core.windows import counted, every, hours_of, later
 from atmorep_bridge.fields.axes import goes_around, spacing
+from atmorep_bridge.fields.variables import MAP
 from sifnet.errors import SifnetError
 
 AEROSOL = "aot_550"
@@ -170,11 +171,11 @@ def checked(fields: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
             remedy="Add the field, or fit a model without it.",
         )
     for name in names:
-        if set(fields[name].dims) != set(SPACE_TIME):
+        if set(fields[name].dims) != set(MAP):
             raise SifnetError(
                 f"{name} is not a series of maps",
                 found="dimensions " + ", ".join(map(str, fields[name].dims)),
-                expected=", ".join(SPACE_TIME),
+                expected=", ".join(MAP),
                 remedy="Select one level, or the mean of the members.",
             )
     fields = fields[list(names)]
@@ -197,7 +198,7 @@ def finite(fields: xr.Dataset, name: str) -> NDArray[np.float64]:
     Raises:
         SifnetError: one of them is not a number.
     """
-    values = fields[name].transpose(*SPACE_TIME).values.astype(np.float64)
+    values = fields[name].transpose(*MAP).values.astype(np.float64)
     bad = ~np.isfinite(values)
     if bad.any():
         when = fields["time"].values[np.flatnonzero(bad.any((1, 2)))[0]]

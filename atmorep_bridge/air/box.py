@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from atmorep_bridge.air.footprint import Footprint
+from atmorep_bridge.air.footprint import Footprint, span
 from atmorep_bridge.fields.axes import files_of, turned
 from atmorep_bridge.fields.formats import readable
 from sifnet.errors import SifnetError
@@ -81,19 +81,11 @@ def _times(fields: xr.Dataset, footprint: Footprint, beyond: np.timedelta64) -> 
     return chosen
 
 
-def _span(values: np.ndarray) -> str:
-    low, high = values.min(), values.max()
-    if np.issubdtype(values.dtype, np.datetime64):
-        low, high = (pd.Timestamp(v).strftime("%Y-%m-%d %H:%M") for v in (low, high))
-        return f"{low} UTC" if low == high else f"{low} to {high} UTC"
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
-
-
 def _another_time(fields: xr.Dataset, footprint: Footprint, expected: str) -> SifnetError:
     day = pd.Timestamp(footprint.time.min())
     return SifnetError(
         "the fields are of another time than the scene",
-        found=f"fields of {_span(fields['time'].values)}; scene of {_span(footprint.time)}",
+        found=f"fields of {span(fields['time'].values)}; scene of {span(footprint.time)}",
         expected=expected,
         remedy=f"Download {day:%Y-%m-%d}, {day.floor('h'):%H:%M} and the next analysis.",
         file=files_of(fields),
@@ -103,9 +95,9 @@ def _another_time(fields: xr.Dataset, footprint: Footprint, expected: str) -> Si
 def _elsewhere(fields: xr.Dataset, footprint: Footprint) -> SifnetError:
     return SifnetError(
         "the scene lies outside the fields",
-        found=f"fields of latitude {_span(fields['latitude'].values)}, "
-        f"longitude {_span(fields['longitude'].values)}; "
-        f"scene at latitude {_span(footprint.latitude)}, longitude {_span(footprint.longitude)}",
+        found=f"fields of latitude {span(fields['latitude'].values)}, "
+        f"longitude {span(fields['longitude'].values)}; "
+        f"scene at latitude {span(footprint.latitude)}, longitude {span(footprint.longitude)}",
         expected="grid points on all sides of the scene",
         remedy="Download an area that holds the scene, with a margin of one grid length.",
         file=files_of(fields),

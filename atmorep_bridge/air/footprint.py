@@ -182,9 +182,10 @@ def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -
             inside = (column >= 0) & (column <= source.width) & (row >= 0) & (row <= source.height)
             if not np.all(inside):
                 west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
-                covered = _span((south, north), (west, east))
-                expected = f"the scene inside: {_span(latitude, longitude)}"
-                raise _unsuited(path, covered, expected)
+                raise _unsuited(
+                    path, f"latitude {span((south, north))}, longitude {span((west, east))}",
+                    f"the scene inside: latitude {span(latitude)}, longitude {span(longitude)}",
+                )  # fmt: skip
             left, top = (max(int(v.min()) - 2, 0) for v in (column, row))
             right, bottom = int(column.max()) + 3, int(row.max()) + 3
             window = Window.from_slices((top, min(bottom, source.height)),
@@ -198,8 +199,8 @@ def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -
     if not ((ground >= low) & (ground <= high)).all():
         finite = ground[np.isfinite(ground)]
         gaps = f"{ground.size - finite.size} of {ground.size} without a number"
-        span = f"{finite.min():.5g} to {finite.max():.5g}" if finite.size else "none"
-        raise _unsuited(path, f"{span} m, {gaps}", f"{low:g} to {high:g} m everywhere")
+        there = span(finite) if finite.size else "none"
+        raise _unsuited(path, f"{there} m, {gaps}", f"{low:g} to {high:g} m everywhere")
     return latitude.copy(data=ground.reshape(latitude.shape) / 1e3)
 
 
@@ -213,9 +214,10 @@ def _unsuited(path: Path, reason: str, expected: str) -> SifnetError:
     )
 
 
-def _span(latitude: Any, longitude: Any) -> str:
-    """The ranges of places, as an error states them."""
-    return ", ".join(
-        f"{name} {float(np.min(values)):.4f} to {float(np.max(values)):.4f}"
-        for name, values in (("latitude", latitude), ("longitude", longitude))
-    )
+def span(values: Any) -> str:
+    """The range of values, as an error states it."""
+    low, high = np.min(np.asarray(values)), np.max(np.asarray(values))
+    if isinstance(low, np.datetime64):
+        low, high = (pd.Timestamp(v).strftime("%Y-%m-%d %H:%M") for v in (low, high))
+        return f"{low} UTC" if low == high else f"{low} to {high} UTC"
+    return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"

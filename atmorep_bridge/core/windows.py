@@ -188,7 +188,7 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
         )
     kind = data.attrs["level_kind"] if levels else ""
     if levels:
-        data = _on_levels(data, levels.pop(), files)
+        data = on_levels(data, levels.pop(), files)
     data = data.astype(np.float32, keep_attrs=True)
     if "cell" in data.dims:
         data, step, wraps = _in_tokens(data, math.prod(fields[0].patch[1:])), (0.0, 0.0), False
@@ -221,7 +221,12 @@ def _with_its_levels(data: xr.Dataset, spec: FieldSpec, files: str | None) -> xr
     )
 
 
-def _on_levels(data: xr.Dataset, levels: tuple[int, ...], files: str | None) -> xr.Dataset:
+def on_levels(data: xr.Dataset, levels: Sequence[float], files: str | None) -> xr.Dataset:
+    """The fields on some levels.
+
+    Raises:
+        SifnetError: there is no such level.
+    """
     present = data["level"].values if "level" in data.coords else np.empty(0)
     apart = np.abs(present[:, None] - np.array(levels))
     if missing := [level for level in levels if not np.isclose(present, level).any()]:
@@ -229,7 +234,7 @@ def _on_levels(data: xr.Dataset, levels: tuple[int, ...], files: str | None) -> 
         raise SifnetError(
             f"levels of {', '.join(names)} are missing",
             found="levels " + (", ".join(f"{level:g}" for level in present) or "none"),
-            expected="also " + ", ".join(map(str, missing)),
+            expected="also " + ", ".join(f"{level:g}" for level in missing),
             remedy="Download them, or train a model on the levels that are there.",
             file=files,
         )

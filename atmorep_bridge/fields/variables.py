@@ -99,16 +99,12 @@ def _labelled(data: xr.Dataset, source: str) -> xr.Dataset:
 
 def monthly(values: xr.DataArray) -> xr.DataArray:
     """Means of months, at their first day, of those whose times span most of the month."""
-    times = values["time"].values
-    month = times.astype("datetime64[M]")
-    months, first, which, count = np.unique(
-        month, return_index=True, return_inverse=True, return_counts=True
-    )
-    if values.sizes["time"] and count.max() > 1:
-        sums = np.zeros((months.size, *values.shape[1:]))
-        np.add.at(sums, which, values.values)
-        means = sums / count.reshape(-1, *[1] * (values.ndim - 1))
-        span = times[first + count - 1] - times[first]
-        full = span >= SPANNED * ((months + 1).astype(times.dtype) - months.astype(times.dtype))
-        values, months = values.isel(time=first[full]).copy(data=means[full]), months[full]
-    return values.assign_coords(time=months.astype("datetime64[ns]"))
+    times = values["time"].to_series()
+    month = times.dt.to_period("M")
+    values = values.assign_coords(time=month.dt.to_timestamp().to_numpy())
+    if month.is_unique:
+        return values
+    day = times.dt.day + times.dt.hour / 24
+    span = day.groupby(month).max() - day.groupby(month).min()
+    full = span >= SPANNED * times.dt.days_in_month.groupby(month).first()
+    return values.groupby("time").mean(skipna=False).sel(time=full.index[full].to_timestamp())

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from atmorep_bridge.options import time
 from atmorep_bridge.spheres.ridge import Array, Index, by_month
 from sifnet.errors import SifnetError
 
@@ -26,15 +27,9 @@ def month_of(text: str | np.datetime64) -> int:
     """Months since January 1970.
 
     Raises:
-        SifnetError: it is no month.
+        SifnetError: it is no time.
     """
-    try:
-        month = np.datetime64(str(text), "M")
-        if np.isnat(month):
-            raise ValueError(text)
-    except ValueError as error:
-        raise SifnetError("this is no month", found=text, expected="2020-05") from error
-    return int(month.astype(np.int64))
+    return int(time(str(text)).astype("datetime64[M]").astype(np.int64))
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,12 @@ def test_train_and_forecast_are_the_functions_of_these_names(
 
 
 BAD = [
-    (["train", "--weather", "u@500"], "u@500: there is no such level: found 850, 1000"),
+    (
+        ["train", "--weather", "u@500"],
+        "levels of eastward_wind are missing: found levels 850, 1000; expected also 500",
+    ),
     (["train", "--weather", "rain"], "a field of the model is missing: found aot_550"),
+    (["train", "--weather", "fire@500"], "found levels none; expected also 500"),
     (["train", "--held-back", "0"], "--held-back is impossible: found 0"),
     (["train", "--until", "2023-01-02"], "the series has too few time steps"),
     (["forecast", "--start", "2023-01-09", "--steps", "3"], "Train again with more --steps."),

@@ -240,7 +240,7 @@ BAD = [
     (["--sphere", "air=t51"], r"no file holds the variable t51: found t50, aod"),
     (["--sphere", "air=t50", "--log", "rain"], "--log names no variable"),
     (["--sphere", "air=t50", "--coupling", "some"], "--coupling is not understood: found some"),
-    (["--sphere", "air=t50", "--until", "June"], "this is no month: found June"),
+    (["--sphere", "air=t50", "--until", "June"], "this is no time: found June"),
     (["--sphere", "air=t50", "--until", "1982-12"], "record of air is too short: found 35 months"),
 ]
 
