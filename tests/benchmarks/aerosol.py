@@ -260,8 +260,9 @@ chase jumps, and is Huber's. RMSE of AOT x 1000, mean ± standard deviation over
 {_table(rows, 1.0, REAL_LEADS)}
 
 Mean over the lead times: {order}. With no wind in the file little can be told of the pooling,
-and nothing beats the damped trend at 1 h. One day, six hours of test, and Huber's loss and its threshold were chosen with a look at these
-hours and at the test days of the series above: expect less elsewhere."""
+and nothing beats the damped trend at 1 h. One day, six hours of test, and Huber's loss and its
+threshold were chosen with a look at these hours and at the test days of the series above: expect
+less elsewhere."""
 
 
 def _monthly() -> Errors:
