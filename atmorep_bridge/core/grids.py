@@ -94,14 +94,16 @@ class Regular:
         """Where another grid lies on this one, none where it is no part of it."""
         if not isinstance(other, Regular):
             return None
-        (down, across), (north, east) = other.step, (self.latitude, self.longitude)
+        (down, across), (north, east) = self.step, (self.latitude, self.longitude)
         row = (other.latitude - north[0]) / down
         # Longitude counts from the grid's western edge, which rounding must not put at 360.
         column = ((other.longitude - east[0] + SAME_PLACE * across) % 360) / across - SAME_PLACE
         rows, columns = row.round().astype(np.int64), column.round().astype(np.int64)
         off = max(np.abs(row - rows).max(), np.abs(column - columns).max())
         inside = (rows.min() >= 0) and (rows.max() < north.size) and (columns.max() < east.size)
-        return (rows, columns) if inside and off <= SAME_PLACE else None
+        apart = np.append(np.diff(rows), np.diff(columns) % east.size)
+        same = inside and off <= SAME_PLACE and (apart == 1).all()
+        return (rows, columns) if same else None
 
     def neighbours(self, points: NDArray[np.int64], rings: tuple[int, ...]) -> NDArray[np.int64]:
         """``..., neighbour`` of points counted row by row, see ``stencil``: those of the edge, or

@@ -1,6 +1,6 @@
 """What is usual is found where it is known, and left out where it is not."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,10 @@ def test_another_region_is_refused(region: Region, setup: Setup) -> None:
         other = Region(region.data.assign_coords(latitude=moved), (0.25, 0.25), 1, False, "")
         with pytest.raises(SifnetError, match="not the one the model was trained on"):
             statistics.place(other)
+    coarse = replace(region, data=region.data.isel(latitude=slice(None, None, 2),
+                     longitude=slice(None, None, 2)), step=(0.5, 0.5))  # fmt: skip
+    with pytest.raises(SifnetError, match="not the one the model was trained on"):
+        statistics.place(coarse)
 
 
 def test_missing_values_are_left_out(region: Region, setup: Setup) -> None:
