@@ -303,7 +303,7 @@ def _figure(ensemble: xr.Dataset, analyses: xr.Dataset, scores: Scores) -> None:
     axes[0].invert_yaxis()
     below.legend(*axes[0].get_legend_handles_labels(), title="pressure from",
                  loc="outside lower center", ncols=3, frameon=False, fontsize=8)  # fmt: skip
-    save(figure, "loop")
+    save(figure, "loop", 128)
 
 
 def _fan(axis: Axes, place: Place, ensemble: xr.Dataset, analyses: xr.Dataset) -> None:
