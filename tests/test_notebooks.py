@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,6 +43,8 @@ def _figures(notebook: nbformat.NotebookNode) -> int:
 def test_notebook_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _needs(name)
     monkeypatch.delenv("MPLBACKEND", raising=False)  # or figures never reach the notebook
+    commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", commands)  # as where the environment is activated
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     place = {"metadata": {"path": str(FOLDER)}}
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
