@@ -122,7 +122,7 @@ def _against_light(
         common = float(np.median(shared[shown] / np.abs(found[shown])))
         axes.set_title(f"all share ± {common:.0%}, of the formula and of PAR", fontsize=9,
                        loc="left", color="0.35")  # fmt: skip
-    axes.set_xlabel("PAR, µmol m$^{-2}$ s$^{-1}$", fontsize=9)
+    axes.set_xlabel("PAR, µmol m⁻² s⁻¹", fontsize=9)
     axes.set_ylabel("quantum efficiency, %\n± noise", fontsize=9)
     plain(axes)
 

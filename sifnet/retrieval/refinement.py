@@ -161,16 +161,6 @@ def _normal_matrix(to_r: Tensor, to_f: Tensor, powers: Tensor) -> Tensor:
     return torch.stack([*rows, torch.cat([mixed, sif], dim=-1)], dim=-2)
 
 
-def solve_small(
-    matrix: Float[Tensor, "*batch n n"], side: Float[Tensor, "*batch n"]
-) -> Float[Tensor, "*batch n"]:
-    """Solution ``..., n`` of small positive systems, in double precision, safe where empty."""
-    a = matrix.double()
-    diagonal = torch.diagonal(a, dim1=-2, dim2=-1)
-    a = a + torch.diag_embed(1e-8 * diagonal + 1e-12)
-    return torch.linalg.solve(a, side.double()[..., None])[..., 0].to(side)
-
-
 @dataclass(frozen=True)
 class RowEquations(TensorFields):
     """Normal equations of a row of patches, surfaces eliminated; n = 2 * band and s = len(SHARED)

@@ -14,7 +14,7 @@ from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorSt
 from sifnet.physics.surface import SIF, ShapePrior, Surface
 from sifnet.retrieval.information import normal_blocks, shared_equations, surface_gain
 from sifnet.retrieval.pixels import Pixels
-from sifnet.retrieval.refinement import STRAY_SD, refine_surface, row_equations, solve_small
+from sifnet.retrieval.refinement import STRAY_SD, refine_surface, row_equations
 
 SHAPE = (2, 4, 8)
 NINE = [751.0, 754.0, 757.0, 760.0, 761.0, 762.0, 764.0, 766.0, 769.0]  # nm
@@ -159,11 +159,6 @@ def test_errors_of_bands_are_what_the_radiance_does(simulator: Simulator) -> Non
     # Surfaces answer to it a little: less is left than the band alone would say.
     assert bool((change < alone.sum(1)).all())
     assert bool((change > 0.7 * alone.sum(1)).all())
-
-
-def test_small_systems_survive_an_empty_pixel() -> None:
-    found = solve_small(torch.stack([torch.eye(4), torch.zeros(4, 4)]), torch.zeros(2, 4))
-    assert torch.isfinite(found).all()
 
 
 def test_misfit_of_noise_alone_is_one_a_degree_of_freedom(simulator: Simulator) -> None:

@@ -27,7 +27,6 @@ from sifnet.physics.fields import TensorFields
 from sifnet.physics.surface import SIF, Surface
 from sifnet.retrieval.information import AIR, SENSOR, solve_shared, surface_gain
 from sifnet.retrieval.pixels import Pixels
-from sifnet.retrieval.refinement import solve_small
 from sifnet.scenes.scene import Scene
 
 ITERATIONS = 10
@@ -198,3 +197,12 @@ def _apart(pixels: Pixels) -> Pixels:
 def _alone(values: Tensor, usable: Tensor) -> Tensor:
     """``pixel, 1, 1, ...`` of ``patch, line, sample, ...``."""
     return values.expand(*usable.shape, *values.shape[3:])[usable][:, None, None]
+
+
+def solve_small(matrix: Tensor, side: Tensor) -> Tensor:
+    """Solution ``..., n`` of small positive systems ``..., n, n`` and ``..., n``, in double
+    precision, safe where empty."""
+    a = matrix.double()
+    diagonal = torch.diagonal(a, dim1=-2, dim2=-1)
+    a = a + torch.diag_embed(1e-8 * diagonal + 1e-12)
+    return torch.linalg.solve(a, side.double()[..., None])[..., 0].to(side)

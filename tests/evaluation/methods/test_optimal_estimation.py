@@ -14,6 +14,7 @@ from sifnet.evaluation.methods.optimal_estimation import (
     Step,
     most_probable,
     optimal_estimation_scene,
+    solve_small,
 )
 from sifnet.physics.derivatives import SHARED
 from sifnet.physics.emulator import Emulator
@@ -175,3 +176,8 @@ def test_measured_irradiance_is_used() -> None:
         )
         ratio = error(result, known) / result["sif_760_uncertainty"].values.ravel()
         assert np.sqrt((ratio**2).mean()) < 1.5
+
+
+def test_small_systems_survive_an_empty_pixel() -> None:
+    found = solve_small(torch.stack([torch.eye(4), torch.zeros(4, 4)]), torch.zeros(2, 4))
+    assert torch.isfinite(found).all()
