@@ -72,10 +72,8 @@ def errors(core: Core, region: Region, starts: list[int], kinds: Kinds) -> ByFie
         values = region.window(hours)
         each.append(core.statistics.anomalies(values, region.times[hours], place))
     truth = {name: torch.stack([anomaly[name] for anomaly in each]) for name in core.setup.names}
-    return {
-        name: (values - base(core, region, name, values, kinds)[0]).nan_to_num()
-        for name, values in truth.items()
-    }
+    filled, _ = base(core, region, truth, kinds)
+    return {name: (values - filled[name]).nan_to_num() for name, values in truth.items()}
 
 
 def ordered(

@@ -1,4 +1,4 @@
-"""Covariance of a field in space and time, added up chunk by chunk, zone by zone of a map.
+"""Covariance of all fields in space and time, added up chunk by chunk, zone by zone of a map.
 
 A zone has few days and a climate of its own, all zones together have many and none: the covariance
 that is used is between the two. How much of each, and how much is noise, is chosen on the last
@@ -7,36 +7,38 @@ fifth of the days, of which errors follow from their own covariance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from atmorep_bridge.core.base import ridge
+from atmorep_bridge.core.base import OFF, Values, between, definite, ridge
 
-BYTES = 2**26  # of the covariances of a level
+BYTES = 2**26  # of the covariances
 POINTS = 64  # of a zone that are asked at most
 POOLED = (1.0, 0.9, 0.6, 0.2, 0.02)
 NUGGETS = ((1e-4, 1e-4), (1e-3, 1e-3), (1e-2, 1e-2), (1e-3, 0.03), (1e-3, 0.3), (1e-3, 1e3))
+OTHERS = (OFF, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)  # of other channels
 JUDGED = 8  # zones that choose
 HELD = 0.2  # share of the days that choose
 Neighbours = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 
 
-def most_zones(values: int) -> int:
+def most_zones(products: int) -> int:
     """How many covariances BYTES allow.
 
     Args:
-        values: of a window that a covariance is between, hours x neighbours.
+        products: numbers of the covariance of a zone.
     """
-    return max(BYTES // (4 * values**2), 1)
+    return max(BYTES // (4 * products), 1)
 
 
-def zones(rows: int, columns: int, values: int) -> Tensor:
-    """Squares of a map, ``row, column``: as small as memory allows, see ``most_zones``."""
-    most, side = most_zones(values), 1
+def zones(rows: int, columns: int, products: int) -> Tensor:
+    """Squares of a map, ``row, column``: as small as BYTES allow, see ``most_zones``."""
+    most, side = most_zones(products), 1
     while -(-rows // side) * -(-columns // side) > most:
         side += 1
     north, east = torch.arange(rows) // side, torch.arange(columns) // side
@@ -44,140 +46,148 @@ def zones(rows: int, columns: int, values: int) -> Tensor:
 
 
 class Products:
-    """Sums of products of all values of a window, of a point and its neighbours, of one level.
+    """Sums of products of all that is at a point and its neighbours, of all channels, lags apart.
+
+    A channel is a field at a level.
 
     Args:
-        zone: ``row, column``. counts: what errors count there, variance and area.
+        zone: ``row, column``. counts: ``channel, row, column``, what errors count there, variance
+            and area.
         neighbours: of points counted row by row, ``..., neighbour``, the point itself first.
-        hours: of a window.
+        hours: of a window, as many lags.
     """
 
     def __init__(
         self, zone: Tensor, counts: Tensor, neighbours: Neighbours, hours: int
     ) -> None:  # fmt: skip
         self.hours, self.number = hours, int(zone.max()) + 1
-        self.weight = torch.zeros(self.number).index_add(0, zone.flatten(), counts.flatten())
+        weight = torch.zeros(len(counts), self.number)
+        self.weight = weight.index_add(1, zone.flatten(), counts.flatten(1))
         self.index, self.real = _asked(zone, neighbours)
-        size = self.number, *[hours * self.index.shape[-1]] * 2
+        size = self.number, hours, *[len(counts) * self.index.shape[-1]] * 2
         self.sums, self.counts = torch.zeros(2, *size), torch.zeros(2, *size)
+        self.along = torch.zeros(2, hours, 1, 1)
 
-    def add(self, anomaly: Tensor, *, held: bool) -> None:
-        """Of all windows of a series ``time, row, column`` without a gap.
+    def add(self, maps: Iterable[Tensor], weight: Tensor, *, held: bool) -> None:
+        """Of part of a series without a gap.
 
         Args:
-            anomaly: NaN where there is nothing.
+            maps: of each channel anomalies ``time, row, column``, NaN where there is nothing; one
+                at a time is in memory.
+            weight: that part of ``taper``, with as many hours beyond as there are lags.
         """
-        around = anomaly.flatten(-2)[:, self.index].transpose(0, 1)  # zone, time, point, neighbour
-        there = torch.isfinite(around) & self.real[:, None, :, None]
-        self.sums[int(held)] += grams(torch.where(there, around, 0.0), self.hours)
+        each = [anomaly.flatten(-2)[:, self.index].transpose(0, 1) for anomaly in maps]
+        around = torch.cat(each, -1)  # zone, time, point, channel x neighbour
+        there = (torch.isfinite(around) & self.real[:, None, :, None]).float()
+        there *= weight[: there.shape[1], None, None]
+        missing = len(weight) - there.shape[1]
+        along = grams(weight.view(1, -1, 1, 1), self.hours)[0]
+        self.along[int(held)] += along
+        self.sums[int(held)] += grams(_longer(there * around.nan_to_num(), missing), self.hours)
         if torch.isfinite(around).all():  # as most fields are
-            windows = around.shape[1] - self.hours + 1
-            self.counts[int(held)] += windows * self.real.sum(1)[:, None, None]
+            self.counts[int(held)] += along * self.real.sum(1)[:, None, None, None]
         else:
-            self.counts[int(held)] += grams(there.float(), self.hours)
+            self.counts[int(held)] += grams(_longer(there, missing), self.hours)
 
-    def solved(self, lead: int, gap: int) -> tuple[Tensor, Tensor]:
-        """The covariance that is used, ``zone, hour x neighbour, hour x neighbour``, and nuggets.
+    def solved(self, lead: int, gap: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The covariance of each zone and last of all together, and how it is used, see ``Linear``.
 
         Args:
             lead: hours at the end of a window that are hidden where the choice is made for
                 forecasts. gap: hours in its middle, for gaps.
-
-        Returns:
-            Nuggets ``2, 2``: of a forecast and of a gap, for the point itself and its neighbours.
         """
         middle = (self.hours - gap) // 2
         masks = (self.hours - lead, self.hours), (middle, middle + gap)
-        pooled, nuggets = POOLED[0], [NUGGETS[1]] * 2
-        if (self.counts[:, :, 0, 0] > 0).any(1).all():  # else there are too few days to choose on
-            parts = [self._parts(part) for part in (0, 1)]
-            ahead = {p: self._explained(parts, p, NUGGETS[1], *masks[0]) for p in POOLED}
-            pooled = max(ahead, key=lambda p: ahead[p])
-            for i, mask in enumerate(masks):
-                each = {pair: self._explained(parts, pooled, pair, *mask) for pair in NUGGETS}
-                nuggets[i] = max(each, key=lambda pair: each[pair])
+        # Later lags have fewer products; means over as many each would be no covariance.
+        self.counts *= (self.along[:, :1] / self.along.clamp(min=1e-9))[:, None]
         own, whole = _means(self.sums.sum(0), self.counts.sum(0))
-        return torch.lerp(own, whole, pooled), torch.tensor(nuggets)
+        pooled = torch.full((len(self.weight),), POOLED[0])
+        nuggets = torch.tensor((*NUGGETS[1], OTHERS[0])).repeat(len(self.weight), 2, 1)
+        if (self.counts[:, :, 0, 0, 0] > 0).any(1).all():  # else too few days to choose on
+            asked = torch.linspace(0, self.number - 1, min(self.number, JUDGED)).long()
+            parts = [_means(self.sums[i], self.counts[i], asked) for i in (0, 1)]
+            for channel in range(len(self.weight)):
+                pooled[channel], nuggets[channel] = self._chosen(parts, asked, channel, masks)
+        return torch.cat([own, whole[None]]), pooled, nuggets
 
-    def _parts(self, part: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights of the zones that choose, their covariances, and that of all zones, of a part."""
-        asked = torch.linspace(0, self.number - 1, min(self.number, JUDGED)).long()
-        counts = self.counts[part]
-        own, whole = _means(self.sums[part], counts, asked)
-        weight = self.weight[asked] * (counts[asked, 0, 0] > 0)
-        return weight, own.double(), whole.double()
+    def _chosen(
+        self, parts: list[tuple[Tensor, Tensor]], asked: Tensor, channel: int,
+        masks: tuple[tuple[int, int], ...],
+    ) -> tuple[float, Tensor]:  # fmt: skip
+        """Share of all zones and nuggets: what explains most on the days held back."""
+        weight = self.weight[channel, asked] * (self.counts[:, asked, 0, 0, 0] > 0).all(0)
+        both = [
+            Values(channel, len(self.weight), self.index.shape[-1], others=o) for o in (False, True)
+        ]
 
-    def _explained(
-        self, parts: list[tuple[Tensor, Tensor, Tensor]], pooled: float,
-        nuggets: tuple[float, float], first: int, last: int,
-    ) -> float:  # fmt: skip
-        """Variance that an estimate explains of hours hidden on the days held back; not relative to
-        that of a zone, as scores are not."""
-        (_, own, whole), (weight, held, _) = parts
-        place = torch.arange(whole.shape[-1])
-        hour, neighbour = place // self.index.shape[-1], place % self.index.shape[-1]
-        seen = ((hour < first) | (hour >= last)).nonzero()[:, 0]
-        hidden = place[(neighbour == 0) & (hour >= first) & (hour < last)]
-        noise = torch.tensor(nuggets, dtype=torch.double)[(neighbour[seen] > 0).long()]
-        mixed = torch.lerp(own[:, seen], whole[seen], pooled)
-        w = ridge(mixed[:, :, seen], mixed[:, :, hidden], noise)
-        truth = held[:, seen]
-        each = (w * (2 * truth[:, :, hidden] - truth[:, :, seen] @ w)).sum((1, 2))
-        return float((each * weight).sum())
+        def best(tried: Iterable[tuple[float, ...]], mask: tuple[int, int]) -> tuple[float, ...]:
+            """Of (share, nugget of a point itself, of neighbours, of other channels)."""
+            return max(tried, key=lambda t: _explained(parts, weight, both[t[3] < OFF], t, *mask))
+
+        nuggets: list[tuple[float, ...]] = []
+        found = best(((p, *NUGGETS[1], OTHERS[0]) for p in POOLED), masks[0])
+        for mask in masks:
+            own = best(((found[0], *pair, found[3]) for pair in NUGGETS), mask)
+            nuggets.append(best(((*own[:3], o) for o in OTHERS), mask)[1:])
+        return found[0], torch.tensor(nuggets)
+
+
+def _explained(
+    parts: list[tuple[Tensor, Tensor]], weight: Tensor, values: Values, tried: tuple[float, ...],
+    first: int, last: int,
+) -> float:  # fmt: skip
+    """Variance that an estimate explains of hours hidden on the days held back; not relative to
+    that of a zone, as scores are not."""
+    seen = torch.ones(parts[0][1].shape[0], values.kind.numel(), dtype=torch.bool)
+    seen[first:last] = False
+    hour, value = values.close(seen[None])[0].nonzero().T
+    hour, value = (torch.cat(v) for v in ((hour, torch.arange(first, last)),
+                                          (value, torch.zeros(last - first).long())))  # fmt: skip
+    learnt, (truth, _) = ([between(c, hour, values.column[value]) for c in part] for part in parts)
+    mixed = torch.stack([definite(c) for c in torch.lerp(learnt[0], learnt[1], tried[0])])
+    n = len(hour) - (last - first)
+    noise = torch.tensor(tried[1:], dtype=torch.double)[values.kind[value[:n]]]
+    w = ridge(mixed[:, :n, :n], mixed[:, :n, n:], noise)
+    each = (w * (2 * truth[:, :n, n:] - truth[:, :n, :n] @ w)).sum((1, 2))
+    return float((each * weight).sum())
 
 
 def _means(sums: Tensor, counts: Tensor, asked: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Covariances of zones and of all together; zones that lack a neighbour have that of all."""
-    whole = sums.sum(0) / counts.sum(0).clamp(min=1)
-    if _uneven(counts.sum(0)):
-        whole = _definite(whole)
-    own = torch.empty_like(sums if asked is None else sums[asked])
-    for i, zone in enumerate(range(len(sums)) if asked is None else asked.tolist()):
-        there = counts[zone] > 0
-        own[i] = torch.where(there, sums[zone] / counts[zone].clamp(min=1), whole)
-        if _uneven(counts[zone]):
-            own[i] = _definite(own[i])
-    return own, whole
+    whole = sums.sum(0) / counts.sum(0).clamp(min=1e-9)
+    some = slice(None) if asked is None else asked
+    return torch.where(counts[some] > 0, sums[some] / counts[some].clamp(min=1e-9), whole), whole
 
 
-def _uneven(counts: Tensor) -> bool:
-    return bool(counts.min() < counts.max())
+def taper(length: int, hours: int) -> Tensor:
+    """What the hours of a series count, and none those beyond: it begins and ends by and by.
 
-
-def _definite(covariance: Tensor) -> Tensor:
-    """The nearest covariance (Higham 1988): where values are missing, means of products of
-    different hours are none, and weights from one would be of any size."""
-    values, vectors = torch.linalg.eigh(covariance.double())
-    return ((vectors * values.clamp(min=0)) @ vectors.mT).to(covariance.dtype)
+    Sums of products of such a series are a covariance, and it does not begin or end with a leap, as
+    of spectra (Welch 1967, doi:10.1109/TAU.1967.1161901).
+    """
+    risen = max(min(hours // 3, length // 2), 1)
+    rise = torch.sin(torch.pi * (torch.arange(length) + 0.5) / (2 * risen))
+    rise[risen:] = 1
+    return functional.pad(rise * rise.flip(0), (0, hours - 1))
 
 
 def grams(values: Tensor, hours: int) -> Tensor:
-    """Sum over all windows of a series of products of all their values.
-
-    A window's products an hour later are its own less the first and with the next, so that each
-    lag is summed once and not at every hour of the window.
+    """Sums of products of all values with those of the same hour and of hours later.
 
     Args:
-        values: ``zone, time, point, neighbour``.
+        values: ``zone, time, point, value``, those of hours later among them.
 
     Returns:
-        ``zone, hour x neighbour, hour x neighbour``.
+        ``zone, lag, value, value``.
     """
-    zone, time, _, n = values.shape
-    windows = time - hours + 1
-    blocks = torch.empty(zone, hours, n, hours, n)
-    now = values[:, :windows].flatten(1, 2)
-    for lag in range(hours):
-        blocks[:, 0, :, lag] = torch.bmm(now.mT, values[:, lag : lag + windows].flatten(1, 2))
-    for hour in range(1, hours):
-        more = blocks[:, hour - 1, :, hour - 1 : -1].clone()
-        for first, sign in ((0, -1), (windows, 1)):
-            old = values[:, first + hour - 1]
-            then = values[:, first + hour - 1 : first + hours - 1].transpose(1, 2).flatten(2)
-            more += sign * torch.bmm(old.mT, then).view(more.shape)
-        blocks[:, hour, :, hour:] = more
-        blocks[:, hour, :, :hour] = blocks[:, :hour, :, hour].permute(0, 3, 1, 2)
-    return blocks.view(zone, hours * n, hours * n)
+    own = values.shape[1] - hours + 1
+    now = values[:, :own].flatten(1, 2).mT
+    return torch.stack([now @ values[:, n : n + own].flatten(1, 2) for n in range(hours)], 1)
+
+
+def _longer(values: Tensor, by: int) -> Tensor:
+    """With so many hours of nothing that follow."""
+    return functional.pad(values, (0, 0, 0, 0, 0, by))
 
 
 def _asked(zone: Tensor, neighbours: Neighbours) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from atmorep_bridge.core.detail import AROUND, FACTOR
 from atmorep_bridge.core.grids import Place, Sides
 from atmorep_bridge.core.statistics import Statistics
+from atmorep_bridge.core.tokens import ByField
 from sifnet.errors import SifnetError
 
 Filled = tuple[Tensor, Tensor]
@@ -15,9 +16,9 @@ Filled = tuple[Tensor, Tensor]
 
 
 def from_visible(
-    statistics: Statistics, name: str, anomaly: Tensor, visible: Tensor, place: Place, more: Sides
-) -> Filled:
-    """Anomalies where not all is visible, from what is, see ``base``.
+    statistics: Statistics, anomaly: ByField, visible: ByField, place: Place, more: Sides
+) -> tuple[ByField, ByField]:
+    """Anomalies where not all is visible, from what is, and the error expected there, see ``base``.
 
     Args:
         anomaly, visible: of a part of the map. place: of that part.
@@ -25,9 +26,14 @@ def from_visible(
     """
     within = inner(place, more)
     rows, columns = map(torch.from_numpy, within)
-    seen = visible & torch.isfinite(anomaly)
+    names = list(statistics.fields)
+    wide = torch.cat([anomaly[name] for name in names], 1).flatten(-2)
+    seen = torch.cat([visible[name] for name in names], 1).flatten(-2) & torch.isfinite(wide)
     near, zone = statistics.near(place, within), statistics.zone[rows][:, columns]
-    return statistics.linear[name].fill(anomaly.flatten(-2), seen.flatten(-2), near, zone)
+    levels = [anomaly[name].shape[1] for name in names]
+    filled, error = (dict(zip(names, whole.split(levels, 1), strict=True))
+                     for whole in statistics.linear.fill(wide, seen, near, zone))  # fmt: skip
+    return filled, error
 
 
 def inner(place: Place, more: Sides) -> Place:

@@ -33,6 +33,13 @@ def crps(members: Tensor, truth: Tensor, alpha: float = 0.0) -> Tensor:
     return error - 0.5 * (1 - (1 - alpha) / m) * pairs
 
 
+def quantiles(members: int, alpha: float) -> Tensor:
+    """Of a standard normal, those at which ``crps`` is least on average, in their order."""
+    rank = torch.arange(1, members + 1)
+    share = (1 - (1 - alpha) / members) * (2 * rank - members - 1) / (2 * (members - 1))
+    return torch.special.ndtri(0.5 + share)
+
+
 def of_samples(each: Tensor, counts: Tensor, sample: Tensor, samples: int) -> Tensor:
     """Mean of a loss over the values that count, of every sample.
 

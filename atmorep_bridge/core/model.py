@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from atmorep_bridge.core.losses import quantiles
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.specs import FieldSpec, Setup, Size
 from atmorep_bridge.core.tokens import PLACE, TOLD, ByField, positional_code
 
-TAIL_SCALE = 0.1  # of usual initialisation: a model begins near its base
+TAIL_SCALE = 0.1  # of usual initialisation: a model begins near its base, calibrated
 
 
 class Attention(nn.Module):
@@ -102,7 +103,9 @@ class FieldTransformer(nn.Module):
         self.tails = nn.Linear(size.width, size.members * spec.values)
         with torch.no_grad():
             self.tails.weight *= TAIL_SCALE
-            self.tails.bias.zero_()
+            self.tails.bias.view(size.members, -1)[:] = quantiles(size.members, setup.alpha)[
+                :, None
+            ]
         self.members = size.members
 
     def enter(self, tokens: Tensor, pattern: Tensor, kinds: Tensor, info: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ import numpy as np
 import torch
 import xarray as xr
 from lightning.fabric.utilities import move_data_to_device
-from torch import Tensor
 
-from atmorep_bridge.core.filling import Filled, from_visible
+from atmorep_bridge.core.filling import from_visible
 from atmorep_bridge.core.grids import Place, Regular
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.samples import NOISE, info, refuse_small
@@ -56,17 +55,22 @@ def suits(core: Core, region: Region) -> Place:
     return core.statistics.place(region)
 
 
-def base(core: Core, region: Region, name: str, anomaly: Tensor, kinds: Kinds) -> Filled:
+def base(core: Core, region: Region, anomaly: ByField, kinds: Kinds) -> tuple[ByField, ByField]:
     """What windows of a whole region are filled with where hours are hidden or values missing.
 
     Args:
-        anomaly: ``window, level, time, row, column``. kinds: the same everywhere.
+        anomaly: of each field ``window, level, time, row, column``.
+        kinds: the same everywhere.
+
+    Returns:
+        Anomalies and the error to be expected of them.
     """
-    (spec,) = (s for s in core.setup.fields if s.name == name)
-    hidden = on_points(torch.from_numpy(kinds[name])[None] == Kind.HIDDEN, spec.patch)
-    visible = ~hidden[:, :, :, :1, :1] & torch.isfinite(anomaly)
+    visible = {}
+    for spec in core.setup.fields:
+        hidden = on_points(torch.from_numpy(kinds[spec.name])[None] == Kind.HIDDEN, spec.patch)
+        visible[spec.name] = ~hidden[:, :, :, :1, :1] & torch.isfinite(anomaly[spec.name])
     place = core.statistics.place(region)
-    return from_visible(core.statistics, name, anomaly, visible, place, (0, 0, 0, 0))
+    return from_visible(core.statistics, anomaly, visible, place, (0, 0, 0, 0))
 
 
 @torch.inference_mode()
@@ -88,10 +92,9 @@ def predict(
     """
     given = anomaly
     if error is None:
-        found = {name: base(core, region, name, v, kinds) for name, v in anomaly.items()}
+        anomaly, error = base(core, region, anomaly, kinds)
         noisy = {n: bool((k == Kind.NOISY).any()) for n, k in kinds.items()}
-        error = {n: torch.full_like(e, NOISE) if noisy[n] else e for n, (_, e) in found.items()}
-        anomaly = {n: filled for n, (filled, _) in found.items()}
+        error = {n: torch.full_like(e, NOISE) if noisy[n] else e for n, e in error.items()}
     setup = core.setup
     core = core.eval()
     members = setup.size.members

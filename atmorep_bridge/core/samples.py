@@ -15,9 +15,9 @@ from torch.utils.data import Dataset, DistributedSampler
 
 from atmorep_bridge.core import masks
 from atmorep_bridge.core.detail import AROUND, FACTOR, coarsened
-from atmorep_bridge.core.filling import Filled, from_coarse, from_visible, inner
+from atmorep_bridge.core.filling import from_coarse, from_visible, inner
 from atmorep_bridge.core.grids import Place, Sides
-from atmorep_bridge.core.masks import Kind
+from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.statistics import Statistics
 from atmorep_bridge.core.tokens import ByField, on_points, token_info
@@ -69,39 +69,50 @@ class Samples(Dataset[Sample]):
         times, place = self.region.times[start : start + hours], inner(around, more)
         names = "input", "error", "truth", "kinds", "info", "pattern"
         parts: Sample = {name: {} for name in names}
+        parts["input"], parts["error"] = (
+            self._coarse(wide, around, more) if coarse
+            else self._filled(wide, kinds, around, more, rng)
+        )  # fmt: skip
         for spec in self.setup.fields:
             name, kind = spec.name, torch.from_numpy(kinds[spec.name])
             parts["truth"][name] = _inner(wide[name], more)
-            parts["input"][name], parts["error"][name] = (
-                self._coarse(name, wide[name], around, more) if coarse
-                else self._filled(spec, wide[name], kind, around, more, rng)
-            )  # fmt: skip
             parts["pattern"][name] = self.statistics.pattern(name, place)
             parts["kinds"][name] = kind.flatten()
             parts["info"][name] = info(self.setup, self.statistics, spec, times, place)
         return parts
 
     def _filled(
-        self, spec: FieldSpec, wide: Tensor, kind: Tensor, place: Place, more: Sides,
-        rng: np.random.Generator,
-    ) -> Filled:  # fmt: skip
-        """What a field is filled with; around the window, hours are hidden that all of it lacks."""
-        hidden, noisy = (on_points(kind[None] == k, spec.patch)[0]
-                         for k in (Kind.HIDDEN, Kind.NOISY))  # fmt: skip
-        if noisy.any():
-            given = _inner(wide, more).nan_to_num()
-            error = torch.full_like(given, NOISE)
-            return torch.where(noisy, given + _error(given, rng), given), error
-        seen = ~hidden.all(3).all(2)[:, :, None, None].expand(wide.shape).clone()
-        _inner(seen, more)[:] = ~hidden
-        found = from_visible(self.statistics, spec.name, wide[None], seen[None], place, more)
-        return found[0][0], found[1][0]
+        self, wide: ByField, kinds: Kinds, place: Place, more: Sides, rng: np.random.Generator
+    ) -> tuple[ByField, ByField]:
+        """What fields are filled with; around the window, hours are hidden that all of it lacks."""
+        visible, noisy = {}, {}
+        for spec in self.setup.fields:
+            kind = torch.from_numpy(kinds[spec.name])[None]
+            hidden, noisy[spec.name] = (
+                on_points(kind == k, spec.patch)[0] for k in (Kind.HIDDEN, Kind.NOISY)
+            )
+            given = wide[spec.name]
+            seen = ~hidden.all(3).all(2)[:, :, None, None].expand(given.shape).clone()
+            _inner(seen, more)[:] = ~hidden
+            visible[spec.name] = seen[None]
+        one = {name: given[None] for name, given in wide.items()}
+        filled, error = from_visible(self.statistics, one, visible, place, more)
+        for name, where in noisy.items():
+            filled[name], error[name] = filled[name][0], error[name][0]
+            if where.any():
+                given = _inner(wide[name], more).nan_to_num()
+                filled[name] = torch.where(where, given + _error(given, rng), given)
+                error[name] = torch.full_like(given, NOISE)
+        return filled, error
 
-    def _coarse(self, name: str, wide: Tensor, place: Place, more: Sides) -> Filled:
-        coarse = coarsened((wide * self.statistics.sd(name, place)).nan_to_num())
+    def _coarse(self, wide: ByField, place: Place, more: Sides) -> tuple[ByField, ByField]:
         north, south, west, east = (n // FACTOR for n in more)
-        blocks = north, south, west, east
-        return from_coarse(self.statistics, name, coarse, inner(place, more), blocks)
+        own, blocks = inner(place, more), (north, south, west, east)
+        filled, error = {}, {}
+        for name, given in wide.items():
+            coarse = coarsened((given * self.statistics.sd(name, place)).nan_to_num())
+            filled[name], error[name] = from_coarse(self.statistics, name, coarse, own, blocks)
+        return filled, error
 
     def _known(self, place: Place) -> Place:
         """Where a part of the region is on the grid of the statistics."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from atmorep_bridge.core import masks
-from atmorep_bridge.core.base import Linear, stencil
+from atmorep_bridge.core.base import OFF, Linear, stencil
 from atmorep_bridge.core.detail import FACTOR, coarsened, sharpened
 from atmorep_bridge.core.filling import from_coarse
 from atmorep_bridge.core.grids import Place
@@ -62,10 +62,10 @@ def _hidden_cases(
     anomaly, times, place = _windows(core, region, every)
     truth, kinds = anomaly[name], masks.from_time(core.setup, first, last)
     members = predict(core, region, anomaly, times, kinds)[name]
-    ours, _ = base(core, region, name, truth, kinds)
+    ours = base(core, region, anomaly, kinds)[0][name]
     visible = torch.isfinite(truth)
     visible[:, :, first:last] = False
-    alone = _alone(core.statistics.linear[name], len(stencil(core.setup.rings)))
+    alone = _alone(core, name)
     points = torch.arange(truth[0, 0, 0].numel()).view(*truth.shape[-2:], 1)
     kriged, _ = alone.fill(truth.flatten(-2), visible.flatten(-2), points, 0 * points[..., 0])
     # Persistence keeps the value, not the anomaly: the difference is that of the two hours' means.
@@ -80,7 +80,7 @@ def _hidden_cases(
         straight[:, :, first:last] = now + share * (after - now) - mean[:, :, first:last]
         simple = {"line between anomalies": damped, "linear in time": straight}
     else:
-        memory = alone.covariance[:, 0, first - 1, first - 1 + hours]
+        memory = alone.covariance[-1, hours].diagonal(dim1=1, dim2=2).T  # level, hour
         damped[:, :, first:last] = held * memory[None, :, :, None, None]
         simple = {"damped anomaly": damped, "persistence": value[:, :, first - 1 : first] - mean}
     climatology = {"climatology": torch.zeros_like(truth)}
@@ -88,12 +88,21 @@ def _hidden_cases(
     return cases_of(core, name, truth, members, baselines, times, slice(first, last), place)
 
 
-def _alone(linear: Linear, neighbours: int) -> Linear:
-    """The same base without neighbours and zones."""
-    own = slice(None, None, neighbours)
-    pooled = linear.covariance[:, :, own, own].mean(1, keepdim=True)
-    scale = pooled.diagonal(dim1=-2, dim2=-1).sqrt()
-    return Linear(pooled / scale[..., None] / scale[..., None, :], linear.nuggets * 0 + 1e-3)
+def _alone(core: Core, name: str) -> Linear:
+    """The same base of a field without neighbours, zones and other fields."""
+    statistics, n = core.statistics, 0
+    neighbours = len(stencil(statistics.rings))
+    for other, usual in statistics.fields.items():
+        if other == name:
+            break
+        n += len(usual.sd)
+    at = torch.arange(n, n + len(statistics.fields[name].sd)) * neighbours
+    whole = statistics.covariance[-1:, :, at][..., at]
+    scale = whole[0, 0].diagonal().sqrt()
+    nuggets = torch.tensor([1e-3, 1e-3, OFF]).repeat(len(at), 2, 1)
+    return Linear(
+        whole / scale[:, None] / scale, torch.ones(len(at)), nuggets, torch.ones(len(at), 2)
+    )
 
 
 def downscaling_cases(core: Core, region: Region, name: str, every: int = 1) -> Cases:

@@ -21,7 +21,7 @@ from torch import Tensor
 from atmorep_bridge.core import climate
 from atmorep_bridge.core.base import Linear, stencil
 from atmorep_bridge.core.cells import Grid, grid_of
-from atmorep_bridge.core.covariance import HELD, Products
+from atmorep_bridge.core.covariance import HELD, Products, taper
 from atmorep_bridge.core.detail import FACTOR, Detail, Sums
 from atmorep_bridge.core.grids import Place, Regular
 from atmorep_bridge.core.specs import FieldSpec, Setup
@@ -42,17 +42,12 @@ class Usual:
         climate: ``harmonic, level, latitude, longitude``, in its unit. cycles: how many harmonics
             of the year and of the day.
         sd: ``level, latitude, longitude``, of values less their climate, in the field's unit.
-        covariance: ``level, zone, hour x neighbour, hour x neighbour`` of anomalies in a window,
-            see ``covariance``.
-        nuggets: ``level, 2, 2``, see ``base``.
         detail: see ``detail``; none of a map without a block. unit: of the field.
     """
 
     climate: Tensor
     cycles: tuple[int, int]
     sd: Tensor
-    covariance: Tensor
-    nuggets: Tensor
     detail: Detail | None
     unit: str
 
@@ -62,11 +57,16 @@ class Statistics:
     """Statistics of all fields on the grid of the training part.
 
     Attributes:
+        covariance, pooled, nuggets: of anomalies, see ``Linear``; channels are the levels of
+            the first field, then those of the next.
         latitude, longitude: degrees, float64. wraps: all around the globe. See ``grids``.
         rings: distances of neighbours, see ``Setup``. days: length of the training part.
     """
 
     fields: dict[str, Usual]
+    covariance: Tensor
+    pooled: Tensor
+    nuggets: Tensor
     latitude: Tensor
     longitude: Tensor
     wraps: bool
@@ -78,9 +78,9 @@ class Statistics:
         return self
 
     @cached_property
-    def linear(self) -> dict[str, Linear]:
-        """The base of each field; it remembers what it solved."""
-        return {n: Linear(u.covariance, u.nuggets) for n, u in self.fields.items()}
+    def linear(self) -> Linear:
+        """The base; it remembers what it solved."""
+        return Linear(self.covariance, self.pooled, self.nuggets)
 
     @cached_property
     def grid(self) -> Grid:
@@ -90,8 +90,7 @@ class Statistics:
     @cached_property
     def zone(self) -> Tensor:
         """``row, column``, see ``covariance``."""
-        usual = next(iter(self.fields.values()))
-        return self.grid.zones(usual.covariance.shape[-1])
+        return self.grid.zones(self.covariance[0].numel())
 
     def near(self, place: Place, inner: Place) -> Tensor:
         """Which points of a place are the neighbours of an inner one's, ``row, column,
@@ -158,11 +157,13 @@ class Statistics:
 def fit(region: Region, setup: Setup) -> Statistics:
     """Statistics of a region, the training part; missing values are left out.
 
-    One level of one field at a time: memory is that of the result and of one more level.
+    Climate and detail one level of one field at a time, then the covariance between all: memory is
+    that of the result and of one more level.
     """
     fields = {spec.name: _field(region, setup, spec) for spec in setup.fields}
     north, east = (torch.tensor(axis) for axis in (region.latitude, region.longitude))
-    return Statistics(fields, north, east, region.wraps, setup.rings, _days(region))
+    joint = _joint(region, setup, fields)
+    return Statistics(fields, *joint, north, east, region.wraps, setup.rings, _days(region))
 
 
 def _days(region: Region) -> float:
@@ -170,68 +171,97 @@ def _days(region: Region) -> float:
 
 
 def _field(region: Region, setup: Setup, spec: FieldSpec) -> Usual:
-    levels = [_level(region, setup, spec, i) for i in range(max(len(spec.levels), 1))]
+    levels = [_level(part, spec) for part in _levels(region, spec)]
     details = [usual.detail for usual in levels if usual.detail is not None]
-    parts = {part: torch.cat([getattr(usual, part) for usual in levels])
-             for part in ("sd", "covariance", "nuggets")}  # fmt: skip
     joined = {part: torch.cat([getattr(detail, part) for detail in details])
               for part in Detail.__dataclass_fields__ if details}  # fmt: skip
-    mean = torch.cat([usual.climate for usual in levels], 1)
-    detail = Detail(**joined) if joined else None
-    return Usual(mean, levels[0].cycles, **parts, detail=detail, unit=levels[0].unit)
+    mean, sd = torch.cat([u.climate for u in levels], 1), torch.cat([u.sd for u in levels])
+    return Usual(mean, levels[0].cycles, sd, Detail(**joined) if joined else None, levels[0].unit)
 
 
-def _level(region: Region, setup: Setup, spec: FieldSpec, level: int) -> Usual:
+def _levels(region: Region, spec: FieldSpec) -> list[Region]:
+    """The region of each level of a field alone."""
     data = region.data[[spec.name]]
-    part = replace(region, data=data.isel(level=[level]) if spec.levels else data)
+    some = [data.isel(level=[i]) for i in range(len(spec.levels))] or [data]
+    return [replace(region, data=part) for part in some]
+
+
+def _level(region: Region, spec: FieldSpec) -> Usual:
     daily = spec.normaliser == "hour"
     cycles = climate.cycles(_days(region), region.hours, daily=daily)
-    fitted = climate.Fit()
-    for first, own, values in _chunks(part, 0, 0):
-        fitted.add(values, climate.harmonics(region.times[first : first + own], *cycles))
+    fitted, split = climate.Fit(), _split(region)
+    chunks = [chunk for stretch in _stretches(region) for chunk in _chunks(region, *stretch)]
+    for first, own in chunks:
+        fitted.add(_values(region, first, own), _waves(region, cycles, first, own))
     mean, sd = fitted.solved()
     least = LEAST_PATTERN * (sd**2).mean((1, 2), keepdim=True).sqrt()
     sd = torch.maximum(sd, least).clamp(min=1e-12)
-    return _second(part, setup, Usual(mean, cycles, sd, sd, sd, None, part.units[spec.name]))
+    usual = Usual(mean, cycles, sd, None, region.units[spec.name])
+    if not isinstance(region.grid, Regular) or min(region.grid.shape) < FACTOR:
+        return usual
+    sums = Sums(1, *sd.shape[1:])
+    for first, own in chunks:
+        off = _off(region, usual, 0, first, own).nan_to_num()
+        sums.add(off, region.wraps, held=first >= split)
+    return replace(usual, detail=sums.solved())
 
 
-def _second(region: Region, setup: Setup, usual: Usual) -> Usual:
-    """With the covariance and the regression of detail of one level, from its anomalies."""
-    hours, grid = setup.neighbourhood[0], region.grid
-    zone = grid.zones(hours * len(stencil(setup.rings)))
-    counts = (usual.sd[0] ** 2 * grid.area).nan_to_num()
+def _joint(region: Region, setup: Setup, fields: dict[str, Usual]) -> tuple[Tensor, Tensor, Tensor]:
+    """Covariance of all levels of all fields, and how much of it counts, see ``covariance``."""
+    hours, split = setup.neighbourhood[0], _split(region)
+    channels = [(part, fields[spec.name], i) for spec in setup.fields
+                for i, part in enumerate(_levels(region, spec))]  # fmt: skip
+    values = len(channels) * len(stencil(setup.rings))
+    grid = region.grid
+    zone = grid.zones(hours * values**2)
+    counts = torch.stack([(usual.sd[i] ** 2 * grid.area).nan_to_num() for _, usual, i in channels])
     products = Products(zone, counts, partial(grid.neighbours, rings=setup.rings), hours)
-    blocks = isinstance(grid, Regular) and min(grid.shape) >= FACTOR
-    sums = Sums(1, *grid.shape) if blocks else None
-    held = int((1 - HELD) * region.times.size)
     skipped = -(-region.times.size // MOST_HOURS)
-    for turn, (first, own, values) in enumerate(_chunks(region, hours - 1, held)):
-        times = region.times[first : first + values.shape[1]]
-        waves = climate.harmonics(times, *usual.cycles).float()
-        off = values - torch.einsum("tk,klyx->ltyx", waves, usual.climate)
-        if sums is not None:
-            sums.add(off[:, :own].nan_to_num(), region.wraps, held=first >= held)
-        if turn % skipped == 0 and off.shape[1] >= hours:
-            products.add((off / usual.sd[:, None])[0], held=first >= held)
-    covariance, nuggets = products.solved(setup.lead, setup.longest)
-    return replace(usual, covariance=covariance[None], nuggets=nuggets[None],
-                   detail=None if sums is None else sums.solved())  # fmt: skip
+    longest = region.times.size if skipped == 1 else max(MOST_HOURS // 8, 10 * hours)
+    parts = [(n, min(n + longest, stop)) for begin, stop in _stretches(region)
+             for n in range(begin, stop, longest)]  # fmt: skip
+    for begin, stop in parts[::skipped]:
+        weight = taper(stop - begin, hours)
+        for first, own in _chunks(region, begin, stop) if stop - begin >= hours else ():
+            length = min(own + hours - 1, stop - first)
+            maps = (_off(p, usual, i, first, length)[0] / usual.sd[i] for p, usual, i in channels)
+            told = weight[first - begin : first - begin + own + hours - 1]
+            products.add(maps, told, held=begin >= split)
+    return products.solved(setup.lead, setup.longest)
 
 
-def _chunks(region: Region, more: int, split: int) -> Iterator[tuple[int, int, Tensor]]:
-    """(first time, how many, values of these and of ``more`` that follow) of a single level.
+def _split(region: Region) -> int:
+    """The first time of the days held back."""
+    return int((1 - HELD) * region.times.size)
 
-    No chunk goes on beyond time number ``split`` or a hole in the series.
-    """
-    hours = min(max(AT_ONCE // math.prod(region.grid.shape), 1), 240)
-    apart = np.diff(counted(region.times, region.hours)) != 1
-    holes = [0, *(np.flatnonzero(apart) + 1).tolist(), region.times.size]
-    for begin, stop in pairwise(holes):
-        firsts = sorted({*range(begin, stop, hours), split if begin < split < stop else begin})
-        for first, end in pairwise((*firsts, stop)):
-            length = min(end + more, stop) - first
-            (values,) = region.window(slice(first, first + length)).values()
-            yield first, end - first, torch.from_numpy(values)
+
+def _off(region: Region, usual: Usual, level: int, first: int, length: int) -> Tensor:
+    """Values less their climate ``1, time, row, column``, of a level."""
+    waves = _waves(region, usual.cycles, first, length)
+    mean = torch.einsum("tk,kyx->tyx", waves.float(), usual.climate[:, level])
+    return _values(region, first, length) - mean
+
+
+def _waves(region: Region, cycles: tuple[int, int], first: int, length: int) -> Tensor:
+    return climate.harmonics(region.times[first : first + length], *cycles)
+
+
+def _values(region: Region, first: int, length: int) -> Tensor:
+    (values,) = region.window(slice(first, first + length)).values()
+    return torch.from_numpy(values)
+
+
+def _stretches(region: Region) -> Iterator[tuple[int, int]]:
+    """First and last time of parts of a series without a hole, held back as a whole or not."""
+    apart = np.flatnonzero(np.diff(counted(region.times, region.hours)) != 1) + 1
+    return pairwise(sorted({0, *apart.tolist(), _split(region), region.times.size}))
+
+
+def _chunks(region: Region, begin: int, stop: int) -> Iterator[tuple[int, int]]:
+    """(first time, how many) of parts of a stretch that are read at once."""
+    points = math.prod(region.grid.shape)
+    hours = min(max(AT_ONCE // points, 1), 240)
+    return ((first, min(hours, stop - first)) for first in range(begin, stop, hours))
 
 
 def _part(values: Tensor, place: Place) -> Tensor:

@@ -73,13 +73,11 @@ def rollout(
         padded = {n: torch.nn.functional.pad(v, (0, 0) * 2 + (0, lead), value=torch.nan)
                   for n, v in past.items()}  # fmt: skip
         windows = np.broadcast_to(hour, (next(iter(past.values())).shape[0], window))
-        filled = {n: base(core, region, n, v, kinds) for n, v in padded.items()}
+        filled, expected = base(core, region, padded, kinds)
         if turn == 0:  # how unusual the air is, analyses say; members would be so more and more
-            error = {n: e for n, (_, e) in filled.items()}
-        errors = {n: error[n].expand_as(v) for n, (v, _) in filled.items()}
-        members = predict(
-            core, region, {n: v for n, (v, _) in filled.items()}, windows, kinds, errors
-        )
+            error = expected
+        errors = {n: error[n].expand_as(v) for n, v in filled.items()}
+        members = predict(core, region, filled, windows, kinds, errors)
         members = copula.ordered(core, region, members, before, kinds, turn * lead)
         own = {n: v[:, 0] if v.shape[1] == 1 else v[*[torch.arange(v.shape[0])] * 2]
                for n, v in members.items()}  # fmt: skip

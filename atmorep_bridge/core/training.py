@@ -28,7 +28,7 @@ from atmorep_bridge.core.windows import Region
 from sifnet.errors import require_number
 from sifnet.files import checkpoint, save_checkpoint, whole, writable
 from sifnet.training.resume import Asked, weights_told
-from sifnet.training.trainer import by_itself, check_settings, make_trainer, run
+from sifnet.training.trainer import Told, by_itself, check_settings, make_trainer, run
 
 KIND = "a masked-token model"
 HELD_LOSS = "held_loss"
@@ -43,8 +43,9 @@ class Training:
     """How a model is trained.
 
     On all but the last fifth of the days, by which the base too is chosen: of weights averaged
-    over some steps, those of the epoch of least loss on these days are kept. Where a fifth of the
-    days holds no window, all are trained on, and the last epoch is kept.
+    over some steps, those of the epoch of least loss on these days are kept, or where the base
+    alone has less, none but its own. Where a fifth of the days holds no window, all are trained on,
+    and the last epoch is kept.
 
     Attributes:
         steps: of the optimiser; in epochs of ``steps_per_epoch``, after each of which an
@@ -86,6 +87,14 @@ class Core(nn.Module):
         self.setup, self.statistics, self.how = setup, statistics, training
         self.model = MaskedTokenModel(setup)
 
+    def silent(self) -> Core:
+        """The base alone, each member a fixed quantile around it: what a model begins from."""
+        alone = Core(self.setup, self.statistics, self.how)
+        for name in self.setup.names:
+            tails = alone.model.part(name).tails
+            nn.init.zeros_(tails.weight)
+        return alone.eval()
+
     def forward(
         self, filled: ByField, error: ByField, pattern: ByField, kinds: ByField, info: ByField
     ) -> dict[str, tuple[Tensor, Tensor]]:
@@ -112,7 +121,7 @@ class Core(nn.Module):
         return predicted
 
 
-class Fitting(lightning.LightningModule):
+class Fitting(Told):
     """Loss and optimiser of a model."""
 
     def __init__(self, core: Core) -> None:
@@ -121,18 +130,13 @@ class Fitting(lightning.LightningModule):
 
     def training_step(self, batch: Sample, _: int) -> Tensor:
         """Loss of a batch."""
-        return self._told("loss", batch)
+        return self.tell({self.core.setup.loss: self.loss_of(batch)})
 
     def validation_step(self, batch: Sample, _: int) -> None:
         """Loss of a batch of days held back."""
-        self._told(HELD_LOSS, batch)
-
-    def _told(self, name: str, batch: Sample) -> Tensor:
-        loss = self.loss_of(batch)
-        self.log(name, loss, on_step=False, on_epoch=True, prog_bar=True,
-                 batch_size=len(batch["kinds"][self.core.setup.names[0]]),
+        size = len(batch["kinds"][self.core.setup.names[0]])
+        self.log(HELD_LOSS, self.loss_of(batch), batch_size=size,
                  sync_dist=self.core.how.devices > 1)  # fmt: skip
-        return loss
 
     def loss_of(self, batch: Sample) -> Tensor:
         """Loss in units of the error expected of the base: easy and hard plans count alike.
@@ -225,11 +229,18 @@ def _train(
         strategy=config.strategy,
         progress=progress,
     )
+    alone = core.silent()
+    least = math.inf
+    if judge is not None:
+        least = trainer.validate(Fitting(alone), judge, verbose=False)[0][HELD_LOSS]
     run(trainer, Fitting(core), loader, asked.interrupted(), judge)
     kept = torch.load(asked.last if judge is None else asked.best, "cpu", weights_only=True)
     trainer.strategy.barrier()  # all have read it before the first takes it away
     core = Core(setup, core.statistics, config)
     core.load_state_dict({key.removeprefix("core."): v for key, v in kept["state_dict"].items()})
+    if not all(c["best_model_score"] < least for c in kept["callbacks"].values()
+               if c.get("monitor") == HELD_LOSS):  # fmt: skip
+        core = alone
     if trainer.is_global_zero:
         content = {
             "setup": asdict(core.setup),

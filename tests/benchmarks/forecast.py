@@ -63,10 +63,12 @@ laptop and on a cluster, is in [core.md](core.md).
 
 What is hidden is first filled with our base, the best linear estimate; the network adds to it, and
 says how uncertain it is. Ahead and in gaps that is a ridge regression from all visible hours of a
-window at a point and at 24 neighbours, from one covariance in space and time: part of the place's
-zone, part of the whole map, the share and the shrinkage chosen on the last fifth of the training
-days. For detail it is a ridge regression of every fine point on 5 x 5 coarse blocks. Anomalies are
-from harmonics of the year and the day, over the standard deviation of the place. What a forecast is
+window at a point and at 24 neighbours, and from other fields near the hidden hours there and at the
+eight nearest. It knows one covariance of all fields in space and time, part of the place's zone,
+part of the whole map; that share, the shrinkage and how much other fields count are chosen on the
+last fifth of the training days. For detail it is a ridge regression of every fine point on 5 x 5
+coarse blocks. Anomalies are from harmonics of the year and the day, over the standard deviation of
+the place. What a forecast is
 worth to SIF is in [loop.md](loop.md).
 
 ![Truth, mean, spread and error of a forecast and a filled gap](forecast.png)
@@ -91,10 +93,9 @@ The error that the base expects grows with how unusual the visible values are (a
 that, not the training days, is what lets the spread follow a week of larger errors.
 
 The last fifth of the training days is not learnt from; the epoch of least loss there is what is
-tested, of both networks the last one. The network of the Horn was trained to the end once (300
-steps, ten minutes of CPU); more steps, other widths and tokens were not tried, so this is no limit
-of what a network can do. That a ridge gains from the same fields says that there is something to
-learn, and that a linear model finds it.
+tested, or the base alone where that has less. A base that knew temperature alone had 1.191 and
+1.619 K over the Horn in 2016; a ridge that was told the other fields besides had 0.956 and 0.982 of
+that.
 
 Each member has a tail of its own; none is drawn by chance. Such members settle at fixed quantiles
 of what may come true, and α, the fair share of the almost fair CRPS (Lang et al. 2024,
@@ -191,10 +192,10 @@ def _horn(core: Core, learnt: Region, years: Region) -> str:
     return """## Daily temperature over the Horn of Africa
 
 NCEP/NCAR, 10 x 12 points of 1.9°, 2008 to 2016: trained to 2014, of which the last fifth chose the
-epoch, choices on 2015, 2016 for the report. One and two days ahead. The base knows temperature
-alone; the network is told the highest and lowest of the day and rain besides, and the season. So is
-the ridge below, made apart from the model: of what the base misses, on all four fields of the last
-two days at nine points, and how that changes through the year; pooled, and of each point.
+epoch, choices on 2015, 2016 for the report. One and two days ahead. Base and network are told the
+highest and lowest of the day and rain besides temperature, the network the season, too. So is the
+ridge below, made apart from the model: of what the base misses, on all four fields of the last two
+days at nine points, and how that changes through the year; pooled, and of each point.
 
 """ + "\n\n".join(text)
 
@@ -217,9 +218,9 @@ def _missed(core: Core, region: Region) -> tuple[torch.Tensor, torch.Tensor]:
     days, place = core.setup.neighbourhood[0], core.statistics.place(region)
     known, starts = days - core.setup.lead, region.starts(days)
     anomaly = core.statistics.anomalies(region.everything(), region.times, place)
-    truth = torch.stack([anomaly[NAME][:, s : s + days] for s in starts])
-    ours, _ = base(core, region, NAME, truth, masks.from_time(core.setup, known))
-    missed = ((truth - ours) * core.statistics.sd(NAME, place))[:, 0, known:]
+    whole = {n: torch.stack([v[:, s : s + days] for s in starts]) for n, v in anomaly.items()}
+    ours = base(core, region, whole, masks.from_time(core.setup, known))[0][NAME]
+    missed = ((whole[NAME] - ours) * core.statistics.sd(NAME, place))[:, 0, known:]
     last, looked = starts + known - 1, []
     for name in core.setup.names:
         wide = torch.nn.functional.pad(anomaly[name], (1, 1, 1, 1), "replicate")[0]

@@ -14,11 +14,12 @@ import pandas as pd
 import torch
 import xarray as xr
 from harness import ERA5, Array, needed, rms, table
-from states import FILES, NAME, UK, base_alone
+from states import FILES, NAME, UK
 
 from atmorep_bridge.core.copula import errors
 from atmorep_bridge.core.masks import from_time
 from atmorep_bridge.core.stations import EARTH
+from atmorep_bridge.core.statistics import fit
 from atmorep_bridge.core.tasks import nowcast
 from atmorep_bridge.core.training import Core
 from atmorep_bridge.core.windows import Region, open_region
@@ -34,7 +35,7 @@ def section() -> str:
     """Stations over the United Kingdom, as a part of the page."""
     month = open_region([FILES[0]], UK.fields).loaded()
     train, _ = month.split(np.datetime64("2019-03-25", "ns"), UK.neighbourhood[0])
-    off, spread = withheld(base_alone(train, UK), train, month, FIRST)
+    off, spread = withheld(Core(UK, fit(train, UK)).silent(), train, month, FIRST)
     rows = [[name, *(f"{rms(each[:, part]):.2f}" for part in (slice(0, 3), slice(3, 6)))]
             for name, each in off.items()]  # fmt: skip
     ratio = np.sqrt(9 / 8) * rms(spread) / rms(off["base, and stations"])  # of 8 members

@@ -146,5 +146,5 @@ def test_an_ocean_without_a_value_teaches_nothing(ocean: tuple[Core, Region]) ->
     land = torch.from_numpy(np.isnan(ocean[1].data["sst"].values).all(0))
     assert 0.05 < float(land.float().mean()) < 0.5
     assert torch.equal(torch.isnan(usual.climate[0, 0]), land)
-    for part in (usual.sd, usual.covariance, usual.nuggets):
+    for part in (usual.sd, ocean[0].statistics.covariance, ocean[0].statistics.nuggets):
         assert torch.isfinite(part).all()

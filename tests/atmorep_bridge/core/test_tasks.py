@@ -147,9 +147,11 @@ def test_of_one_tile_the_answer_is_the_models_own(core: Core, region: Region) ->
     told = {n: info(core.setup, core.statistics, T2M[0], times, place)[None] for n in flat}
     pattern = {n: core.statistics.pattern(n, place)[None] for n in flat}
     with torch.no_grad():
-        filled, error = base(core, tile, "temperature_2m", anomaly["temperature_2m"], kinds)
-        given = dict.fromkeys(flat, filled), dict.fromkeys(flat, error)
-        members = core(*given, pattern, flat, told)["temperature_2m"][0].sort(0).values
+        members = (
+            core(*base(core, tile, anomaly, kinds), pattern, flat, told)["temperature_2m"][0]
+            .sort(0)
+            .values
+        )
     tokens = torch.zeros(3, 16, 32)
     tokens[:, 8:] = members  # of 4 times of 2 x 2 tokens the later half
     for member, own in zip(found, tokens, strict=True):
