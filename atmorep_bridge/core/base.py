@@ -116,8 +116,7 @@ class Linear:
             of other channels.
     """
 
-    def __init__(
-        self, covariance: Tensor, pooled: Tensor, nuggets: Tensor) -> None:
+    def __init__(self, covariance: Tensor, pooled: Tensor, nuggets: Tensor) -> None:
         self.covariance, self.pooled, self.nuggets = covariance, pooled, nuggets
         self.neighbours = covariance.shape[-1] // len(nuggets)
         self.values = [

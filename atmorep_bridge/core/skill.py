@@ -100,9 +100,7 @@ def _alone(core: Core, name: str) -> Linear:
     whole = statistics.covariance[-1:, :, at][..., at]
     scale = whole[0, 0].diagonal().sqrt()
     nuggets = torch.tensor([1e-3, 1e-3, OFF]).repeat(len(at), 2, 1)
-    return Linear(
-        whole / scale[:, None] / scale, torch.ones(len(at)), nuggets, torch.ones(len(at), 2)
-    )
+    return Linear(whole / scale[:, None] / scale, torch.ones(len(at)), nuggets)
 
 
 def downscaling_cases(core: Core, region: Region, name: str, every: int = 1) -> Cases:

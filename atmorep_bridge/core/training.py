@@ -130,7 +130,7 @@ class Fitting(Told):
 
     def training_step(self, batch: Sample, _: int) -> Tensor:
         """Loss of a batch."""
-        return self.tell({self.core.setup.loss: self.loss_of(batch)})
+        return self.tell({"crps": self.loss_of(batch)})
 
     def validation_step(self, batch: Sample, _: int) -> None:
         """Loss of a batch of days held back."""

@@ -18,6 +18,7 @@ from atmorep_bridge.core.base import (
     unusual,
 )
 from atmorep_bridge.core.covariance import Products, grams, taper, zones
+from atmorep_bridge.core.grids import Regular
 
 HOURS, RINGS = 6, (1,)
 N = len(stencil(RINGS))
@@ -32,7 +33,7 @@ def covariance(rings: tuple[int, ...] = RINGS, hours: int = HOURS) -> torch.Tens
 
 
 def linear(rings: tuple[int, ...] = RINGS, hours: int = HOURS) -> Linear:
-    return Linear(covariance(rings, hours), rings, torch.ones(1), TINY)
+    return Linear(covariance(rings, hours), torch.ones(1), TINY)
 
 
 def window(lags: torch.Tensor) -> torch.Tensor:
@@ -49,6 +50,25 @@ def zone(rows: int = 2, columns: int = 3) -> torch.Tensor:
     return torch.zeros(rows, columns, dtype=torch.long)
 
 
+def mapped(
+    values: torch.Tensor, seen: torch.Tensor, rings: tuple[int, ...] = RINGS
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As lists of points; asked for is what has all neighbours."""
+    (height, width), by = values.shape[-2:], max(rings)
+    grid = Regular(np.arange(height, dtype=float), np.arange(width, dtype=float), False)
+    rows, columns = np.arange(by, height - by), np.arange(by, width - by)
+    near = grid.neighbours(rows[:, None] * width + columns, rings)
+    return values.flatten(-2), seen.flatten(-2), torch.from_numpy(near)
+
+
+def inside(points: np.ndarray) -> np.ndarray:
+    """Neighbours in a map of 4 columns, of points counted in its inner two columns."""
+    offsets = stencil(RINGS)
+    return (
+        (points[..., None] // 2 + 1 + offsets[:, 0]) * 4 + points[..., None] % 2 + 1 + offsets[:, 1]
+    )
+
+
 def ahead(values: torch.Tensor) -> torch.Tensor:
     seen = torch.ones_like(values).bool()
     seen[:, :, 4:] = False
@@ -59,7 +79,7 @@ def test_what_is_hidden_is_the_conditional_mean_of_a_normal() -> None:
     """Against conditioning written out, of a gap and of points of different patterns."""
     values, c = windows(2), window(covariance()[0])
     seen = torch.rand(values.shape, generator=torch.manual_seed(1)) < 0.6
-    filled, error = linear().fill(values, seen, zone())
+    filled, error = linear().fill(*mapped(values, seen), zone())
     rows, columns = stencil(RINGS).T
     for b, y, x in ((0, 0, 0), (1, 1, 2)):
         mine = values[b, 0][:, y + 1 + rows, x + 1 + columns].flatten().double()
@@ -78,7 +98,7 @@ def test_what_is_hidden_is_the_conditional_mean_of_a_normal() -> None:
 
 def test_of_an_autoregression_only_the_last_hour_counts() -> None:
     values = windows(4)
-    filled, error = linear().fill(values, ahead(values), zone())
+    filled, error = linear().fill(*mapped(values, ahead(values)), zone())
     inner = values[..., 1:-1, 1:-1]
     torch.testing.assert_close(filled[:, :, 4], 0.9 * inner[:, :, 3], atol=1e-3, rtol=0)
     torch.testing.assert_close(filled[:, :, 5], 0.81 * inner[:, :, 3], atol=1e-3, rtol=0)
@@ -88,7 +108,7 @@ def test_of_an_autoregression_only_the_last_hour_counts() -> None:
 
 def test_where_nothing_is_visible_stands_climate() -> None:
     values = windows(1)
-    filled, error = linear().fill(values, values > 9, zone())
+    filled, error = linear().fill(*mapped(values, values > 9), zone())
     assert not filled.any()
     torch.testing.assert_close(error, torch.ones_like(error), atol=1e-3, rtol=0)
 
@@ -102,7 +122,7 @@ def test_an_unusual_past_makes_the_error_larger() -> None:
     for size in (1.0, 3.0):
         values = torch.zeros(500, 1, HOURS, 3, 3)
         values[:, 0, :, 1 + rows, 1 + columns] = size * drawn.T.view(500, HOURS, N).float()
-        _, error = linear().fill(values, ahead(values), zone(1, 1))
+        _, error = linear().fill(*mapped(values, ahead(values)), zone(1, 1))
         errors.append(float(error[:, :, 4].square().mean().sqrt()))
     assert errors[0] == pytest.approx((1 - 0.9**2) ** 0.5, rel=0.05)
     assert errors[1] / errors[0] == pytest.approx(3.0, rel=0.1)
@@ -115,9 +135,10 @@ def test_many_patterns_are_answered_by_the_nearest_points() -> None:
     values = torch.randn(1, 1, 4, 16, 16, generator=torch.manual_seed(0))
     seen = torch.rand(values.shape, generator=torch.manual_seed(1)) < 0.5
     wide = linear(rings, 4)
-    filled, _ = wide.fill(values, seen, zone(12, 12))
+    filled, _ = wide.fill(*mapped(values, seen, rings), zone(12, 12))
     assert not wide.solutions  # patterns of chance do not come again
-    alone, _ = linear((1,), 4).fill(values[..., 6:9, 6:9], seen[..., 6:9, 6:9], zone(1, 1))
+    small = mapped(values[..., 6:9, 6:9], seen[..., 6:9, 6:9])
+    alone, _ = linear((1,), 4).fill(*small, zone(1, 1))
     torch.testing.assert_close(filled[..., 5:6, 5:6], alone, atol=1e-3, rtol=0)
     assert MANY < 144
 
@@ -125,9 +146,9 @@ def test_many_patterns_are_answered_by_the_nearest_points() -> None:
 def test_solutions_are_found_again() -> None:
     values = windows(2)
     known = linear()
-    first = known.fill(values, ahead(values), zone())
+    first = known.fill(*mapped(values, ahead(values)), zone())
     kept = dict(known.solutions)
-    again = known.fill(values, ahead(values), zone())
+    again = known.fill(*mapped(values, ahead(values)), zone())
     assert len(kept) == 1
     assert all(known.solutions[key] is kept[key] for key in kept)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
@@ -146,7 +167,7 @@ def test_read_in_parts_a_series_has_one_covariance() -> None:
     values = torch.randn(60, 3, 4, generator=torch.manual_seed(0)).cumsum(0)
     weight, found = taper(60, 5), []
     for parts in ((0, 60), (0, 20, 21, 60)):
-        products = Products(zones(1, 2, 10**9), torch.ones(1, 1, 2), (1,), 5)
+        products = Products(zones(1, 2, 10**9), torch.ones(1, 1, 2), inside, 5)
         for first, stop in pairwise(parts):
             some = values[first : min(stop + 4, 60)]
             products.add([some], weight[first : stop + 4], held=False)
@@ -159,7 +180,7 @@ def test_missing_values_are_in_no_product() -> None:
     """Independent values, a fifth missing: variances are 1, not 0.8."""
     values = torch.randn(400, 4, 4, generator=torch.manual_seed(0))
     values[torch.rand(values.shape, generator=torch.manual_seed(1)) < 0.2] = torch.nan
-    products = Products(zones(2, 2, 10**8), torch.ones(1, 2, 2), (1,), 2)
+    products = Products(zones(2, 2, 10**8), torch.ones(1, 2, 2), inside, 2)
     products.add([values], taper(400, 2), held=False)
     found = products.solved(1, 1)[0]
     torch.testing.assert_close(found[0, 0].diagonal(), torch.ones(9), atol=0.1, rtol=0)
@@ -174,7 +195,7 @@ def test_weights_of_a_coast_are_of_bounded_size() -> None:
     )
     values[torch.rand(values.shape, generator=generator) < 0.5] = torch.nan
     values[:, 1, 2] = torch.nan  # land
-    products = Products(zones(2, 2, 1), torch.ones(1, 2, 2), (1,), 3)
+    products = Products(zones(2, 2, 1), torch.ones(1, 2, 2), inside, 3)
     products.add([values], taper(40, 3), held=False)
     usual = values[torch.isfinite(values)].var()
     for lags in products.solved(1, 1)[0]:
@@ -192,24 +213,24 @@ def test_another_field_is_asked_where_it_tells_something(tells: bool) -> None:
     if tells:
         values[1:] = 0.5 * values[1:] + 0.75**0.5 * other[:-1]
     both = torch.from_numpy(np.stack([values, other])).float()
-    products = Products(zone(2, 2), torch.ones(2, 2, 2), (1,), 4)
+    products = Products(zone(2, 2), torch.ones(2, 2, 2), inside, 4)
     for part, held in ((both[:, :300], False), (both[:, 300:], True)):
         products.add(part, taper(part.shape[1], 4), held=held)
     covariance, pooled, nuggets = products.solved(1, 1)
-    base = Linear(covariance, (1,), pooled, nuggets)
+    base = Linear(covariance, pooled, nuggets)
     new = torch.from_numpy(rng.normal(size=(200, 2, 4, 4, 4))).float()
     if tells:
         new[:, 0, 1:] = 0.5 * new[:, 0, 1:] + 0.75**0.5 * new[:, 1, :-1]
     seen = torch.ones_like(new).bool()
     seen[:, :, 3:] = False
-    filled, error = base.fill(new, seen, zone(2, 2))
+    filled, error = base.fill(*mapped(new, seen), zone(2, 2))
     off = (filled - new[..., 1:-1, 1:-1])[:, 0, 3]
     if tells:
         assert float(off.square().mean().sqrt()) == pytest.approx(0.5, rel=0.15)
         assert float(error[:, 0, 3].mean()) == pytest.approx(0.5, rel=0.15)
     else:
         nuggets[:, :, 2] = OFF
-        alone = Linear(covariance, (1,), pooled, nuggets).fill(new, seen, zone(2, 2))[0]
+        alone = Linear(covariance, pooled, nuggets).fill(*mapped(new, seen), zone(2, 2))[0]
         missed = (alone - new[..., 1:-1, 1:-1])[:, 0, 3]
         assert float(off.square().mean()) < 1.01 * float(missed.square().mean())
 
@@ -235,7 +256,7 @@ def test_how_much_a_zone_goes_its_own_way_is_chosen_on_held_back_days() -> None:
             series.append(r * series[-1] + 0.6 * rng.normal(size=(4, 4)))
         values = torch.from_numpy(np.stack(series)).float()
         zone = (torch.arange(4) >= 2).long().expand(2, 4)[:, 1:3]
-        products = Products(zone, torch.ones(1, 2, 2), (1,), 3)
+        products = Products(zone, torch.ones(1, 2, 2), inside, 3)
         for part, held in ((values[:hours], False), (values[hours:], True)):
             products.add([part], taper(len(part), 3), held=held)
         found, pooled, _ = products.solved(1, 1)

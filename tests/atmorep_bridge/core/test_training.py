@@ -12,12 +12,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from atmorep_bridge.core.filling import from_visible
+from atmorep_bridge.core.grids import Place
 from atmorep_bridge.core.losses import crps, quantiles
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.samples import Consecutive, Samples
 from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.statistics import fit
-from atmorep_bridge.core.tokens import on_points, to_tokens
+from atmorep_bridge.core.tokens import ByField, on_points, to_tokens
 from atmorep_bridge.core.training import (
     PARTS,
     VALIDATED,
@@ -154,16 +155,15 @@ def test_the_best_epoch_on_days_held_back_is_kept(
             self.trainer.optimizers[0].param_groups[0]["lr"] = 1.0
         return learn(self, batch, number)  # type: ignore[arg-type]
 
-    original = Samples._where
+    original = Samples._anomalies
 
-    def told(self: Samples, corner: tuple, shape: tuple) -> tuple:  # type: ignore[type-arg]
-        times, place = original(self, corner, shape)
+    def told(self: Samples, start: int, place: Place) -> ByField:
         if self.superposed:
-            seen.update(times)
-        return times, place
+            seen.update(self.region.times[start : start + self.setup.neighbourhood[0]])
+        return original(self, start, place)
 
     monkeypatch.setattr(Fitting, "training_step", ruined)
-    monkeypatch.setattr(Samples, "_where", told)
+    monkeypatch.setattr(Samples, "_anomalies", told)
     config = Training(steps=30, steps_per_epoch=10, batch=4, learning_rate=1e-2)
     core = train(region, setup, tmp_path / "m.ckpt", config=config)
     base, *losses = logged(tmp_path / "m.training", "held_loss")
