@@ -114,10 +114,12 @@ class Linear:
         pooled: (channel) share of the covariance of all together.
         nuggets: ``channel, 2, 3``, λ of forecasts and of gaps, of a point itself, of neighbours and
             of other channels.
+        scale: ``channel, 2``, of errors of forecasts and of gaps over the expected ones.
     """
 
-    def __init__(self, covariance: Tensor, pooled: Tensor, nuggets: Tensor) -> None:
+    def __init__(self, covariance: Tensor, pooled: Tensor, nuggets: Tensor, scale: Tensor) -> None:
         self.covariance, self.pooled, self.nuggets = covariance, pooled, nuggets
+        self.scale = scale
         self.neighbours = covariance.shape[-1] // len(nuggets)
         self.values = [
             Values(c, len(nuggets), self.neighbours, others=bool((nugget[:, 2] < OFF).any()))
@@ -229,7 +231,7 @@ class Linear:
         nuggets = self.nuggets[channel, gap].gather(1, kind[index % patterns.shape[2]])
         weights = ridge(among, toward.mT, nuggets, there).mT
         left = whole[0, 0] - (weights * toward).sum(-1)
-        error = left.clamp(min=LEAST_ERROR**2).sqrt()
+        error = (left.clamp(min=0).sqrt() * self.scale[channel, gap, None]).clamp(min=LEAST_ERROR)
         found = []
         for i, pattern in enumerate(patterns):
             hidden = (~pattern[:, 0]).nonzero()[:, 0]

@@ -2,7 +2,9 @@
 
 A zone has few days and a climate of its own, all zones together have many and none: the covariance
 that is used is between the two. How much of each, and how much is noise, is chosen on the last
-fifth of the days, of which errors follow from their own covariance.
+fifth of the days, of which errors follow from their own covariance. How large errors are beside
+what a covariance lets expect is read from every fifth that follows others that are learnt from:
+prequential, as forecasts are made (Dawid 1984, doi:10.2307/2981683).
 """
 
 from __future__ import annotations
@@ -23,8 +25,15 @@ POOLED = (1.0, 0.9, 0.6, 0.2, 0.02)
 NUGGETS = ((1e-4, 1e-4), (1e-3, 1e-3), (1e-2, 1e-2), (1e-3, 0.03), (1e-3, 0.3), (1e-3, 1e3))
 OTHERS = (OFF, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)  # of other channels
 JUDGED = 8  # zones that choose
-HELD = 0.2  # share of the days that choose
+PARTS = 5  # of the days; the last one chooses
+LEARNT = 2  # of them at least, before errors are counted
+HELD = 1 / PARTS
 Neighbours = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+Choice = tuple[float, ...]
+"""Share of all zones, nuggets of a point itself, of neighbours and of other channels."""
+Split = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Covariances that are learnt: of zones, and of all together; those of later days; and which of the
+zones have both."""
 
 
 def most_zones(products: int) -> int:
@@ -65,16 +74,17 @@ class Products:
         self.weight = weight.index_add(1, zone.flatten(), counts.flatten(1))
         self.index, self.real = _asked(zone, neighbours)
         size = self.number, hours, *[len(counts) * self.index.shape[-1]] * 2
-        self.sums, self.counts = torch.zeros(2, *size), torch.zeros(2, *size)
-        self.along = torch.zeros(2, hours, 1, 1)
+        self.sums, self.counts = torch.zeros(2, PARTS, *size)
+        self.along = torch.zeros(PARTS, hours, 1, 1)
 
-    def add(self, maps: Iterable[Tensor], weight: Tensor, *, held: bool) -> None:
+    def add(self, maps: Iterable[Tensor], weight: Tensor, part: int) -> None:
         """Of part of a series without a gap.
 
         Args:
             maps: of each channel anomalies ``time, row, column``, NaN where there is nothing; one
                 at a time is in memory.
             weight: that part of ``taper``, with as many hours beyond as there are lags.
+            part: of the days, of PARTS.
         """
         each = [anomaly.flatten(-2)[:, self.index].transpose(0, 1) for anomaly in maps]
         around = torch.cat(each, -1)  # zone, time, point, channel x neighbour
@@ -82,14 +92,14 @@ class Products:
         there *= weight[: there.shape[1], None, None]
         missing = len(weight) - there.shape[1]
         along = grams(weight.view(1, -1, 1, 1), self.hours)[0]
-        self.along[int(held)] += along
-        self.sums[int(held)] += grams(_longer(there * around.nan_to_num(), missing), self.hours)
+        self.along[part] += along
+        self.sums[part] += grams(_longer(there * around.nan_to_num(), missing), self.hours)
         if torch.isfinite(around).all():  # as most fields are
-            self.counts[int(held)] += along * self.real.sum(1)[:, None, None, None]
+            self.counts[part] += along * self.real.sum(1)[:, None, None, None]
         else:
-            self.counts[int(held)] += grams(_longer(there, missing), self.hours)
+            self.counts[part] += grams(_longer(there, missing), self.hours)
 
-    def solved(self, lead: int, gap: int) -> tuple[Tensor, Tensor, Tensor]:
+    def solved(self, lead: int, gap: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The covariance of each zone and last of all together, and how it is used, see ``Linear``.
 
         Args:
@@ -103,53 +113,68 @@ class Products:
         own, whole = _means(self.sums.sum(0), self.counts.sum(0))
         pooled = torch.full((len(self.weight),), POOLED[0])
         nuggets = torch.tensor((*NUGGETS[1], OTHERS[0])).repeat(len(self.weight), 2, 1)
-        if (self.counts[:, :, 0, 0, 0] > 0).any(1).all():  # else too few days to choose on
-            asked = torch.linspace(0, self.number - 1, min(self.number, JUDGED)).long()
-            parts = [_means(self.sums[i], self.counts[i], asked) for i in (0, 1)]
+        scale = torch.ones(len(self.weight), 2)
+        asked = torch.linspace(0, self.number - 1, min(self.number, JUDGED)).long()
+        splits = [self._split(n, asked) for n in range(LEARNT, PARTS)]
+        if splits[-1][-1].any():  # else too few days to choose on
             for channel in range(len(self.weight)):
-                pooled[channel], nuggets[channel] = self._chosen(parts, asked, channel, masks)
-        return torch.cat([own, whole[None]]), pooled, nuggets
+                chosen = self._chosen(splits, self.weight[channel, asked], channel, masks)
+                pooled[channel], nuggets[channel], scale[channel] = chosen
+        return torch.cat([own, whole[None]]), pooled, nuggets, scale
+
+    def _split(self, learnt: int, asked: Tensor) -> Split:
+        """Of the first parts of the days, and the next."""
+        sums, counts = self.sums[:learnt].sum(0), self.counts[:learnt].sum(0)
+        truth, _ = _means(self.sums[learnt], self.counts[learnt], asked)
+        there = (counts[asked, 0, 0, 0] > 0) & (self.counts[learnt, asked, 0, 0, 0] > 0)
+        return *_means(sums, counts, asked), truth, there
 
     def _chosen(
-        self, parts: list[tuple[Tensor, Tensor]], asked: Tensor, channel: int,
-        masks: tuple[tuple[int, int], ...],
-    ) -> tuple[float, Tensor]:  # fmt: skip
-        """Share of all zones and nuggets: what explains most on the days held back."""
-        weight = self.weight[channel, asked] * (self.counts[:, asked, 0, 0, 0] > 0).all(0)
+        self, splits: list[Split], weight: Tensor, channel: int, masks: tuple[tuple[int, int], ...]
+    ) -> tuple[float, Tensor, Tensor]:
+        """Share of all zones and nuggets: what misses least on the last days; and the size of what
+        it misses on all later days over the expected one."""
         both = [
             Values(channel, len(self.weight), self.index.shape[-1], others=o) for o in (False, True)
         ]
 
-        def best(tried: Iterable[tuple[float, ...]], mask: tuple[int, int]) -> tuple[float, ...]:
-            """Of (share, nugget of a point itself, of neighbours, of other channels)."""
-            return max(tried, key=lambda t: _explained(parts, weight, both[t[3] < OFF], t, *mask))
+        def missed(split: Split, tried: Choice, mask: tuple[int, int]) -> Tensor:
+            return _missed(split, weight, both[tried[3] < OFF], tried, *mask)
 
-        nuggets: list[tuple[float, ...]] = []
+        def best(tried: Iterable[Choice], mask: tuple[int, int]) -> Choice:
+            return min(tried, key=lambda choice: float(missed(splits[-1], choice, mask)[0]))
+
+        nuggets, scale = [], []
         found = best(((p, *NUGGETS[1], OTHERS[0]) for p in POOLED), masks[0])
         for mask in masks:
             own = best(((found[0], *pair, found[3]) for pair in NUGGETS), mask)
-            nuggets.append(best(((*own[:3], o) for o in OTHERS), mask)[1:])
-        return found[0], torch.tensor(nuggets)
+            own = best(((*own[:3], o) for o in OTHERS), mask)
+            real, expected = torch.stack([missed(split, own, mask) for split in splits]).sum(0)
+            nuggets.append(own[1:])
+            scale.append((real / expected.clamp(min=1e-30)).clamp(min=0).sqrt())
+        return found[0], torch.tensor(nuggets), torch.stack(scale)
 
 
-def _explained(
-    parts: list[tuple[Tensor, Tensor]], weight: Tensor, values: Values, tried: tuple[float, ...],
-    first: int, last: int,
-) -> float:  # fmt: skip
-    """Variance that an estimate explains of hours hidden on the days held back; not relative to
-    that of a zone, as scores are not."""
-    seen = torch.ones(parts[0][1].shape[0], values.kind.numel(), dtype=torch.bool)
+def _missed(
+    split: Split, weight: Tensor, values: Values, tried: Choice, first: int, last: int
+) -> Tensor:
+    """Variance that an estimate misses of hours hidden on later days, and what it expects to miss;
+    not relative to that of a zone, as scores are not."""
+    *learnt, truth, there = split
+    seen = torch.ones(len(truth[0]), values.kind.numel(), dtype=torch.bool)
     seen[first:last] = False
     hour, value = values.close(seen[None])[0].nonzero().T
     hour, value = (torch.cat(v) for v in ((hour, torch.arange(first, last)),
                                           (value, torch.zeros(last - first).long())))  # fmt: skip
-    learnt, (truth, _) = ([between(c, hour, values.column[value]) for c in part] for part in parts)
-    mixed = torch.stack([definite(c) for c in torch.lerp(learnt[0], learnt[1], tried[0])])
+    own, whole, truth = (between(c, hour, values.column[value]) for c in (*learnt, truth))
+    mixed = torch.stack([definite(c) for c in torch.lerp(own, whole, tried[0])])
     n = len(hour) - (last - first)
     noise = torch.tensor(tried[1:], dtype=torch.double)[values.kind[value[:n]]]
     w = ridge(mixed[:, :n, :n], mixed[:, :n, n:], noise)
-    each = (w * (2 * truth[:, :n, n:] - truth[:, :n, :n] @ w)).sum((1, 2))
-    return float((each * weight).sum())
+    left = [c[:, n:, n:].diagonal(dim1=1, dim2=2).sum(1) for c in (truth, mixed)]
+    real = left[0] - (w * (2 * truth[:, :n, n:] - truth[:, :n, :n] @ w)).sum((1, 2))
+    expected = left[1] - (w * mixed[:, :n, n:]).sum((1, 2))
+    return (torch.stack([real, expected]) * weight * there).sum(1)
 
 
 def _means(sums: Tensor, counts: Tensor, asked: Tensor | None = None) -> tuple[Tensor, Tensor]:

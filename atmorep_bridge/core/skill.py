@@ -100,7 +100,8 @@ def _alone(core: Core, name: str) -> Linear:
     whole = statistics.covariance[-1:, :, at][..., at]
     scale = whole[0, 0].diagonal().sqrt()
     nuggets = torch.tensor([1e-3, 1e-3, OFF]).repeat(len(at), 2, 1)
-    return Linear(whole / scale[:, None] / scale, torch.ones(len(at)), nuggets)
+    one = torch.ones(len(at))
+    return Linear(whole / scale[:, None] / scale, one, nuggets, one[:, None].expand(-1, 2))
 
 
 def downscaling_cases(core: Core, region: Region, name: str, every: int = 1) -> Cases:

@@ -21,7 +21,7 @@ from torch import Tensor
 from atmorep_bridge.core import climate
 from atmorep_bridge.core.base import Linear, stencil
 from atmorep_bridge.core.cells import Grid, grid_of
-from atmorep_bridge.core.covariance import HELD, Products, taper
+from atmorep_bridge.core.covariance import PARTS, Products, taper
 from atmorep_bridge.core.detail import FACTOR, Detail, Sums
 from atmorep_bridge.core.grids import Place, Regular
 from atmorep_bridge.core.specs import FieldSpec, Setup
@@ -57,7 +57,7 @@ class Statistics:
     """Statistics of all fields on the grid of the training part.
 
     Attributes:
-        covariance, pooled, nuggets: of anomalies, see ``Linear``; channels are the levels of
+        covariance, pooled, nuggets, scale: of anomalies, see ``Linear``; channels are the levels of
             the first field, then those of the next.
         latitude, longitude: degrees, float64. wraps: all around the globe. See ``grids``.
         rings: distances of neighbours, see ``Setup``. days: length of the training part.
@@ -67,6 +67,7 @@ class Statistics:
     covariance: Tensor
     pooled: Tensor
     nuggets: Tensor
+    scale: Tensor
     latitude: Tensor
     longitude: Tensor
     wraps: bool
@@ -80,7 +81,7 @@ class Statistics:
     @cached_property
     def linear(self) -> Linear:
         """The base; it remembers what it solved."""
-        return Linear(self.covariance, self.pooled, self.nuggets)
+        return Linear(self.covariance, self.pooled, self.nuggets, self.scale)
 
     @cached_property
     def grid(self) -> Grid:
@@ -189,8 +190,8 @@ def _levels(region: Region, spec: FieldSpec) -> list[Region]:
 def _level(region: Region, spec: FieldSpec) -> Usual:
     daily = spec.normaliser == "hour"
     cycles = climate.cycles(_days(region), region.hours, daily=daily)
-    fitted, split = climate.Fit(), _split(region)
-    chunks = [chunk for stretch in _stretches(region) for chunk in _chunks(region, *stretch)]
+    fitted, edges = climate.Fit(), _edges(region, 1)
+    chunks = [chunk for stretch in _stretches(region, edges) for chunk in _chunks(region, *stretch)]
     for first, own in chunks:
         fitted.add(_values(region, first, own), _waves(region, cycles, first, own))
     mean, sd = fitted.solved()
@@ -202,13 +203,13 @@ def _level(region: Region, spec: FieldSpec) -> Usual:
     sums = Sums(1, *sd.shape[1:])
     for first, own in chunks:
         off = _off(region, usual, 0, first, own).nan_to_num()
-        sums.add(off, region.wraps, held=first >= split)
+        sums.add(off, region.wraps, held=first >= edges[-1])
     return replace(usual, detail=sums.solved())
 
 
-def _joint(region: Region, setup: Setup, fields: dict[str, Usual]) -> tuple[Tensor, Tensor, Tensor]:
+def _joint(region: Region, setup: Setup, fields: dict[str, Usual]) -> tuple[Tensor, ...]:
     """Covariance of all levels of all fields, and how much of it counts, see ``covariance``."""
-    hours, split = setup.neighbourhood[0], _split(region)
+    hours, edges = setup.neighbourhood[0], _edges(region, setup.neighbourhood[0])
     channels = [(part, fields[spec.name], i) for spec in setup.fields
                 for i, part in enumerate(_levels(region, spec))]  # fmt: skip
     values = len(channels) * len(stencil(setup.rings))
@@ -218,7 +219,7 @@ def _joint(region: Region, setup: Setup, fields: dict[str, Usual]) -> tuple[Tens
     products = Products(zone, counts, partial(grid.neighbours, rings=setup.rings), hours)
     skipped = -(-region.times.size // MOST_HOURS)
     longest = region.times.size if skipped == 1 else max(MOST_HOURS // 8, 10 * hours)
-    parts = [(n, min(n + longest, stop)) for begin, stop in _stretches(region)
+    parts = [(n, min(n + longest, stop)) for begin, stop in _stretches(region, edges)
              for n in range(begin, stop, longest)]  # fmt: skip
     for begin, stop in parts[::skipped]:
         weight = taper(stop - begin, hours)
@@ -226,13 +227,15 @@ def _joint(region: Region, setup: Setup, fields: dict[str, Usual]) -> tuple[Tens
             length = min(own + hours - 1, stop - first)
             maps = (_off(p, usual, i, first, length)[0] / usual.sd[i] for p, usual, i in channels)
             told = weight[first - begin : first - begin + own + hours - 1]
-            products.add(maps, told, held=begin >= split)
+            products.add(maps, told, int(np.searchsorted(edges, begin, "right")) - 1)
     return products.solved(setup.lead, setup.longest)
 
 
-def _split(region: Region) -> int:
-    """The first time of the days held back."""
-    return int((1 - HELD) * region.times.size)
+def _edges(region: Region, hours: int) -> list[int]:
+    """The first time of each part of the days, see ``covariance``. All but the last, which is held
+    back, are one where they would be shorter than two windows."""
+    each = region.times.size / PARTS
+    return [int(n * each) if each >= 2 * hours or n == PARTS - 1 else 0 for n in range(PARTS)]
 
 
 def _off(region: Region, usual: Usual, level: int, first: int, length: int) -> Tensor:
@@ -251,10 +254,10 @@ def _values(region: Region, first: int, length: int) -> Tensor:
     return torch.from_numpy(values)
 
 
-def _stretches(region: Region) -> Iterator[tuple[int, int]]:
-    """First and last time of parts of a series without a hole, held back as a whole or not."""
+def _stretches(region: Region, edges: list[int]) -> Iterator[tuple[int, int]]:
+    """First and last time of parts of a series without a hole, of one part of the days each."""
     apart = np.flatnonzero(np.diff(counted(region.times, region.hours)) != 1) + 1
-    return pairwise(sorted({0, *apart.tolist(), _split(region), region.times.size}))
+    return pairwise(sorted({0, *apart.tolist(), *edges, region.times.size}))
 
 
 def _chunks(region: Region, begin: int, stop: int) -> Iterator[tuple[int, int]]:

@@ -17,7 +17,7 @@ from atmorep_bridge.core.base import (
     stencil,
     unusual,
 )
-from atmorep_bridge.core.covariance import Products, grams, taper, zones
+from atmorep_bridge.core.covariance import PARTS, Products, grams, taper, zones
 from atmorep_bridge.core.grids import Regular
 
 HOURS, RINGS = 6, (1,)
@@ -33,7 +33,7 @@ def covariance(rings: tuple[int, ...] = RINGS, hours: int = HOURS) -> torch.Tens
 
 
 def linear(rings: tuple[int, ...] = RINGS, hours: int = HOURS) -> Linear:
-    return Linear(covariance(rings, hours), torch.ones(1), TINY)
+    return Linear(covariance(rings, hours), torch.ones(1), TINY, torch.ones(1, 2))
 
 
 def window(lags: torch.Tensor) -> torch.Tensor:
@@ -170,7 +170,7 @@ def test_read_in_parts_a_series_has_one_covariance() -> None:
         products = Products(zones(1, 2, 10**9), torch.ones(1, 1, 2), inside, 5)
         for first, stop in pairwise(parts):
             some = values[first : min(stop + 4, 60)]
-            products.add([some], weight[first : stop + 4], held=False)
+            products.add([some], weight[first : stop + 4], 0)
         found.append(products.solved(1, 1)[0])
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-3)
     assert torch.linalg.eigvalsh(window(found[0][-1])).min() > -1e-4 * found[0].max()
@@ -181,7 +181,7 @@ def test_missing_values_are_in_no_product() -> None:
     values = torch.randn(400, 4, 4, generator=torch.manual_seed(0))
     values[torch.rand(values.shape, generator=torch.manual_seed(1)) < 0.2] = torch.nan
     products = Products(zones(2, 2, 10**8), torch.ones(1, 2, 2), inside, 2)
-    products.add([values], taper(400, 2), held=False)
+    products.add([values], taper(400, 2), 0)
     found = products.solved(1, 1)[0]
     torch.testing.assert_close(found[0, 0].diagonal(), torch.ones(9), atol=0.1, rtol=0)
 
@@ -196,7 +196,7 @@ def test_weights_of_a_coast_are_of_bounded_size() -> None:
     values[torch.rand(values.shape, generator=generator) < 0.5] = torch.nan
     values[:, 1, 2] = torch.nan  # land
     products = Products(zones(2, 2, 1), torch.ones(1, 2, 2), inside, 3)
-    products.add([values], taper(40, 3), held=False)
+    products.add([values], taper(40, 3), 0)
     usual = values[torch.isfinite(values)].var()
     for lags in products.solved(1, 1)[0]:
         found = definite(window(lags))
@@ -214,10 +214,10 @@ def test_another_field_is_asked_where_it_tells_something(tells: bool) -> None:
         values[1:] = 0.5 * values[1:] + 0.75**0.5 * other[:-1]
     both = torch.from_numpy(np.stack([values, other])).float()
     products = Products(zone(2, 2), torch.ones(2, 2, 2), inside, 4)
-    for part, held in ((both[:, :300], False), (both[:, 300:], True)):
-        products.add(part, taper(part.shape[1], 4), held=held)
-    covariance, pooled, nuggets = products.solved(1, 1)
-    base = Linear(covariance, pooled, nuggets)
+    for some, part in ((both[:, :300], 0), (both[:, 300:], PARTS - 1)):
+        products.add(some, taper(some.shape[1], 4), part)
+    covariance, pooled, nuggets, scale = products.solved(1, 1)
+    base = Linear(covariance, pooled, nuggets, scale)
     new = torch.from_numpy(rng.normal(size=(200, 2, 4, 4, 4))).float()
     if tells:
         new[:, 0, 1:] = 0.5 * new[:, 0, 1:] + 0.75**0.5 * new[:, 1, :-1]
@@ -230,7 +230,7 @@ def test_another_field_is_asked_where_it_tells_something(tells: bool) -> None:
         assert float(error[:, 0, 3].mean()) == pytest.approx(0.5, rel=0.15)
     else:
         nuggets[:, :, 2] = OFF
-        alone = Linear(covariance, pooled, nuggets).fill(*mapped(new, seen), zone(2, 2))[0]
+        alone = Linear(covariance, pooled, nuggets, scale).fill(*mapped(new, seen), zone(2, 2))[0]
         missed = (alone - new[..., 1:-1, 1:-1])[:, 0, 3]
         assert float(off.square().mean()) < 1.01 * float(missed.square().mean())
 
@@ -257,9 +257,9 @@ def test_how_much_a_zone_goes_its_own_way_is_chosen_on_held_back_days() -> None:
         values = torch.from_numpy(np.stack(series)).float()
         zone = (torch.arange(4) >= 2).long().expand(2, 4)[:, 1:3]
         products = Products(zone, torch.ones(1, 2, 2), inside, 3)
-        for part, held in ((values[:hours], False), (values[hours:], True)):
-            products.add([part], taper(len(part), 3), held=held)
-        found, pooled, _ = products.solved(1, 1)
+        for some, part in ((values[:hours], 0), (values[hours:], PARTS - 1)):
+            products.add([some], taper(len(some), 3), part)
+        found, pooled, *_ = products.solved(1, 1)
         # A point and itself an hour later.
         west, east = torch.lerp(found[:2, 1, 0, 0], found[2, 1, 0, 0], pooled)
         if r_east < 0:
@@ -267,6 +267,23 @@ def test_how_much_a_zone_goes_its_own_way_is_chosen_on_held_back_days() -> None:
             assert float(east) < -0.5
         else:
             assert float(west) == pytest.approx(float(east), abs=0.15)
+
+
+def test_errors_are_scaled_by_those_of_later_days() -> None:
+    """Noise as large all along is what is expected; twice as large from day to day, it is not."""
+    rng, found = np.random.default_rng(0), []
+    for growth in (1.0, 2.0):
+        products = Products(zone(2, 2), torch.ones(1, 2, 2), inside, 4)
+        for part in range(PARTS):
+            values = torch.from_numpy(growth**part * rng.normal(size=(400, 4, 4))).float()
+            products.add([values], taper(400, 4), part)
+        found.append(products.solved(1, 1)[3])
+    torch.testing.assert_close(found[0], torch.ones(1, 2), atol=0.05, rtol=0)
+    # Parts of variance 1, 4, 16, ...: the next over the mean of those before, all added up.
+    real = [4.0**part for part in range(2, PARTS)]
+    expected = [sum(4.0**part for part in range(n)) / n for n in range(2, PARTS)]
+    ratio = (sum(real) / sum(expected)) ** 0.5
+    torch.testing.assert_close(found[1], torch.full((1, 2), ratio), atol=0, rtol=0.1)
 
 
 def test_zones_are_few_where_memory_is_little() -> None:
