@@ -108,8 +108,8 @@ def scratch(path: str | Path) -> Iterator[Path]:
         _sweep(path.parent, f".{glob.escape(path.stem)}.*.partial{path.suffix}")
         yield partial
     except (OSError, RuntimeError) as error:
-        # HDF5 that cannot flush when it closes raises no OSError.
-        if isinstance(error, OSError) or re.search("write failed|flush", str(error)):
+        # HDF5 that cannot write raises no OSError.
+        if isinstance(error, OSError) or re.search("write failed|flush|HDF error", str(error)):
             raise unwritable(path, error) from error
         raise
     finally:

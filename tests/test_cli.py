@@ -47,7 +47,7 @@ def _toy_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _no_artist(monkeypatch: pytest.MonkeyPatch) -> None:
     """The quicklook takes longer than all else; `fitted` has one."""
-    monkeypatch.setattr(pictures, "quicklook", lambda _, path: path.write_bytes(b"PNG"))
+    monkeypatch.setattr(pictures, "write_quicklook", lambda _, path: path.write_bytes(b"PNG"))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,12 @@ import yaml
 from conftest import PROJECT
 from sifnet import __version__
 
-CONDA = {"torch": "pytorch", "pvlib": "pvlib-python", "matplotlib": "matplotlib-base"}
+CONDA = {
+    "torch": "pytorch",
+    "pvlib": "pvlib-python",
+    "matplotlib": "matplotlib-base",
+    "netCDF4": "netcdf4",
+}
 
 
 def _yaml(name: str) -> Any:

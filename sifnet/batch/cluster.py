@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sifnet.errors import SifnetError, extras
 
 MEMORY = "2GiB"  # a worker; Dask ends one that takes more, and its scene is a failure
-ENVIRONMENT = {f"{kind}_NUM_THREADS": 1 for kind in ("OMP", "MKL", "OPENBLAS")} | {
+ENVIRONMENT = {f"{kind}_NUM_THREADS": "1" for kind in ("OMP", "MKL", "OPENBLAS")} | {
     # Dask's own setting has memory given back after every tensor, which halves the speed.
-    "MALLOC_TRIM_THRESHOLD_": 2**30,
-    "MALLOC_MMAP_THRESHOLD_": 2**25,
-    "MALLOC_TOP_PAD_": 2**26,
-    "MALLOC_ARENA_MAX": 1,
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TOP_PAD_": str(2**26),
+    "MALLOC_ARENA_MAX": "1",
 }
+METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+LOADED = ["distributed.nanny", "sifnet.batch.worker"]
 HOME = "127.0.0.1"  # Dask's ports and pages obey whoever reaches them
 PATIENCE = 20  # s to reach a scheduler
 Result = TypeVar("Result")
@@ -40,6 +45,8 @@ def spread(
     Raises:
         SifnetError: the scheduler cannot be reached, or the extra ``batch`` is not installed.
     """
+    if scheduler is None:
+        _load_beside()
     with extras():
         from distributed import Future, KilledWorker, as_completed
 
@@ -70,6 +77,25 @@ def spread(
             yield path, result(client.submit(function, path, pure=False), path)
 
 
+def _load_beside() -> None:
+    """Begin to load, in a process beside us, what maps scenes: workers begin as its copies.
+
+    So this takes the time of one and not of each, while we load Dask. Elsewhere than on Linux
+    libraries may not be copied, and every worker loads its own.
+    """
+    if METHOD != "forkserver":
+        return
+    kept = dict(os.environ)
+    os.environ.update(ENVIRONMENT)  # read by libraries and glibc when a process starts
+    try:
+        with _left_to_us():
+            forkserver.set_forkserver_preload(LOADED)
+            forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+
+
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     import dask
@@ -94,7 +120,12 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         # One worker that dies of a scene is enough to know that the scene is at fault.
         "distributed.scheduler.allowed-failures": 0,
         "distributed.nanny.pre-spawn-environ": ENVIRONMENT,
+        "distributed.worker.multiprocessing-method": METHOD,
         "distributed.worker.profile.enabled": False,
+        # What all processes look at by default fifty times a second takes 4 % of two cores.
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "5s",
+        "distributed.worker.memory.monitor-interval": "500ms",
     }
     with dask.config.set(settings), _left_to_us():
         cluster = _started(
@@ -103,7 +134,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
             threads_per_worker=1,
             processes=True,
             memory_limit=MEMORY,
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,  # one that is ended says that nobody answers it
             dashboard_address=None,  # pages that nobody looks at take longer to load than the rest
             scheduler_kwargs={"dashboard_address": f"{HOME}:0"},  # any port that is free
         )

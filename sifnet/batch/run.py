@@ -205,7 +205,7 @@ def _attempt(job: Job, path: Path, bar: Progress | None = None) -> Outcome:
         bar: None on a worker, which shows nothing and has one thread.
     """
     start = time.monotonic()
-    _load()
+    load()
     if bar is None:
         import torch
 
@@ -218,7 +218,7 @@ def _attempt(job: Job, path: Path, bar: Progress | None = None) -> Outcome:
 
 
 @cache
-def _load() -> None:
+def load() -> None:
     """Load the libraries that map a scene, out of sight of the collector of garbage.
 
     It would walk through all they are made of, which is no garbage, again and again.

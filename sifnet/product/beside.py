@@ -51,7 +51,7 @@ def complete(path: Path, *, cog: bool, anew: bool, product: xr.Dataset | None = 
     from sifnet.product.netcdf import opened
 
     makers: dict[str, Callable[[xr.Dataset, Path], Any]] = {
-        "quicklook": pictures.quicklook,
+        "quicklook": pictures.write_quicklook,
         "thumbnail": pictures.thumbnail,
     }
     files, told = beside(path, cog=True), ""

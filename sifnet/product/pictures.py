@@ -5,38 +5,42 @@ Every function returns its figure and, given a path, writes it as PNG.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
-from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from sifnet.files import whole
 from sifnet.product.labels import headline
-from sifnet.product.layout import LONG, Panel, four
+from sifnet.product.layout import LONG, four
+from sifnet.product.maps_picture import (
+    DPI,
+    GREY,
+    LEGEND,
+    MOST,
+    TITLE,
+    Frame,
+    Shown,
+    colour_bar,
+    draw_map,
+    kept_frame,
+    panels_of,
+    span,
+    write_png,
+)
 from sifnet.product.netcdf import WINDOW, flag_shares, thinned, trusted, windows
 from sifnet.product.series_picture import ACCENT, INK, UNITS, plain, roomy_figure, series_figure
 
 Array = NDArray[np.float64]
 
-GREY = "0.82"
-MOST = 1200  # pixels a side that a picture shows; larger scenes are thinned
 THUMBNAIL = 160  # pixels a side at most, in an index of many scenes
-TICKS = 5  # on an axis at most: a third of the time of a picture finds the place of their labels
-PANELS = (  # variable, title, unit, colours, whether zero belongs to the scale
-    ("{sif}", "SIF at {nm} nm", UNITS, "viridis", True),
-    ("{sif}_uncertainty", "uncertainty of SIF (1 σ)", UNITS, "magma", False),
-    ("reflectance_740", "reflectance at 740 nm", "", "cividis", False),
-    ("residual_rms", "residual radiance (rms)", UNITS, "inferno", False),
-)
 
 
 def quicklook(product: xr.Dataset, path: str | Path | None = None) -> Figure:
@@ -45,14 +49,31 @@ def quicklook(product: xr.Dataset, path: str | Path | None = None) -> Figure:
     A scene with one column is a series of measurements and is drawn against time. Of a file that is
     open (``netcdf.opened``) only what the picture shows is read.
     """
-    shape = product["sif_760"].shape
-    if shape[1] > 1:
-        names = ["sif_760", "quality_flag", *(panel[0] for panel in _panels(product))]
-        product = thinned(product[list(dict.fromkeys(names))], MOST)
-    figure = series_figure(product) if shape[1] == 1 else _maps(product, shape)
-    figure.suptitle(_title(product), fontsize=11, color=INK, fontweight="bold")
-    figure.supxlabel(_flag_legend(product), fontsize=8, color="0.35")
+    if product["sif_760"].shape[1] > 1:
+        return _saved(_filled(Frame, product).figure, path)
+    figure = series_figure(product)
+    figure.suptitle(_title(product), **TITLE)
+    figure.supxlabel(_flag_legend(product), **LEGEND)
     return _saved(figure, path)
+
+
+def write_quicklook(product: xr.Dataset, path: Path) -> None:
+    """The picture of ``quicklook``, in a frame that all scenes of one size share."""
+    if product["sif_760"].shape[1] > 1:
+        _filled(kept_frame, product).write(path)
+    else:
+        quicklook(product, path)
+
+
+def _filled(
+    frame_of: Callable[[tuple[int, ...], tuple[Shown, ...]], Frame], product: xr.Dataset
+) -> Frame:
+    panels = panels_of(product)
+    frame = frame_of(product["sif_760"].shape, panels)
+    names = ["sif_760", "quality_flag", *(name for name, *_ in panels)]
+    product = thinned(product[list(dict.fromkeys(names))], MOST)
+    frame.show(product, _title(product), _flag_legend(product))
+    return frame
 
 
 def thumbnail(product: xr.Dataset, path: str | Path, most: int = THUMBNAIL) -> Path:
@@ -75,8 +96,8 @@ def thumbnail(product: xr.Dataset, path: str | Path, most: int = THUMBNAIL) -> P
         return path
     values, grey = _block_means(product[[name, "sif_760", "reflectance_740", "quality_flag"]],
                                 name, most)  # fmt: skip
-    low, high = _span(values, zero=True)
-    dark, bright = _span(grey)
+    low, high = span(values, zero=True)
+    dark, bright = span(grey)
     coloured = colormaps["viridis"]((values - low) / (high - low))
     ground = colormaps["gray"](0.25 + 0.6 * np.clip((grey - dark) / (bright - dark), 0, 1))
     ground[~np.isfinite(grey)] = float(GREY)
@@ -125,97 +146,6 @@ def _percent(share: float) -> str:
     return "< 0.1 %" if 0 < share < 5e-4 else f"{100 * share:.1f} %"
 
 
-def _maps(product: xr.Dataset, shape: tuple[int, ...]) -> Figure:
-    figure, panels, lying = four(shape)
-    good = trusted(product)
-    for panel, (name, title, unit, colours, zero) in zip(panels, _panels(product), strict=True):
-        values = np.where(good, product[name].values, np.nan)
-        _map(panel, values, title, unit, colours, limits=_span(values, zero=zero), lying=lying,
-             shape=shape)  # fmt: skip
-    return figure
-
-
-def _panels(product: xr.Dataset) -> list[tuple[str, str, str, str, bool]]:
-    """PANELS of the wavelength that the sensor is looked at for."""
-    sif = headline(product)
-    told = {"sif": sif, "nm": sif.removeprefix("sif_")}
-    return [(name.format(**told), title.format(**told), *rest) for name, title, *rest in PANELS]  # type: ignore[misc]
-
-
-def _map(
-    panel: Panel,
-    values: Array,
-    title: str,
-    unit: str,
-    colours: str,
-    *,
-    limits: tuple[float, float],
-    lying: bool = False,
-    shape: tuple[int, ...] = (),
-) -> None:
-    """One map, thinned to what a picture shows; along track is down, or right if lying.
-
-    Args:
-        shape: lines and samples of the scene, where ``values`` are thinned already.
-    """
-    drawn = values[tuple(slice(None, None, -(-length // MOST)) for length in values.shape)]
-    lines, samples = shape or values.shape
-    extent = (0, lines, samples, 0) if lying else (0, samples, lines, 0)
-    axes = panel.axes
-    image = axes.imshow(
-        drawn.T if lying else drawn,
-        cmap=_with_grey(colours),
-        vmin=limits[0],
-        vmax=limits[1],
-        extent=extent,
-        interpolation="nearest",
-    )
-    _colour_bar(axes, image, unit, cax=panel.bar, extend="both", ticks=MaxNLocator(TICKS))
-    # The places of labels are said: to find them takes longer than to draw them.
-    axes.set_title(title, fontsize=10, loc="left", color=INK, y=1.0)
-    axes.locator_params(nbins=TICKS)
-    axes.tick_params(labelsize=8, length=3)
-    width, height = panel.size
-    if panel.across:
-        axes.set_xlabel("line" if lying else "sample", fontsize=8)
-        axes.xaxis.set_label_coords(0.5, -0.28 / height)
-    else:
-        axes.set_xticks([])
-    if panel.down:
-        axes.set_ylabel("sample" if lying else "line", fontsize=8)
-        axes.yaxis.set_label_coords(-0.46 / width, 0.5)
-    else:
-        axes.set_yticks([])
-    axes.set_facecolor(GREY)
-    axes.spines[:].set_visible(False)
-
-
-def _colour_bar(axes: Axes, image: Any, label: str, **where: Any) -> None:
-    bar = axes.figure.colorbar(image, **where)
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=8, which="both")
-    bar.ax.xaxis.set_minor_formatter(NullFormatter())
-    bar.outline.set_visible(False)  # type: ignore[operator]
-
-
-def _with_grey(colours: str) -> Colormap:
-    return colormaps[colours].with_extremes(bad=GREY)
-
-
-def _span(
-    *values: Array, zero: bool = False, beyond: float = 0.01, margin: float = 0.0
-) -> tuple[float, float]:
-    """Limits of finite values but a share ``beyond`` them at each end; with zero inside."""
-    together = np.concatenate([array.ravel() for array in values])
-    finite = together[np.isfinite(together)]
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = np.quantile(finite, (beyond, 1 - beyond))
-    low = min(low, 0.0) if zero else low
-    room = margin * max(high - low, 1e-3)
-    return float(low - room), float((high if high > low else low + 1e-6) + room)
-
-
 def evaluation_figure(
     estimate: Array,
     truth: Array,
@@ -241,23 +171,23 @@ def evaluation_figure(
     figure, (a, b, c, square), lying = four(truth.shape, square=True)
     d = square.axes
     error = estimate - truth
-    limits = _span(truth, estimate, zero=True)
+    limits = span(truth, estimate, zero=True)
     reach = float(np.nanquantile(abs(error), 0.99)) if used.any() else 1.0
     scored = f"bias {np.nanmean(error):+.3f}, RMSE {np.sqrt(np.nanmean(error**2)):.3f}"
     short = len(one) + len(other) < 24
     less = f"{other} minus {one}" if short else "difference"
-    _map(a, truth, _end(one), UNITS, "viridis", limits=limits, lying=lying)
-    _map(b, estimate, _end(other), UNITS, "viridis", limits=limits, lying=lying)
-    _map(c, error, f"{less}: {scored}", UNITS, "RdBu_r",
-         limits=(-reach, reach), lying=lying)  # fmt: skip
+    draw_map(a, truth, _end(one), UNITS, "viridis", limits=limits, lying=lying)
+    draw_map(b, estimate, _end(other), UNITS, "viridis", limits=limits, lying=lying)
+    draw_map(c, error, f"{less}: {scored}", UNITS, "RdBu_r",
+             limits=(-reach, reach), lying=lying)  # fmt: skip
     _one_to_one(d, truth[used], estimate[used], names)
     against = f"{other} against {one}, pixel by pixel" if short else "pixel by pixel"
     d.set_title(against, fontsize=10, loc="left", color=INK)
     if d.collections:  # a density, of many points
         inside = d.inset_axes((0.58, 0.14, 0.36, 0.03))
-        _colour_bar(d, d.collections[0], "pixels", cax=inside, orientation="horizontal")
+        colour_bar(d, d.collections[0], "pixels", cax=inside, orientation="horizontal")
     whole_title = f"{title} against {one}" if one == "truth" else f"{title}: two products"
-    figure.suptitle(whole_title, fontsize=11, fontweight="bold", color=INK)
+    figure.suptitle(whole_title, **TITLE)
     return _saved(figure, path)
 
 
@@ -271,7 +201,7 @@ def _one_to_one(axes: Axes, truth: Array, estimate: Array, names: tuple[str, str
     both = np.isfinite(truth) & np.isfinite(estimate)
     x, y = truth[both], estimate[both]
     many = x.size > 2000
-    low, high = _span(x, y, beyond=0.0005 if many else 0.0, margin=0.04)
+    low, high = span(x, y, beyond=0.0005 if many else 0.0, margin=0.04)
     axes.plot((low, high), (low, high), color="0.5", linewidth=0.9, zorder=3)
     if many:
         axes.hexbin(x, y, gridsize=70, bins="log", cmap="viridis", mincnt=1, linewidths=0.1,
@@ -307,14 +237,14 @@ def _saved(figure: Figure, path: str | Path | None) -> Figure:
         return figure
     if Path(path).suffix.lower() != ".png":
         with whole(Path(path)) as partial:
-            figure.savefig(partial, dpi=130)
+            figure.savefig(partial, dpi=DPI)
         return figure
-    figure.set_dpi(130)
+    figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
     figure.set_layout_engine("none")
-    with whole(Path(path)) as partial:
-        canvas.print_png(partial, pil_kwargs={"compress_level": 3})  # half the time, + 2 %
+    canvas.draw()
+    write_png(canvas, Path(path))
     return figure

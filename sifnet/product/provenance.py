@@ -152,8 +152,9 @@ def record(product: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A number or text by itself, as NetCDF-4 has arrays of one."""
-    return value.item() if getattr(value, "size", 0) == 1 else value
+    """A number or text by itself, as NetCDF-4 has arrays of one, and text of ASCII as bytes."""
+    value = value.item() if getattr(value, "size", 0) == 1 else value
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def sources(attrs: Mapping[str, Any]) -> list[Path]:

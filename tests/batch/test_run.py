@@ -298,11 +298,12 @@ def test_a_full_disk_is_said_and_loses_nothing(model: Path, tmp_path: Path) -> N
 def test_a_disk_that_fills_while_a_strip_is_written(
     monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    class Full:
+        def __setitem__(self, *_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     scene = write_named(tmp_path)
-    monkeypatch.setattr(h5netcdf.Variable, "__setitem__", full)
+    monkeypatch.setattr(outputs, "_create", lambda *_: {"sif_760": Full()})
     (outcome,) = _run(Job(tmp_path / "out", model), scene)
     assert "cannot be written: found No space left on device" in str(outcome.error)
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"failures.json"}

@@ -5,18 +5,22 @@
 BEFORE is checked out into a worktree in the folder; its maps were not yet those of worlds that are
 not ours, whose lines are solved as one since. A process counts with all that it does,
 imports and model included, in seconds of one processor; their ratio holds when the machine is busy.
+What two workers are worth is time by the clock, which holds only when nothing else runs.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import resource
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from harness import ROOT, machine, put_in_results, run, table
 
 from sifnet.simulation.simulate import simulate
@@ -67,7 +71,8 @@ def main(folder: str) -> None:
         rows.append([name, f"{old:.1f}", f"{new:.1f}", f"{ratio:.1f}", f"{wanted:g}"])
         print(*rows[-1], sep="\t", flush=True)
     head = ["work", f"{BEFORE}, s of one processor", "now", "times quicker", "asked"]
-    put_in_results("speed", f"{table(head, rows)}\n\n{machine()}, one thread, turns: {TURNS}.")
+    told = f"{machine()}, one thread, turns: {TURNS}."
+    put_in_results("speed", f"{table(head, rows)}\n\n{_two_workers(scenes[0], kept)}\n\n{told}")
 
 
 def _worktree(folder: Path) -> Path:
@@ -102,6 +107,54 @@ def _seconds(tree: Path, work: str, scenes: list[Path]) -> float:
         )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _two_workers(demo: Path, folder: Path) -> str:
+    """What they are worth, with all that a command does."""
+    lines = _long_lines(demo, folder / "long")
+    one, two = (_clock(lines, workers) for workers in (1, 2))
+    told = (
+        f"Eight lines of 384 x 1000 by the clock: {one:.0f} s with one process, {two:.0f} s with "
+        f"two workers, an efficiency of {one / two / 2:.2f} (0.9 was asked)."
+    )
+    print(told, flush=True)
+    return told
+
+
+def _long_lines(demo: Path, folder: Path, lines: int = 1000, samples: int = 384) -> Path:
+    """A folder of eight headers over the demo's line, there and back until it is as long."""
+    header = demo.read_text()
+    size = [
+        int(re.search(rf"{name}\s*= (\d+)", header)[1]) for name in ("lines", "bands", "samples")
+    ]
+    values = np.fromfile(demo.with_suffix(".dat"), "<u2").reshape(size)
+    for axis, length in ((0, lines), (2, samples)):
+        there = np.arange(values.shape[axis])
+        values = values.take(np.resize(np.r_[there, there[-2:0:-1]], length), axis)
+    header = re.sub(r"(lines\s*= )\d+", rf"\g<1>{lines}", header)
+    header = re.sub(r"(samples\s*= )\d+", rf"\g<1>{samples}", header)
+    folder.mkdir(exist_ok=True)
+    values.tofile(folder / "values")
+    for number in range(8):
+        name = demo.stem.replace("-L2-", f"-L{number}-")
+        (folder / f"{name}.hdr").write_text(header)
+        (folder / f"{name}.dat").unlink(missing_ok=True)
+        (folder / f"{name}.dat").hardlink_to(folder / "values")
+    (folder / "values").unlink()
+    return folder
+
+
+def _clock(lines: Path, workers: int) -> float:
+    """Seconds of a whole command."""
+    command = [sys.executable, "-m", "sifnet", "retrieve", lines, "--workers", str(workers)]
+    start = time.perf_counter()
+    with TemporaryDirectory() as maps:
+        subprocess.run(
+            [*command, "-o", maps],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

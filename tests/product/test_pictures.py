@@ -43,6 +43,22 @@ def test_a_long_scene_lies_on_its_side() -> None:
     assert figure.axes[-2].get_xlabel() == "line"  # of the lowest map, for all
 
 
+@pytest.mark.parametrize("shape", [(30, 30), (200, 20)])
+def test_a_frame_of_another_scene_makes_the_same_picture(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    """All that differs between scenes is drawn anew, but the ends of ticks under the maps."""
+    other = _product(*shape)
+    other["sif_760"] = 3 * other["sif_760"] - 1
+    other["quality_flag"][:5] = 1
+    other.attrs["scene"] = "another"
+    plots.write_quicklook(_product(*shape), tmp_path / "first.png")
+    plots.write_quicklook(other, tmp_path / "shared.png")
+    plots.quicklook(other, tmp_path / "own.png")
+    shared, own = (imread(tmp_path / f"{name}.png") for name in ("shared", "own"))
+    assert ((shared != own).any(-1)).mean() < 1e-4
+
+
 def test_a_large_scene_is_thinned() -> None:
     figure = plots.quicklook(_product(3000, 3))
     assert max(figure.axes[0].images[0].get_array().shape) <= plots.MOST
