@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,4 +16,4 @@ def noise_sd(
     Args:
         shot_noise: k, of the sensor's record, or of every band.
     """
-    return shot_noise * torch.sqrt(radiance.clamp_min(DARKEST))
+    return radiance.clamp_min(DARKEST).mul_(shot_noise**2).sqrt_()

@@ -156,14 +156,14 @@ class ShapePrior(TensorFields):
     ) -> Float[Tensor, "*batch surface surface"]:
         """Prior precision of a stacked surface, ``..., 4, 4``, at a level ``...``."""
         level = reflectance_760.clamp_min(DARKEST)[..., None]
-        one_one, one_two, two_two = (self.precision / level**2).unbind(-1)
-        precision = torch.stack([one_one, one_two, one_two, two_two], -1).unflatten(-1, (2, 2))
-        away = torch.zeros(*precision.shape[:-2], 2, 4).to(precision)  # of c1, c2 from the known
-        away[..., 0, 1] = away[..., 1, 2] = 1.0
-        away[..., SIF] = -level * self.by_sif
-        prior = away.mT @ precision @ away
-        prior[..., SIF, SIF] += 1.0 / self.sif_760[..., 1] ** 2
-        return prior
+        p11, p12, p22 = (self.precision / level**2).unbind(-1)
+        b1, b2 = (level * self.by_sif).unbind(-1)
+        # c1 - b1 F and c2 - b2 F have the precision P: the blocks are P, -P b and b' P b.
+        f1, f2 = p11 * b1 + p12 * b2, p12 * b1 + p22 * b2
+        sif = f1 * b1 + f2 * b2 + self.sif_760[..., 1] ** -2
+        no = torch.zeros_like(sif)
+        rows = (no, no, no, no, no, p11, p12, -f1, no, p12, p22, -f2, no, -f1, -f2, sif)
+        return torch.stack(torch.broadcast_tensors(*rows), -1).unflatten(-1, (4, 4))
 
     def mean(self, reflectance_760: Float[Tensor, "*#batch"]) -> Float[Tensor, "*batch surface"]:
         """Where a stacked surface is expected, ``..., 4``; the prior says nothing of its level."""

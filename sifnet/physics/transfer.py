@@ -109,9 +109,10 @@ def straightened(
     """
     s, s_up = t.ground_bounce / t.ground, t.up_bounce / t.up
     lit = radiance - t.path
-    weight = 1.0 / (sigma * (1.0 - reflectance * s))
-    to_reflectance = torch.addcmul(t.ground, lit, s) * weight
-    return Radiance(lit * weight, to_reflectance, t.up / (sigma * (1.0 - reflectance * s_up)))
+    weight = (1.0 - reflectance * s).mul_(sigma).reciprocal_()
+    to_reflectance = torch.addcmul(t.ground, lit, s).mul_(weight)
+    to_sif = t.up / (1.0 - reflectance * s_up).mul_(sigma)
+    return Radiance(lit.mul_(weight), to_reflectance, to_sif)
 
 
 def to_transfer(

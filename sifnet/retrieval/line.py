@@ -283,9 +283,13 @@ class System:
         step = step.clamp(-LARGEST_STEP, LARGEST_STEP)
         return values + step
 
-    def covariance(self, prior: Tensor) -> Tensor:
-        """Of all unknowns."""
-        return torch.cholesky_inverse(torch.linalg.cholesky(self._whole(prior)))
+    def covariance(self, prior: Tensor, some: Int[Tensor, some]) -> Float[Tensor, "some some"]:
+        """Of some of the unknowns, from the columns of the inverse factor that are theirs."""
+        factor = torch.linalg.cholesky(self._whole(prior))
+        chosen = torch.zeros(len(prior), len(some)).to(factor)
+        chosen[some, torch.arange(len(some))] = 1.0
+        columns = torch.linalg.solve_triangular(factor, chosen, upper=False)
+        return columns.mT @ columns
 
     def _whole(self, prior: Tensor) -> Tensor:
         """The lower triangle of the matrix, all that a factor needs, with the prior's precision."""

@@ -100,7 +100,7 @@ class Pixels(TensorFields):
         """The same patches with some of their lines only."""
         return self._thinned(lambda x: x if x.shape[1] == 1 else x[:, index])
 
-    def samples(self, index: Tensor) -> Pixels:
+    def samples(self, index: Tensor | slice) -> Pixels:
         """The same patches with some of their columns only."""
         part = self._thinned(lambda x: x if x.shape[2] == 1 else x[:, :, index])
         return replace(part, column=self.column[:, index])

@@ -13,6 +13,8 @@ the network is less sure, and wider still away from what it has learned.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,10 +23,14 @@ from torch import Tensor, nn
 
 from sifnet.errors import SifnetError
 from sifnet.physics.fields import TensorFields
-from sifnet.physics.instrument import gaussian_response
+from sifnet.physics.instrument import sparse_response
 from sifnet.physics.solar import COARSE_WAVELENGTH, coarse_solar_irradiance
 from sifnet.physics.state import Geometry
 from sifnet.physics.surface import CENTRE, SCALE, ShapePrior, sif_740_ratio
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
+    from scipy.sparse import csr_array
 
 Array = NDArray[np.float64]
 
@@ -191,11 +197,11 @@ class ShapePredictor(nn.Module):
         Raises:
             SifnetError: the bands do not cover REGIONS.
         """
-        sun = torch.as_tensor(band_sun(wavelength, fwhm)).to(radiance)
+        to = interpolation(self.wavelength.double().numpy(), wavelength)
+        to_reflectance = torch.as_tensor(to * (np.pi / band_sun(wavelength, fwhm))).to(radiance)
         down = torch.cos(torch.deg2rad(geometry.solar_zenith_angle))
-        light = (down / geometry.sun_earth_distance**2)[..., None] * (sun / torch.pi)
-        to = torch.as_tensor(interpolation(self.wavelength.double().numpy(), wavelength))
-        spectrum = torch.log((radiance / light).clamp_min(1e-4) @ to.to(radiance).T)
+        light = (down / geometry.sun_earth_distance**2)[..., None]
+        spectrum = torch.log((radiance @ to_reflectance.T).div_(light).clamp_min_(1e-4))
         sun_zenith, view_zenith, azimuth, *_ = (angle for _, angle in geometry.items())
         terms = geometry_terms(sun_zenith, view_zenith, azimuth, elevation)
         return self.as_prior(self(spectrum, terms).map(torch.nan_to_num), wavelength[fitted])
@@ -207,10 +213,10 @@ class ShapePredictor(nn.Module):
         bent = torch.as_tensor(parabola(wavelength)[1:] @ on_bands(wavelength)).to(log_shape)
         at = torch.as_tensor(on_bands(wavelength)).to(log_shape)
         ends = torch.as_tensor(on_bands(np.array([740.0, 739.0, 741.0]))).to(log_shape)
-        at_740, before, after = (log_shape @ ends.T).unbind(-1)
+        at_740, before, after = (log_shape @ end for end in ends)
         shape_prior = ShapePrior(
             torch.exp(log_shape @ at.T),
-            seen.by_sif @ bent.T,
+            torch.stack([seen.by_sif @ curve for curve in bent], -1),
             torch.as_tensor(precision).to(log_shape) / seen.unusual[..., None] ** 2,
             torch.stack([seen.sif, seen.sif_sd.clamp_min(SUREST)], dim=-1),
             torch.stack([torch.exp(at_740), (after - before) / 2], dim=-1),
@@ -235,8 +241,6 @@ def interpolation(to: Array, wavelength: Array) -> Array:
     Raises:
         SifnetError: the bands do not cover ``to`` closely enough.
     """
-    from scipy.interpolate import make_interp_spline
-
     right = np.searchsorted(wavelength, to).clip(1, len(wavelength) - 1)
     gap = wavelength[right] - wavelength[right - 1]
     beyond = np.maximum(wavelength[0] - to, to - wavelength[-1])
@@ -248,18 +252,25 @@ def interpolation(to: Array, wavelength: Array) -> Array:
             + ", ".join(f"{low:g}-{high:g} nm" for low, high in REGIONS),
             remedy="Use a product with all bands, or a model fitted without this prediction.",
         )
-    return make_interp_spline(wavelength, np.eye(len(wavelength)), k=1)(to)
+    share = (to - wavelength[right - 1]) / gap
+    matrix, row = np.zeros((len(to), len(wavelength))), np.arange(len(to))
+    matrix[row, right - 1], matrix[row, right] = 1.0 - share, share
+    return matrix
 
 
 def band_sun(wavelength: Array, fwhm: Array) -> Array:
     """(band) solar irradiance at 1 AU seen by Gaussian bands, mW m-2 nm-1."""
-    return responses(wavelength, fwhm) @ coarse_solar_irradiance()
+    return np.asarray(_responses(wavelength, fwhm) @ coarse_solar_irradiance())
 
 
 def responses(wavelength: Array, fwhm: Array) -> Array:
     """(band, COARSE_WAVELENGTH) Gaussian responses that sum to 1."""
+    return np.asarray(_responses(wavelength, fwhm).toarray())
+
+
+def _responses(wavelength: Array, fwhm: Array) -> csr_array:
     widths = np.broadcast_to(np.asarray(fwhm, float), np.shape(wavelength))
-    return gaussian_response(COARSE_WAVELENGTH, np.asarray(wavelength, float), widths)
+    return sparse_response(COARSE_WAVELENGTH, np.asarray(wavelength, float), widths)
 
 
 def geometry_terms(
@@ -288,6 +299,11 @@ def parabola(wavelength: Array) -> Array:
 
 def on_bands(wavelength: Array) -> Array:
     """(band, GRID) matrix that interpolates a smooth curve on GRID to bands, cubic."""
+    return np.asarray(_cubic()(wavelength))
+
+
+@cache
+def _cubic() -> CubicSpline:
     from scipy.interpolate import CubicSpline  # takes 0.4 s, for which most sensors need not wait
 
-    return CubicSpline(GRID, np.eye(GRID.size), axis=0)(wavelength)
+    return CubicSpline(GRID, np.eye(GRID.size), axis=0)

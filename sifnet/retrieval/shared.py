@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,6 +125,16 @@ class Row(TensorFields):
     pixels: Pixels
     state: State
 
+    def of_one_column(self) -> Row:
+        """The column of every patch that has the most usable pixels."""
+        patch, best = torch.arange(self.pixels.patches), self.pixels.usable.sum(1).argmax(-1)
+
+        def chosen(x: Tensor) -> Tensor:
+            return x if x.dim() < 3 or x.shape[2] == 1 else x[patch, :, best][:, :, None]
+
+        column = self.pixels.column[patch, best][:, None]
+        return Row(replace(self.pixels.map(chosen), column=column), self.state.map(chosen))
+
 
 class Line:
     """A scene's rows of patches, and the search for what they share.
@@ -155,10 +166,13 @@ class Line:
 
     def encoded(self, patch: tuple[int, int]) -> Shared:
         """What the encoder says, patch by patch, as uncertain as one pixel of a patch leaves it."""
-        alone = 1.0 / max(1, self.usable[0][0].numel())
-        states = [self._state(i, self.start, row.state.surface) for i, row in enumerate(self.rows)]
-        system, gains, _ = self._system(self.start, states, alone, solve=False)
-        carried = self._carried(gains, system)
+        few = copy(self)  # what so few pixels say, a column of a patch says as well
+        few.rows = [row.of_one_column() for row in self.rows]
+        few.columns, few.greens = [row.pixels.column for row in few.rows], few._greens()
+        states = [few._state(i, self.start, row.state.surface) for i, row in enumerate(few.rows)]
+        alone = 1.0 / few.rows[0].pixels.usable.shape[1]
+        system, gains, _ = few._system(self.start, states, alone, solve=False)
+        carried = few._carried(gains, system)
         sensor = SensorState.unstack(self.start.sensor)
         return Shared(
             self.encoder_says, carried, sensor, self.brightness, patch, self._known_errors()
@@ -272,14 +286,15 @@ class Line:
 
     def _carried(self, gains: list[Tensor], system: System) -> Tensor:
         """``Shared.carried``, at the middle column of every patch."""
-        unknowns, covariance, found = self.unknowns, system.covariance(self.prior), []
         column = self.rows[0].pixels.column
         middle = column[:, column.shape[1] // 2].split(1)
-        for number, gain in enumerate(gains):
-            gain = _by_unknown(gain, system).double()
-            index = torch.cat([unknowns.of(number, p, c) for p, c in enumerate(middle)])
-            found.append(gain @ covariance[index[:, :, None], index[:, None, :]] @ gain.mT)
-        return torch.stack(found).float()
+        rows = range(len(gains))
+        own = [self.unknowns.of(row, p, c) for row in rows for p, c in enumerate(middle)]
+        some, place = torch.stack(own).unique(return_inverse=True)
+        covariance = system.covariance(self.prior, some)
+        at = place.reshape(len(gains), len(middle), -1)
+        of_pixels = torch.stack([_by_unknown(gain, system).double() for gain in gains])
+        return (of_pixels @ covariance[at[..., None], at[..., None, :]] @ of_pixels.mT).float()
 
 
 def _by_unknown(gain: Float[Tensor, "patch *of gain"], system: System) -> Tensor:

@@ -7,9 +7,10 @@ interpolated bilinearly between patch centres, so that no patch edge shows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from operator import itemgetter
+from functools import partial
 
 import torch
 import xarray as xr
@@ -27,9 +28,9 @@ from sifnet.retrieval.refinement import SurfaceFit, refine_surface
 from sifnet.retrieval.shared import Shared, interpolated, pixel_strips
 from sifnet.scenes.scene import Flag, Scene
 
-BLOCK = 8  # lines over which the interpolated atmosphere is taken constant, if refined
+BLOCKS = 4  # of the lines of a patch, in each of which its atmosphere is constant, if refined
 AT_ONCE = 4096  # pixels solved together: few enough for a processor's cache
-READ_AHEAD = 4  # times as many are read together
+READ_AT_ONCE = 32_768  # read together
 POOR_FIT = 4.0  # reduced chi-square: a residual twice what noise explains
 UNLIKELY = 3.0  # standard deviations of the prior, beyond which air is not believed
 STRANGE = 2.0  # mean square of the coefficients of a line's correction, beyond which it is not
@@ -64,8 +65,8 @@ def solve_strips(
     """
     model = model.eval()
     block = (block_lines(shared, refine=refine), scene.shape[1])
-    together = _together(*block)  # whole blocks, wherever a scene is cut
-    strip = READ_AHEAD * together * block[0]
+    # Whole blocks, wherever a scene is cut.
+    strip = block[0] * max(1, READ_AT_ONCE // (block[0] * block[1]))
     thinned = block[0] * every, block[1]
     simulator = line_simulator(model, shared, torch.arange(scene.shape[1]))
     around = scene.dataset.attrs.get("adjacency_share_sd", 0.0)
@@ -89,7 +90,7 @@ def solve_strips(
 
 def block_lines(shared: Shared, *, refine: bool = True) -> int:
     """Lines over which the interpolated atmosphere is taken constant."""
-    return min(BLOCK, shared.patch[0]) if refine else shared.patch[0]
+    return math.ceil(shared.patch[0] / BLOCKS) if refine else shared.patch[0]
 
 
 @torch.no_grad()
@@ -162,19 +163,19 @@ def surfaces(
     # Of all blocks at once: what a band sees is read once, and not once a block.
     transfer = simulator.transfer(atmosphere, sensor, pixels.geometry, pixels.irradiance)
     fits = []
-    count = _together(*pixels.usable.shape[1:])
-    for start in range(0, pixels.patches, count):
-        here = itemgetter(slice(start, start + count))
-        seen = pixels.map(here).without_stray(shared.stray)
-        there, light = state.map(here), transfer.map(here)
+    blocks, lines, samples = pixels.usable.shape
+    count = max(1, AT_ONCE // (blocks * lines))
+    for start in range(0, samples, count):
+        some = slice(start, start + count)
+        seen = pixels.samples(some).without_stray(shared.stray)
+        there, light = (part.map(partial(_columns, some)) for part in (state, transfer))
         fit = refine_surface(seen, seen.noise, there, simulator, solve=refine, transfer=light)
         fits.append(fit)
-    return SurfaceFit.combine(torch.cat, fits), deviation
+    return SurfaceFit.combine(partial(torch.cat, dim=2), fits), deviation
 
 
-def _together(lines: int, samples: int) -> int:
-    """Blocks whose pixels are solved together."""
-    return max(1, AT_ONCE // (lines * samples))
+def _columns(some: slice, values: Tensor) -> Tensor:
+    return values if values.shape[2] == 1 else values[:, :, some]
 
 
 def line_simulator(model: Retrieval, shared: Shared, column: Tensor) -> Simulator:

@@ -16,6 +16,9 @@ from sifnet.scenes.scene import Flag
 UNKNOWNS = Unknowns(components=3, grid=(2, 2), samples=5)
 
 
+EVERY = torch.arange(UNKNOWNS.columns.stop)
+
+
 def test_values_are_stacked_and_taken_apart() -> None:
     torch.manual_seed(0)
     start = Guess(torch.zeros(2, 2, 6), torch.zeros(5, 2), torch.zeros(()), torch.zeros(3))
@@ -31,7 +34,7 @@ def test_without_pixels_all_is_as_it_was_known() -> None:
     assert bool((torch.linalg.eigvalsh(prior) > 0).all())
     nothing = torch.zeros(len(prior), dtype=torch.double)
     free = torch.full_like(nothing, torch.inf)
-    values, covariance = system.solve(prior, nothing, -free, free), system.covariance(prior)
+    values, covariance = system.solve(prior, nothing, -free, free), system.covariance(prior, EVERY)
     torch.testing.assert_close(values, nothing)
     line = covariance[: UNKNOWNS.line, : UNKNOWNS.line]
     torch.testing.assert_close(line, torch.eye(UNKNOWNS.line).double())
@@ -60,7 +63,7 @@ def test_a_mean_is_as_expected_and_no_pixel_is_told() -> None:
     free = torch.full_like(nothing, torch.inf)
     values = system.solve(prior, nothing, -free, free)
     torch.testing.assert_close(values[:2], torch.tensor([-1.0, -1.0]).double(), atol=1e-5, rtol=0)
-    covariance = system.covariance(prior)
+    covariance = system.covariance(prior, EVERY)
     assert float(covariance[0, 0] - covariance[0, 1]) == pytest.approx(
         1.0
     )  # the difference is free

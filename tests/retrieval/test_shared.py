@@ -121,7 +121,7 @@ def test_what_is_found_is_where_the_stated_cost_is_least(monkeypatch: pytest.Mon
         return found
 
     def carried(self: Line, gains: list[Tensor], found: System) -> Tensor:
-        kept["covariance"] = found.covariance(self.prior)
+        kept["covariance"] = found.covariance(self.prior, torch.arange(len(self.prior)))
         return real(self, gains, found)
 
     monkeypatch.setattr(Line, "_system", system)
