@@ -49,6 +49,7 @@ from sifnet.training.trainer import (
 NOTE = "fit.json"
 _log = logging.getLogger(__name__)
 
+LAST_RATE = 0.02  # of the learning rate, at the end of a fit
 FEWEST, LEARNED = 200, 40_000  # pixels, from which to learn what fluorescence to expect
 
 
@@ -60,7 +61,8 @@ class Training:
         epochs: of ``steps_per_epoch`` optimiser steps on the scenes, at most.
         batch: patches in a step; lines_per_step, samples_per_step: random lines and columns of each
             that are looked at. Pixels of a column have what it sees in common, which is costly.
-        learning_rate: Adam's, at the start; a fifth of it at the end.
+        learning_rate: Adam's, at the start; a fiftieth of it at the end, where a fit would else be
+            left somewhere about the best.
         patience: epochs without a better loss after which the fit stops.
         pretrain_steps: on simulations of the scenes, where there is no model to start from.
         most_patches: that are held in memory; of larger scenes, evenly spread ones.
@@ -69,12 +71,12 @@ class Training:
         device, devices, precision, strategy: see ``trainer.make_trainer``.
     """
 
-    epochs: int = 8
+    epochs: int = 4
     steps_per_epoch: int = 25
     batch: int = 6
-    lines_per_step: int = 16
+    lines_per_step: int = 8
     samples_per_step: int = 8
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     patience: int = 4
     pretrain_steps: int = 300
     pretrain_learning_rate: float = 4e-3
@@ -399,12 +401,12 @@ class Fitting(Told):
         return self.tell(self.retrieval.loss_terms(pixels, sensor, simulator))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam from the learning rate down to a fifth."""
+        """Adam from the learning rate down to LAST_RATE of it."""
         learning = [p for p in self.retrieval.encoder.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(learning, self.learning_rate, foreach=True)
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         decay = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: 0.2 ** min(1.0, step / steps)
+            optimizer, lambda step: LAST_RATE ** min(1.0, step / steps)
         )
         return {
             "optimizer": optimizer,
