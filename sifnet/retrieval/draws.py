@@ -3,13 +3,14 @@
 Every batch is of another world: the simulation is wrong by what it may be wrong by.
 
 Fluorescence is drawn independently of reflectance, so that there is no greenness to read it from.
-Geometry is that of the scene's own pixels.
+Geometry is that of the scene's own pixels. All is drawn where the model is, and a device is never
+waited for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,15 +18,18 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from sifnet.physics.emulator import Emulator
+from sifnet.physics.fields import TensorFields
 from sifnet.physics.forward import Simulator
 from sifnet.physics.noise import noise_sd
+from sifnet.physics.precision import exact
 from sifnet.physics.state import Atmosphere, AtmospherePrior, Geometry, SensorState, State
 from sifnet.physics.surface import SIF, ShapePrior, Surface
+from sifnet.retrieval.device import made_on
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.prior import USUAL, WARMEST
 from sifnet.retrieval.refinement import STRAY_SD
-from sifnet.retrieval.shape import Reading
+from sifnet.retrieval.shape import Reading, ShapePredictor
 from sifnet.units import standard_pressure
 
 LINES, SAMPLES = 8, 8  # pixels of a simulated patch
@@ -40,6 +44,39 @@ SURFACE_DRAWN: dict[str, tuple[float, float]] = {
 }
 
 
+@dataclass(frozen=True)
+class Shapes(TensorFields):
+    """Shapes of reflectance as they would be predicted.
+
+    Attributes:
+        prior: fields ``example``.
+        unexplained: ``example, band``, relative to radiance, what no parabola corrects.
+        factor: ``example, 2, 2``, whose square is the covariance of c1 / c0 and c2 / c0.
+    """
+
+    prior: ShapePrior
+    unexplained: Tensor
+    factor: Tensor
+
+    @classmethod
+    def of_examples(cls, predictor: ShapePredictor, wavelength: tuple[float, ...]) -> Shapes:
+        """All that a predictor has learned, on bands, nm."""
+        shape, ones = predictor.examples, torch.ones(len(predictor.examples))
+        seen = Reading(shape, torch.zeros_like(shape), ones, ones, ones)
+        prior, unexplained = predictor.as_prior(seen, np.array(wavelength))
+        precision = prior.matrix(torch.ones(()))[..., 1:SIF, 1:SIF]
+        return cls(prior, unexplained, torch.linalg.cholesky(torch.linalg.inv(precision)))
+
+
+@dataclass(frozen=True)
+class Source(TensorFields):
+    """What is drawn from: geometry ``patch, 1, sample``, priors ``patch, 1, 1``, and shapes."""
+
+    geometry: Geometry
+    prior: AtmospherePrior
+    shapes: Shapes | None
+
+
 class Draws(IterableDataset[tuple[Pixels, State]]):
     """Endless batches of simulated patches and their states."""
 
@@ -50,7 +87,10 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
             pixels: whose geometry and prior are drawn from.
             patches: in a batch.
         """
-        self.model, self.pixels, self.patches = model, pixels, patches
+        self.model, self.patches, shapes = model, patches, None
+        if model.predictor is not None:
+            shapes = Shapes.of_examples(model.predictor, model.setup.wavelength)
+        self.source = Source(pixels.geometry, pixels.prior, shapes)
 
     def __iter__(self) -> Iterator[tuple[Pixels, State]]:
         while True:
@@ -59,24 +99,27 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
     @torch.no_grad()
     def draw(self) -> tuple[Pixels, State]:
         """Pixels ``patches, LINES, SAMPLES`` with noise, and the state they were made from."""
-        unseen, state, unexplained = self.unlit()
-        radiance = self._world().radiance(state, unseen.geometry, shape_prior=unseen.shape_prior)
-        stray = STRAY_SD * torch.randn(())
-        radiance = radiance + stray * radiance.mean(-1, keepdim=True)
-        shot = noise_sd(radiance, self.model.setup.sensor.shot_noise)
-        noise = torch.hypot(shot, unexplained * radiance)
-        noisy = (radiance + noise * torch.randn_like(radiance)).clamp(min=1e-2)
-        return replace(unseen, radiance=noisy, noise=noise), state
+        with made_on(self.model.device), exact():
+            unseen, state, unexplained = self.unlit()
+            world, prior = self._world(), unseen.shape_prior
+            radiance = world.radiance(state, unseen.geometry, shape_prior=prior)
+            stray = STRAY_SD * torch.randn(())
+            radiance = radiance + stray * radiance.mean(-1, keepdim=True)
+            shot = noise_sd(radiance, self.model.setup.sensor.shot_noise)
+            noise = torch.hypot(shot, unexplained * radiance)
+            noisy = (radiance + noise * torch.randn_like(radiance)).clamp(min=1e-2)
+            return replace(unseen, radiance=noisy, noise=noise), state
 
     def unlit(self) -> tuple[Pixels, State, Tensor]:
         """Pixels whose radiance is not there yet, their state, and what no parabola corrects."""
-        template = self._template()
-        shape_prior, unexplained = self._shape_prior()
-        surface = self._surface()
-        if shape_prior is not None:
-            surface = self._about(shape_prior, surface)
+        device = self.model.device
+        self.source = self.source.map(lambda x: x.to(device))  # as it is where it is there already
+        template, shapes = self._template(), self._shapes()
+        surface = self._surface(shapes)
         state = State(self._atmosphere(template), surface, self._sensor())
-        return replace(template, shape_prior=shape_prior), state, unexplained
+        if shapes is None:
+            return template, state, torch.zeros(())
+        return replace(template, shape_prior=shapes.prior), state, shapes.unexplained
 
     def _world(self) -> Simulator:
         """The simulation under physics that may as well be true, another one every time."""
@@ -84,31 +127,22 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
         drawn = discrepancy.correction(torch.randn(discrepancy.count))
         return replace(self.model.simulator, correction=drawn)
 
-    def _shape_prior(self) -> tuple[ShapePrior | None, Tensor]:
-        """Shapes of reflectance as they would be predicted, and what no parabola corrects."""
-        predictor = self.model.predictor
-        if predictor is None:
-            return None, torch.zeros(())
-        chosen = torch.randint(len(predictor.examples), (self.patches, LINES, SAMPLES))
-        shape, ones = predictor.examples[chosen], torch.ones(chosen.shape)
-        seen = Reading(shape, torch.zeros_like(shape), ones, ones, ones)
-        return predictor.as_prior(seen, np.array(self.model.setup.wavelength))
-
-    def _about(self, shape_prior: ShapePrior, surface: Surface) -> Surface:
-        """The level and fluorescence of a surface, with errors of the expected shape."""
-        precision = shape_prior.matrix(torch.ones(()))[..., 1:SIF, 1:SIF]
-        factor = torch.linalg.cholesky(torch.linalg.inv(precision))
-        linear, quadratic = (factor @ torch.randn(*factor.shape[:-1], 1))[..., 0].unbind(-1)
-        level, _ = surface.at_740()
-        return Surface(level, level * linear, level * quadratic, surface.sif_760)
+    def _shapes(self) -> Shapes | None:
+        """A shape ``patch, line, sample`` for every pixel, where they are predicted."""
+        shapes = self.source.shapes
+        if shapes is None:
+            return None
+        chosen = torch.randint(len(shapes.factor), (self.patches, LINES, SAMPLES))
+        return shapes.map(lambda x: x[chosen])
 
     def _template(self) -> Pixels:
         """Random patches and columns of the scene, radiance aside."""
-        p, source = self.patches, self.pixels
-        patch = torch.randint(source.patches, (p, 1))
-        column = torch.randint(source.column.shape[1], (p, SAMPLES))
-        geometry = source.geometry.map(lambda x: x[patch, 0, column][:, None])
-        prior = source.prior.map(lambda x: x[patch[:, 0]])
+        p, geometry = self.patches, self.source.geometry
+        patches, _, columns = geometry.solar_zenith_angle.shape
+        patch = torch.randint(patches, (p, 1))
+        column = torch.randint(columns, (p, SAMPLES))
+        geometry = geometry.map(lambda x: x[patch, 0, column][:, None])
+        prior = self.source.prior.map(lambda x: x[patch[:, 0]])
         return Pixels.unseen((p, LINES, SAMPLES), geometry, prior)
 
     def _atmosphere(self, template: Pixels) -> Atmosphere:
@@ -124,8 +158,11 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
             drawn[name] = torch.where(value > high, high - spread, value).clamp(low, high)
         return Atmosphere(**drawn)
 
-    def _surface(self) -> Surface:
-        """``patch, line, sample``; every patch has its own range of reflectance, some is bare."""
+    def _surface(self, shapes: Shapes | None) -> Surface:
+        """``patch, line, sample``; every patch has its own range of reflectance, some is bare.
+
+        Where a shape is expected, with errors of it.
+        """
         shape = (self.patches, LINES, SAMPLES)
         drawn = {n: low + (high - low) * torch.rand(shape)
                  for n, (low, high) in SURFACE_DRAWN.items()}  # fmt: skip
@@ -135,7 +172,12 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
         drawn["reflectance_740"] = ends[:, 0] + (ends[:, 1] - ends[:, 0]) * torch.rand(shape)
         bare = torch.rand(shape) < torch.rand(self.patches, 1, 1) * 0.6
         drawn["sif_760"] = torch.where(bare, torch.zeros(shape), drawn["sif_760"])
-        return Surface.sloped(*drawn.values())
+        surface = Surface.sloped(*drawn.values())
+        if shapes is None:
+            return surface
+        away = (shapes.factor @ torch.randn(*shape, 2, 1))[..., 0]
+        level, _ = surface.at_740()
+        return Surface(level, *(level * x for x in away.unbind(-1)), surface.sif_760)
 
     def _sensor(self) -> SensorState:
         """``patch, 1, sample``: anywhere within the instrument's ranges, columns alike."""

@@ -205,11 +205,15 @@ class Encoder(nn.Module):
         self.pixel_head = Head(seen + air + sensor, surface + 1, a)
         self.columns = nn.Parameter(torch.zeros(0, 0, sensor), requires_grad=False)
 
-    def forward(self, pixels: Pixels) -> State:
-        """State of the pixels: atmosphere ``patch, 1, 1``, sensor ``patch, 1, sample``."""
+    def forward(self, pixels: Pixels, sensor: SensorState | None = None) -> State:
+        """State of the pixels: atmosphere ``patch, 1, 1``, sensor ``patch, 1, sample``.
+
+        Args:
+            sensor: where it is known.
+        """
         latent = self.latent(pixels)
         atmosphere = self.atmosphere(latent, pixels)
-        sensor = self.sensor(latent, pixels)
+        sensor = sensor or self.sensor(latent, pixels)
         return State(atmosphere, self.surface(latent, pixels, atmosphere, sensor), sensor)
 
     def latent(self, pixels: Pixels) -> Float[Tensor, "patch line sample latent"]:

@@ -24,7 +24,7 @@ from sifnet.physics.emulator import CoefficientNetwork, Emulator
 from sifnet.physics.forward import Simulator
 from sifnet.physics.instrument import Instrument
 from sifnet.physics.precision import exact
-from sifnet.physics.state import RANGES, State
+from sifnet.physics.state import RANGES, SensorState, State
 from sifnet.physics.surface import sif_shape
 from sifnet.physics.transfer import Radiance
 from sifnet.retrieval import losses
@@ -168,7 +168,7 @@ class Retrieval(nn.Module):
             ranges={**RANGES, **emulator.ranges, **self.instrument.ranges},
             architecture=setup.architecture,
         )
-        self.errors = nn.Parameter(torch.zeros(0, 0))
+        self.errors = nn.Parameter(torch.zeros(0, 0), requires_grad=False)
 
     def _card(self) -> list[tuple[str, str]]:
         setup, made = self.setup, self.made_by
@@ -193,20 +193,25 @@ class Retrieval(nn.Module):
     def _repr_html_(self) -> str:
         return card.html(f"Retrieval for {self.setup.sensor.name}", self._card())
 
-    def lines_simulator(self) -> Simulator:
-        """The simulation of all columns ``line, 1, column`` of the fitted lines."""
+    def lines_simulator(self) -> tuple[SensorState, Simulator]:
+        """Sensor states of all columns ``line, 1, column`` of the fitted lines, settled."""
         sensor = self.encoder.bound_sensor(self.encoder.columns[:, None])
         with exact():
             wrong = replace(self.simulator, correction=self.correction(self.errors))
-            return wrong.settled(sensor)
+            return sensor, wrong.settled(sensor)
 
-    def loss_terms(self, pixels: Pixels, simulator: Simulator | None = None) -> dict[str, Tensor]:
+    def loss_terms(
+        self,
+        pixels: Pixels,
+        sensor: SensorState | None = None,
+        simulator: Simulator | None = None,
+    ) -> dict[str, Tensor]:
         """Weighted terms of the loss: the state must explain the radiance, within what is known.
 
         Args:
-            simulator: of the pixels, where their sensor states are settled.
+            sensor: of the pixels, where it is known; simulator: then settled for it.
         """
-        state, errors = self.encoder(pixels), self.errors_of(pixels.line_id)
+        state, errors = self.encoder(pixels, sensor), self.errors_of(pixels.line_id)
         with exact():
             if simulator is None:
                 simulator = replace(self.simulator, correction=self.correction(errors))
@@ -234,7 +239,7 @@ class Retrieval(nn.Module):
             sensors: unbounded, see ``Encoder.columns``; errors: see the class.
         """
         self.encoder.add_lines(sensors)
-        self.errors = nn.Parameter(errors.clone())
+        self.errors = nn.Parameter(errors.clone(), requires_grad=False)
 
     @property
     def simulator(self) -> Simulator:
@@ -260,7 +265,7 @@ class Retrieval(nn.Module):
             extra = (sif + torch.empty_like(sif).uniform_(-1.0, 1.5)).clamp(low, high) - sif
             change = light.to_sif * sif_shape(self.simulator.wavelength(state.sensor))
         changed = replace(pixels, radiance=pixels.radiance + extra[..., None] * change)
-        return Perturbed(self.encoder(changed), extra)
+        return Perturbed(self.encoder(changed, state.sensor), extra)
 
     @property
     def device(self) -> torch.device:

@@ -49,6 +49,7 @@ from sifnet.training.trainer import (
 NOTE = "fit.json"
 _log = logging.getLogger(__name__)
 
+LAST_RATE = 0.02  # of the learning rate, at the end of a fit
 FEWEST, LEARNED = 200, 40_000  # pixels, from which to learn what fluorescence to expect
 
 
@@ -58,8 +59,10 @@ class Training:
 
     Attributes:
         epochs: of ``steps_per_epoch`` optimiser steps on the scenes, at most.
-        batch: patches in a step; lines_per_step: random lines of each that are looked at.
-        learning_rate: Adam's, at the start; a fifth of it at the end.
+        batch: patches in a step; lines_per_step, samples_per_step: random lines and columns of each
+            that are looked at. Pixels of a column have what it sees in common, which is costly.
+        learning_rate: Adam's, at the start; a fiftieth of it at the end, where a fit would else be
+            left somewhere about the best.
         patience: epochs without a better loss after which the fit stops.
         pretrain_steps: on simulations of the scenes, where there is no model to start from.
         most_patches: that are held in memory; of larger scenes, evenly spread ones.
@@ -68,11 +71,12 @@ class Training:
         device, devices, precision, strategy: see ``trainer.make_trainer``.
     """
 
-    epochs: int = 8
+    epochs: int = 4
     steps_per_epoch: int = 25
     batch: int = 6
-    lines_per_step: int = 4
-    learning_rate: float = 5e-4
+    lines_per_step: int = 8
+    samples_per_step: int = 8
+    learning_rate: float = 1e-3
     patience: int = 4
     pretrain_steps: int = 300
     pretrain_learning_rate: float = 4e-3
@@ -88,7 +92,8 @@ class Training:
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
-        counts = ("steps_per_epoch", "batch", "lines_per_step", "most_patches", "patience")
+        counts = ("steps_per_epoch", "batch", "lines_per_step", "samples_per_step",
+                  "most_patches", "patience")  # fmt: skip
         check_settings(
             self,
             counts={**dict.fromkeys(counts, 1), "epochs": 0, "pretrain_steps": 0},
@@ -349,7 +354,7 @@ def _adapt(
     resume: Path | None,
     line: Line | Literal[False],
 ) -> None:
-    patches = Patches(pixels, config.lines_per_step)
+    patches = Patches(pixels, config.lines_per_step, config.samples_per_step)
     batch = min(config.batch, len(patches))
     sampler = RandomSampler(patches, replacement=True, num_samples=config.steps_per_epoch * batch)
     loader: DataLoader[Any] = DataLoader(
@@ -377,27 +382,31 @@ class Fitting(Told):
     def __init__(self, retrieval: Retrieval, learning_rate: float) -> None:
         super().__init__()
         self.retrieval = retrieval
+        # Of lines that are not known; what learns nothing would keep processes waiting.
+        retrieval.encoder.column_head.requires_grad_(False)
         self.learning_rate = learning_rate
 
     def on_train_start(self) -> None:
         """What lines have found of their sensors stays: their responses are formed once."""
         with torch.no_grad():
-            self.lines = self.retrieval.lines_simulator()
+            self.sensors, self.lines = self.retrieval.lines_simulator()
 
     def training_step(self, pixels: Pixels, _: int) -> Tensor:
         """Loss of a batch, the sum of its terms."""
         assert self.lines.responses is not None, "settled"
         place = pixels.line_id[:, None], 0, pixels.column
+        sensor = self.sensors.map(lambda x: x[place][:, None])
         here = self.lines.responses.map(lambda x: x[:, *place][:, :, None])
-        return self.tell(self.retrieval.loss_terms(pixels, replace(self.lines, responses=here)))
+        simulator = replace(self.lines, responses=here)
+        return self.tell(self.retrieval.loss_terms(pixels, sensor, simulator))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam from the learning rate down to a fifth."""
+        """Adam from the learning rate down to LAST_RATE of it."""
         learning = [p for p in self.retrieval.encoder.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(learning, self.learning_rate)
+        optimizer = torch.optim.Adam(learning, self.learning_rate, foreach=True)
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         decay = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: 0.2 ** min(1.0, step / steps)
+            optimizer, lambda step: LAST_RATE ** min(1.0, step / steps)
         )
         return {
             "optimizer": optimizer,

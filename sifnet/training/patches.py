@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 import xarray as xr
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from sifnet.errors import SifnetError
@@ -19,19 +21,31 @@ _log = logging.getLogger(__name__)
 
 
 class Patches(Dataset[Pixels]):
-    """Batches of given patches, each with some of its lines at random."""
+    """Batches of given patches, each with some of its lines and columns at random."""
 
-    def __init__(self, pixels: Pixels, lines: int) -> None:
-        self.pixels = pixels
-        self.count = min(lines, pixels.radiance.shape[1])
+    def __init__(self, pixels: Pixels, lines: int, samples: int) -> None:
+        self.pixels, self.lines, self.samples = pixels, lines, samples
 
     def __len__(self) -> int:
         return self.pixels.patches
 
     def __getitems__(self, index: list[int]) -> Pixels:
         chosen = torch.as_tensor(index)
-        lines = torch.randperm(self.pixels.radiance.shape[1])[: self.count].sort().values
-        return self.pixels.map(lambda x: x[chosen]).lines(lines)
+        _, lines, samples = self.pixels.usable.shape
+        line, sample = _some(lines, self.lines)[:, None], _some(samples, self.samples)
+
+        def cut(x: Tensor) -> Tensor:
+            if x.dim() < 3:
+                return x[chosen]
+            here = line if x.shape[1] > 1 else 0, sample if x.shape[2] > 1 else [0]
+            return x[chosen[:, None, None], *here]
+
+        pixels = self.pixels.map(cut)
+        return replace(pixels, column=pixels.column[:, sample])
+
+
+def _some(size: int, count: int) -> Tensor:
+    return torch.randperm(size)[:count].sort().values
 
 
 def read_patches(

@@ -20,7 +20,7 @@ from sifnet.physics.emulator import Emulator
 from sifnet.physics.state import Atmosphere, AtmospherePrior, SensorState, State
 from sifnet.physics.surface import Surface
 from sifnet.retrieval.draws import Draws, anywhere
-from sifnet.retrieval.encoder import Architecture, Encoder
+from sifnet.retrieval.encoder import Architecture
 from sifnet.retrieval.losses import LossWeights
 from sifnet.retrieval.model import Retrieval, Setup
 from sifnet.retrieval.pixels import Pixels, join
@@ -41,38 +41,36 @@ SENSOR_SCALE = 0.005  # nm, error of shift and width that costs as much as one s
 class Pretraining(Told):
     """Supervised training of an encoder: every head is given the truth it builds upon."""
 
-    def __init__(self, encoder: Encoder, learning_rate: float) -> None:
+    def __init__(self, retrieval: Retrieval, learning_rate: float) -> None:
         super().__init__()
-        self.encoder = encoder
-        # Of lines, of which there are none yet; processes must agree on what is learned.
-        encoder.columns.requires_grad_(False)
+        self.retrieval = retrieval  # as a whole: simulations are drawn where it is
         self.learning_rate = learning_rate
 
     def training_step(self, batch: tuple[Pixels, State], _: int) -> Tensor:
         """Mean squared error of every head in units of what matters."""
         pixels, truth = batch
-        latent = self.encoder.latent(pixels)
-        atmosphere = self.encoder.atmosphere(latent, pixels)
-        sensor = self.encoder.column_estimate(latent, pixels)
-        surface = self.encoder.surface(latent, pixels, truth.atmosphere, truth.sensor)
+        encoder = self.retrieval.encoder
+        latent = encoder.latent(pixels)
+        atmosphere = encoder.atmosphere(latent, pixels)
+        sensor = encoder.column_estimate(latent, pixels)
+        surface = encoder.surface(latent, pixels, truth.atmosphere, truth.sensor)
         terms = {
             "surface": surface_error(surface, truth.surface),
             "atmosphere": atmosphere_error(atmosphere, truth.atmosphere, pixels.prior),
-            "sensor": sensor_error(self.encoder.bound_sensor(sensor), truth.sensor),
+            "sensor": sensor_error(encoder.bound_sensor(sensor), truth.sensor),
         }
         return self.tell(terms)
 
     def transfer_batch_to_device(
         self, batch: tuple[Pixels, State], device: torch.device, dataloader_idx: int
     ) -> tuple[Pixels, State]:
-        """Lightning does not move frozen dataclasses by itself."""
-        pixels, state = batch
-        return pixels.map(lambda x: x.to(device)), state.map(lambda x: x.to(device))
+        """It was drawn there."""
+        return batch
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with one cycle of the learning rate: up for a fifth of the steps, then to zero."""
-        parameters = [p for p in self.encoder.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(parameters, lr=self.learning_rate)
+        parameters = [p for p in self.retrieval.encoder.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(parameters, lr=self.learning_rate, foreach=True)
         steps = int(self.trainer.estimated_stepping_batches) + 1
         cycle = one_cycle(optimizer, self.learning_rate, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
@@ -122,8 +120,8 @@ def pretrain(
         output: the checkpoint; beside it, while training, a folder with what is done.
         steps: of the optimiser; a few more where epochs of at most ``EPOCH`` do not divide them.
         emulator: the shipped one by default, for space where the sensor predicts shapes.
-        device, devices, strategy: see ``trainer.make_trainer``; simulations are drawn on the
-            processor, by each process its own.
+        device, devices, strategy: see ``trainer.make_trainer``; simulations are drawn on the device
+            that learns from them, by each process its own.
 
     Raises:
         SifnetError: the sensor is not known, or the output cannot be written.
@@ -179,7 +177,7 @@ def learn_simulations(
     model.encoder.train()
     loader: DataLoader[Any] = DataLoader(draws, batch_size=None)
     resume = None if asked is None else asked.interrupted()
-    run(trainer, Pretraining(model.encoder, learning_rate), loader, resume)
+    run(trainer, Pretraining(model, learning_rate), loader, resume)
     model.encoder.eval()
 
 

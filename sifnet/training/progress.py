@@ -12,13 +12,25 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from sifnet import terminal
 from sifnet.training.resume import is_first_process
+
+
+class Loss(ProgressColumn):
+    """The last loss, read when the line is drawn, so that no step waits for its device."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing before the first step."""
+        loss = task.fields["loss"]
+        return Text("" if loss is None else f"loss {float(loss):.3g}")
 
 
 class Line(Callback):
@@ -32,10 +44,10 @@ class Line(Callback):
         self.shared = shared
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
-            MofNCompleteColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn(),
+            MofNCompleteColumn(), Loss(), TimeRemainingColumn(),
             console=terminal.err, transient=True,
         )  # fmt: skip
-        self.task = self.bar.add_task(what, total=steps, loss="")
+        self.task = self.bar.add_task(what, total=steps, loss=None)
 
     def doing(self, what: str) -> None:
         """Say what is done now."""
@@ -51,7 +63,7 @@ class Line(Callback):
         self, trainer: lightning.Trainer, _: lightning.LightningModule, outputs: Any, *__: Any
     ) -> None:
         """One more step, and its loss."""
-        self.bar.update(self.task, advance=1, loss=f"loss {float(outputs['loss']):.3g}")
+        self.bar.update(self.task, advance=1, loss=outputs["loss"])
 
     def on_train_end(self, *_: Any) -> None:
         """Nothing is left of a line of its own."""

@@ -52,20 +52,26 @@ class Whole(TorchCheckpointIO):
 
 
 class Chance(Callback):
-    """Random numbers (of the CPU) and an early stop, kept with every epoch."""
+    """Random numbers, of the CPU and of a CUDA device, and an early stop, kept with every epoch."""
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, _: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keep them."""
         checkpoint["chance"] = {"random": torch.get_rng_state(), "stopped": trainer.should_stop}
+        device = trainer.strategy.root_device
+        if device.type == "cuda":
+            checkpoint["chance"]["device"] = torch.cuda.get_rng_state(device)
 
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, _: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Go on with them."""
-        torch.set_rng_state(checkpoint["chance"]["random"])
-        trainer.should_stop = checkpoint["chance"]["stopped"]
+        chance, device = checkpoint["chance"], trainer.strategy.root_device
+        torch.set_rng_state(chance["random"])
+        if device.type == "cuda" and "device" in chance:
+            torch.cuda.set_rng_state(chance["device"].cpu(), device)
+        trainer.should_stop = chance["stopped"]
 
 
 class Apart(Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 
@@ -26,6 +27,8 @@ from sifnet.retrieval.refinement import refine_surface, row_equations
 from sifnet.retrieval.shared import Shared, pixel_strips
 from sifnet.retrieval.strips import _solve
 from sifnet.scenes.scene import Scene
+from sifnet.training.fit import Fitting
+from sifnet.training.pretrain import Pretraining
 
 SMALL = Architecture(features=8, widths=(16, 16, 8), repeats=(1, 1, 1), head_widths=(16, 8, 8, 8),
                      head_repeats=(1, 1, 1, 1))  # fmt: skip
@@ -116,6 +119,36 @@ def test_nothing_of_a_map_stays_on_the_processor(
         assert {values.device for values in maps.values()} | {flags.device} == {META}
 
 
+def test_a_training_waits_for_nothing_and_draws_where_it_learns(
+    model: Retrieval, pixels: Pixels
+) -> None:
+    """A choice by values, or a simulation from elsewhere, is an error where there are no values."""
+    fitted = deepcopy(model)
+    fitted.add_lines(torch.zeros(1, 16, 2), torch.zeros(1, 1 + model.discrepancy.count))
+    there = fitted.to(META)
+    drawn, state = Draws(there, anywhere(model.emulator, 16), patches=4).draw()
+    assert {x.device for _, x in (*drawn.items(), *state.items())} == {META}
+    fitting = Fitting(there, 1e-3)
+    fitting.on_train_start()
+    seen = replace(pixels, line_id=torch.zeros_like(pixels.line_id)).map(lambda x: x.to(META))
+    with made_on(META):  # as nothing is there that Lightning would have moved
+        losses = Pretraining(there, 1e-3).training_step((drawn, state), 0), fitting.training_step(
+            seen, 0
+        )
+    for loss in losses:
+        assert loss.device == META
+        loss.backward()
+
+
+def test_simulations_are_not_rounded(model: Retrieval) -> None:
+    draws, drawn = Draws(model, anywhere(model.emulator, 16), patches=4), []
+    for context in (nullcontext, rounded):
+        torch.manual_seed(0)
+        with context():
+            drawn.append(draws.draw()[0].radiance)
+    torch.testing.assert_close(*drawn, rtol=0, atol=0)
+
+
 def rounded() -> torch.autocast:
     return torch.autocast("cpu", dtype=torch.bfloat16)
 
@@ -139,7 +172,7 @@ def test_only_networks_are_rounded_in_training(
     difference = (state.surface.sif_760 - exact_state.surface.sif_760).abs().max()
     assert 0 < float(difference) < 0.1
     fixed = exact_state.map(torch.Tensor.detach)
-    monkeypatch.setattr(model.encoder, "forward", lambda pixels: fixed)
+    monkeypatch.setattr(model.encoder, "forward", lambda *_: fixed)
     terms = []
     for context in (torch.no_grad, rounded):
         torch.manual_seed(0)

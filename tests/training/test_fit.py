@@ -26,6 +26,7 @@ from sifnet.retrieval.shared import find_shared
 from sifnet.scenes.scene import Scene
 from sifnet.training import fit as training
 from sifnet.training.fit import Fitting, Training, fit
+from sifnet.training.patches import Patches
 from sifnet.training.pretrain import atmosphere_error, sensor_error, surface_error
 
 SMALL = Architecture(features=12, widths=(32, 32, 16), repeats=(1, 1, 1), dropout=(0.0, 0.0, 0.0),
@@ -197,7 +198,8 @@ def test_scenes_of_different_bands_are_refused(known: KnownScene) -> None:
         fit([known.scene, other], config=TINY, emulator=fake_emulator())
 
 
-@pytest.mark.parametrize("name", ["steps_per_epoch", "batch", "lines_per_step", "most_patches"])
+@pytest.mark.parametrize("name", ["steps_per_epoch", "batch", "lines_per_step", "samples_per_step",
+                                  "most_patches"])  # fmt: skip
 def test_sizes_below_one_are_refused(name: str) -> None:
     with pytest.raises(SifnetError, match=name):
         Training(**{name: 0})  # type: ignore[arg-type]
@@ -223,6 +225,20 @@ def test_a_fit_shows_one_line_with_loss_and_time_left(
     assert re.search(r"fit .*loss [\d.e+-]+.*\d:\d\d:\d\d", text)
     assert f"/{TINY.pretrain_steps + TINY.epochs * TINY.steps_per_epoch}" in text
     assert text.count("\n") <= 1
+
+
+def test_a_step_looks_at_some_columns_and_what_they_see(small: KnownScene) -> None:
+    """Of radiance, angles and number the same ones; an angle of another column misled nobody."""
+    source = read(small.scene, slice(0, 12), (6, 4))
+    angle = torch.arange(source.patches * 4.0).view(-1, 1, 4)
+    source = replace(source, geometry=replace(source.geometry, view_zenith_angle=angle))
+    batch = Patches(source, lines=3, samples=2).__getitems__([3, 0])
+    assert batch.radiance.shape == (2, 3, 2, source.radiance.shape[-1])
+    for seen, patch in zip(range(2), (3, 0), strict=True):
+        sample = batch.column[seen] - source.column[patch, 0]
+        assert torch.equal(batch.geometry.view_zenith_angle[seen], angle[patch][:, sample])
+        there = source.radiance[patch][:, sample]
+        assert all(any(torch.equal(row, line) for line in there) for row in batch.radiance[seen])
 
 
 def test_simulated_pixels_are_what_the_scene_could_hold(known: KnownScene) -> None:
