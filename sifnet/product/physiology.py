@@ -11,16 +11,15 @@ import numpy as np
 import xarray as xr
 
 from sifnet.product.axes import axes
-from sifnet.product.emission import Number, as_maps, measured
+from sifnet.product.emission import Number, as_maps, greenness, measured
 from sifnet.product.netcdf import trusted
 from sifnet.retrieval.emission import Measured
-from sifnet.retrieval.physiology import FAR_RED, Greenness, clear_sky_light, quantum_efficiency
+from sifnet.retrieval.physiology import Greenness, clear_sky_light, quantum_efficiency
 
 ESCAPE, EFFICIENCY = "fluorescence_escape_probability", "fluorescence_quantum_efficiency"
 ABSORBED, LIGHT = "fapar_chlorophyll", "integrated_par"
 NAMES = (ABSORBED, ESCAPE, EFFICIENCY, LIGHT)
 SHARED = "of the formula; no mean reduces it, and courses of one canopy hardly see it"
-NEEDED = ("reflectance_687", "reflectance_740", "reflectance_slope", "solar_zenith_angle")
 
 
 def numbers_of(sif: Measured, green: Greenness, light: Measured | None) -> list[Number]:
@@ -59,12 +58,11 @@ def physiology_of(product: xr.Dataset) -> xr.Dataset:
     if EFFICIENCY in product or ESCAPE in product:
         return product[[n for n in product.data_vars if str(n).startswith(NAMES)
                         and product[n].dims[:2] == axes(product)]]  # fmt: skip
-    if any(name not in product for name in NEEDED):
+    green = greenness(product)
+    if green is None or "solar_zenith_angle" not in product:
         return xr.Dataset()
-    red, level, slope = (product[n].values.astype(float).ravel() for n in NEEDED[:3])
     zenith = product["solar_zenith_angle"].broadcast_like(product["sif_760"])
     light = clear_sky_light(zenith.transpose(*axes(product)).values.ravel())
-    green = Greenness(red, level + (FAR_RED - 740.0) * slope)
     found = numbers_of(measured(product, "sif_760"), green, light)
     maps = as_maps(found, axes(product), product["sif_760"].shape, SHARED)
     known = trusted(product, "sif_687") & np.isfinite(product["sif_760"].values)
