@@ -7,8 +7,7 @@ SCOPE.npz holds the verification run of SCOPE 2 (van der Tol et al. 2009; Yang e
 a leaf under the FluoWat clip, ``Wavelength`` and ``Rad_mean``. The leaf is not in the table: it
 tells how far what is measured may lie from what the canopies span. That and the roughness of the
 canopies' reflectance are printed; they are constants of ``sifnet.retrieval.full_spectrum``. Printed
-too, for ``sifnet.retrieval.whole_emission``: scores where a canopy counts as much as it emits, and
-what they change by as NDVI does, of canopies by themselves and with soil between them.
+too, for ``sifnet.retrieval.whole_emission``: scores where a canopy counts as much as it emits.
 """
 
 from __future__ import annotations
@@ -18,13 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
 
 COMPONENTS = 3
 RANGE, WINDOW = (660.0, 800.0), (670.0, 780.0)  # nm
-SOIL, BETWEEN = (0.17, 0.19), (0.0, 0.1, 0.2, 0.3)  # at 687 and 760 nm (PROSAIL's two); its share
 HEADER = f"""\
 Canopy fluorescence leaving the surface relative to 760 nm, from the 93 fluorescing canopies of the
 verification data set of SCOPE 2 (Yang et al. 2021, doi 10.5194/gmd-14-4697-2021; van der Tol et al.
@@ -59,10 +54,6 @@ def main(scope: Path, leaf: Path) -> None:
     root = np.linalg.cholesky(np.cov(scores, aweights=level, ddof=0))
     print(f"weighed by level: mean {np.average(scores, axis=1, weights=level).round(3)}, {root=}")
 
-    red, near = (data["reflectance"][keep][:, data["wl_nm"] == at][:, 0] for at in (687.0, 760.0))
-    usual, slopes = by_ndvi(scores, level, red, near)
-    print(f"NDVI: usual {usual:.3f}, scores where it is less by 1: {slopes.round(3)}")
-
     window = (wavelength >= WINDOW[0]) & (wavelength <= WINDOW[1])
     table = pd.read_csv(leaf)
     measured = np.interp(wavelength, table["Wavelength"], table["Rad_mean"])
@@ -77,20 +68,6 @@ def main(scope: Path, leaf: Path) -> None:
     every = slice(None, None, 5)
     steps = np.diff(data["reflectance"][keep][:, window][:, every], n=3, axis=1)
     print(f"third differences of reflectance at 5 nm: {np.sqrt((steps**2).mean()):.4f} (rms)")
-
-
-def by_ndvi(
-    scores: Array, level: Array, red: Array, near: Array
-) -> tuple[float, Array]:
-    """The usual NDVI, and what scores (component, canopy) change by where it is less by 1."""
-    soil = np.repeat(BETWEEN, len(level))
-    many = len(BETWEEN)
-    mixed = [(1 - soil) * np.tile(x, many) + soil * s for x, s in zip((red, near), SOIL, strict=True)]
-    ndvi = (mixed[1] - mixed[0]) / (mixed[1] + mixed[0])
-    weight = (1 - soil) * np.tile(level, many)
-    usual = np.average(ndvi, weights=weight)
-    away = weight * (usual - ndvi)
-    return usual, np.tile(scores, many) @ away / (away @ (usual - ndvi))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from sifnet.product.axes import axes
 from sifnet.product.labels import SIF_COMMENT, described
 from sifnet.product.netcdf import trusted
 from sifnet.retrieval.emission import PEAKS, Emission, Measured
-from sifnet.retrieval.physiology import FAR_RED, Greenness
 from sifnet.retrieval.whole_emission import whole_emission
 from sifnet.units import RADIANCE
 
@@ -29,7 +28,6 @@ Array = NDArray[np.float64]
 AXIS = "emission_wavelength"
 SPECTRUM, INTEGRAL = "sif_emission_spectrum", "total_integrated_sif"
 SIGMA = "_uncertainty"
-REFLECTANCE = "reflectance_687", "reflectance_740", "reflectance_slope"
 PREFIXES = (SPECTRUM, INTEGRAL, *(f"sif_{name}_peak" for name in PEAKS))
 SHARED = "atmosphere, sensor and shape of emission; no mean reduces it"
 
@@ -65,8 +63,7 @@ def emission_of(product: xr.Dataset) -> xr.Dataset:
     if "sif_687" in product:
         known = trusted(product, "sif_687").ravel()
         near = measured(product, "sif_687", known)
-    green = greenness(product)
-    emission = whole_emission(far, near, None if green is None else green.index)
+    emission = whole_emission(far, near)
     numbers = peaks_and_integral(emission)
     if known is None:
         numbers = [one for one in numbers if not one.name.startswith("sif_red")]
@@ -74,14 +71,6 @@ def emission_of(product: xr.Dataset) -> xr.Dataset:
         numbers = [_where(known, one) if one.name.startswith("sif_red") else one
                    for one in numbers]  # fmt: skip
     return as_maps(numbers, both, shape, SHARED).merge(spectrum(emission, both, shape))
-
-
-def greenness(product: xr.Dataset) -> Greenness | None:
-    """(pixel) reflectance that tells plants, of a map whose red light was solved; else None."""
-    if any(name not in product for name in REFLECTANCE):
-        return None
-    red, level, slope = (product[n].values.astype(float).ravel() for n in REFLECTANCE)
-    return Greenness(red, level + (FAR_RED - 740.0) * slope)
 
 
 class Number(NamedTuple):

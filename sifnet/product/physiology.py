@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from sifnet.product.axes import axes
-from sifnet.product.emission import Number, as_maps, greenness, measured
+from sifnet.product.emission import Number, as_maps, measured
 from sifnet.product.netcdf import trusted
 from sifnet.retrieval.emission import Measured
-from sifnet.retrieval.physiology import Greenness, clear_sky_light, quantum_efficiency
+from sifnet.retrieval.physiology import FAR_RED, Greenness, clear_sky_light, quantum_efficiency
+from sifnet.scenes.scene import Flag
 
 ESCAPE, EFFICIENCY = "fluorescence_escape_probability", "fluorescence_quantum_efficiency"
 ABSORBED, LIGHT = "fapar_chlorophyll", "integrated_par"
 NAMES = (ABSORBED, ESCAPE, EFFICIENCY, LIGHT)
 SHARED = "of the formula; no mean reduces it, and courses of one canopy hardly see it"
+NEEDED = ("reflectance_687", "reflectance_740", "reflectance_slope", "solar_zenith_angle")
 
 
 def numbers_of(sif: Measured, green: Greenness, light: Measured | None) -> list[Number]:
@@ -53,17 +56,26 @@ def physiology_of(product: xr.Dataset) -> xr.Dataset:
     Returns:
         On the product's dimensions ``fapar_chlorophyll``, ``fluorescence_escape_probability``,
         ``integrated_par`` and ``fluorescence_quantum_efficiency``, each with its ``_uncertainty``
-        and the part of that which pixels share; NaN where plants are sparse.
+        and the part of that which pixels share; NaN where plants are sparse, or a pixel is not
+        to be trusted at 760 nm, or at 687 nm for another reason than its air.
     """
     if EFFICIENCY in product or ESCAPE in product:
         return product[[n for n in product.data_vars if str(n).startswith(NAMES)
                         and product[n].dims[:2] == axes(product)]]  # fmt: skip
-    green = greenness(product)
-    if green is None or "solar_zenith_angle" not in product:
+    if any(name not in product for name in NEEDED):
         return xr.Dataset()
+    red, level, slope = (product[n].values.astype(float).ravel() for n in NEEDED[:3])
     zenith = product["solar_zenith_angle"].broadcast_like(product["sif_760"])
     light = clear_sky_light(zenith.transpose(*axes(product)).values.ravel())
+    green = Greenness(red, level + (FAR_RED - 740.0) * slope)
     found = numbers_of(measured(product, "sif_760"), green, light)
     maps = as_maps(found, axes(product), product["sif_760"].shape, SHARED)
-    known = trusted(product, "sif_687") & np.isfinite(product["sif_760"].values)
-    return maps.where(xr.DataArray(known, dims=axes(product)))
+    return maps.where(xr.DataArray(_known(product), dims=axes(product)))
+
+
+def _known(product: xr.Dataset) -> NDArray[np.bool_]:
+    """Where SIF at 760 nm is trusted, and reflectance at 687 nm, which an unlikely air in the red
+    window moves by 0.04 of itself (docs/flex.md), but not SIF there."""
+    harmless = int(Flag.NO_NDVI | Flag.UNLIKELY_AIR)
+    red = product["quality_flag_687"].values.astype(int) & ~harmless == 0
+    return np.asarray(trusted(product) & red)

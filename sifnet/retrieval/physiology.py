@@ -74,14 +74,10 @@ class Greenness:
         return cls(reflectance[..., inside].mean(-1), at[0], (at[1], at[2]))
 
     @property
-    def index(self) -> Array:
-        """(near infrared - red) / (near infrared + red), of any ground."""
-        return _normalised(self.near_infrared, self.red)
-
-    @property
     def ndvi(self) -> Array:
-        """The same; not a number where plants are sparse."""
-        return np.where(self.index >= SPARSE, self.index, np.nan)
+        """(near infrared - red) / (near infrared + red); not a number where plants are sparse."""
+        index = _normalised(self.near_infrared, self.red)
+        return np.where(index >= SPARSE, index, np.nan)
 
     @property
     def red_edge(self) -> Array | None:

@@ -43,6 +43,8 @@ CLEAR = 0.9  # share of the sun's light at 755 nm that reaches the ground, about
 AIR = {"pressure_offset": -6.0, "temperature_offset": 8.0}
 ANOTHERS = Physics()
 SMOKE = Physics(albedo=0.87, asymmetry=0.64, angstrom=1.9, layer=2.6)
+
+
 @dataclass(frozen=True)
 class Case:
     """A world.
@@ -141,7 +143,7 @@ def mapped(case: Case, folder: Path, light: Lit) -> Mapped:
         product = sifnet.retrieve(scene)
         product = product.merge(product.sif.emission()).merge(product.sif.physiology())
         truth = xr.load_dataset(folder / "truth.nc", engine="h5netcdf")
-        least = least_errors(scene, product, truth)
+        least = least_errors(scene, truth)
     plants = {} if canopies is None else canopies.physiology()
     return Mapped(product, truth, plants, *least)
 

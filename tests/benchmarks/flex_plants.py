@@ -10,12 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from runpy import run_path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from harness import DATA, ROOT, Array
+from harness import DATA, Array
 from numpy.typing import NDArray
 
 from sifnet.simulation.canopies import WAVELENGTH, draw_soils
@@ -66,7 +64,15 @@ class Canopies:
 
     def of_others(self) -> tuple[Array, Array]:
         """As ``whole_emission.usual_canopies``, of the canopies that were not drawn."""
-        return shapes_of(np.setdiff1d(np.arange(COUNT), self.pick))
+        with np.load(SCOPE) as scope:
+            wavelength, emission = scope["wlF_nm"], scope["F_mW_m2_nm_sr"]
+        level = emission[:, wavelength == 760.0]
+        level[np.unique(self.pick)] = 0.0
+        keep = level[:, 0] > 0.05
+        shapes, share = emission[keep] / level[keep], level[keep] / level[keep].sum()
+        mean = (share * shapes).sum(0)
+        _, size, parts = np.linalg.svd(np.sqrt(share) * (shapes - mean), full_matrices=False)
+        return wavelength, np.column_stack([mean, (parts[:3] * size[:3, None]).T])
 
     def drawn(
         self,
@@ -103,9 +109,7 @@ class Canopies:
         assert self.ground is not None
         ours, met = self.ground, self.pick[self.ground.field]
         shares = np.where(ours.bare_soil[..., None], np.nan, ours.shares[..., :2])
-        light, absorbed, efficiency = (
-            plants()[name][met] for name in ("ipar", "fapar_chl", "fqe")
-        )
+        light, absorbed, efficiency = (plants()[name][met] for name in ("ipar", "fapar_chl", "fqe"))
         light = light / self._dimmer()[met]
         each = shares * light * absorbed
         glowing = (each * efficiency).sum(-1)
@@ -122,28 +126,6 @@ class Canopies:
         with np.load(SCOPE) as scope:
             light = (scope["Esun"] + scope["Esky"])[:, scope["wl_nm"] == 755.0]
         return np.asarray(light[:, 0] / self.sunlight)
-
-
-def shapes_of(canopies: NDArray[np.intp]) -> tuple[Array, Array]:
-    """As ``whole_emission.usual_canopies``, of some canopies, as ``data/make_emission.py`` does."""
-    with np.load(SCOPE) as scope:
-        wavelength, emission = scope["wlF_nm"], scope["F_mW_m2_nm_sr"][canopies]
-        red, near = (scope["reflectance"][canopies][:, scope["wl_nm"] == at][:, 0]
-                     for at in (687.0, 760.0))  # fmt: skip
-    level = emission[:, wavelength == 760.0][:, 0]
-    keep = level > 0.05
-    level, shapes = level[keep], emission[keep] / level[keep, None]
-    share = (level / level.sum())[:, None]
-    mean = (share * shapes).sum(0)
-    _, size, parts = np.linalg.svd(np.sqrt(share) * (shapes - mean), full_matrices=False)
-    _, pale = made_emission()["by_ndvi"](shapes.T, level, red[keep], near[keep])
-    return wavelength, np.column_stack([mean, pale, (parts[:3] * size[:3, None]).T])
-
-
-@cache
-def made_emission() -> dict[str, Any]:
-    """What ``data/make_emission.py`` defines."""
-    return run_path(str(ROOT / "data" / "make_emission.py"))
 
 
 @cache

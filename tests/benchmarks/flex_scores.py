@@ -14,7 +14,7 @@ import sifnet
 from sifnet.evaluation.limits import limits
 from sifnet.physics.emulator import Emulator
 from sifnet.physics.windows import RED
-from sifnet.product.emission import greenness, peaks_and_integral
+from sifnet.product.emission import peaks_and_integral
 from sifnet.retrieval import whole_emission
 from sifnet.retrieval.emission import Emission, Measured
 
@@ -65,18 +65,14 @@ class Mapped:
         return self.truth[name].values
 
 
-def least_errors(
-    scene: sifnet.Scene, product: xr.Dataset, truth: xr.Dataset
-) -> tuple[Array, Array, Emission]:
+def least_errors(scene: sifnet.Scene, truth: xr.Dataset) -> tuple[Array, Array, Emission]:
     """``far``, ``near`` and ``least`` of a map, by Cramer and Rao and by what canopies emit."""
     red = Emulator.load(space=True, window=RED)
     far = limits(scene)["patch"].values.astype(float)
     near = limits(scene, emulator=red, window=RED.fitted)["patch"].values.astype(float)
     both = [Measured(truth[name].values.ravel().astype(float), sd.ravel(), sd.ravel())
             for name, sd in (("sif_760", far), ("sif_687", near))]  # fmt: skip
-    green = greenness(product)
-    assert green is not None
-    return far, near, whole_emission.whole_emission(*both, green.index)
+    return far, near, whole_emission.whole_emission(*both)
 
 
 def far_red(m: Mapped) -> list[str]:

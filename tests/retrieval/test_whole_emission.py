@@ -20,30 +20,20 @@ def measured(value: Array, sd: float, own: float | None = None) -> Measured:
     return Measured(value, flat, flat if own is None else np.full_like(value, own))
 
 
-def scope(folder: Path) -> tuple[Array, Array, Array]:
-    """Wavelength, emission of SCOPE's canopies that glow, and their NDVI at 687 and 760 nm."""
-    data = np.load(folder / "scope" / "scope_verification_100scenes_640_850nm.npz")
-    grid, emission = data["wlF_nm"], data["F_mW_m2_nm_sr"]
-    keep = emission[:, grid == 760.0][:, 0] > 0.05
-    red, near = (data["reflectance"][keep][:, data["wl_nm"] == at][:, 0] for at in (687.0, 760.0))
-    return grid, emission[keep], (near - red) / (near + red)
-
-
 @pytest.fixture
-def others(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Array, Array]:
-    """Half of SCOPE's canopies, and their NDVI; the shapes are those of the other half."""
-    grid, emission, ndvi = scope(shared_data)
+def others(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> Array:
+    """Half of SCOPE's canopies, while the shapes are those of the other half."""
+    data = np.load(shared_data / "scope" / "scope_verification_100scenes_640_850nm.npz")
+    grid, emission = data["wlF_nm"], data["F_mW_m2_nm_sr"]
+    emission = emission[emission[:, grid == 760.0][:, 0] > 0.05]
     level = emission[::2][:, grid == 760.0]
-    taught, share = emission[::2] / level, level / level.sum()
-    mean = (share * taught).sum(0)
-    _, size, components = np.linalg.svd(np.sqrt(share) * (taught - mean), full_matrices=False)
-    away = share[:, 0] * ((share[:, 0] @ ndvi[::2]) - ndvi[::2])
-    pale = away @ taught / -(away @ ndvi[::2])
-    usual = np.column_stack([mean, pale, (components[:3] * size[:3, None]).T])
+    taught, share = emission[::2] / level, np.sqrt(level / level.sum())
+    mean = (share**2 * taught).sum(0)
+    _, size, components = np.linalg.svd(share * (taught - mean), full_matrices=False)
+    usual = np.column_stack([mean, (components[:3] * size[:3, None]).T])
     monkeypatch.setattr(module, "usual_canopies", lambda: (grid, usual))
-    monkeypatch.setattr(module, "GREEN", float(share[:, 0] @ ndvi[::2]))
     module.shapes.cache_clear()
-    yield np.array([np.interp(WAVELENGTH, grid, one) for one in emission[1::2]]), ndvi[1::2]
+    yield np.array([np.interp(WAVELENGTH, grid, one) for one in emission[1::2]])
     module.shapes.cache_clear()
 
 
@@ -52,15 +42,12 @@ def test_it_is_the_mean_of_all_emissions_weighed_by_how_well_they_fit() -> None:
     far, near = (2.0, 0.05), (1.2, 0.15)
     rng = np.random.default_rng(1)
     shapes = module.shapes()
-    ndvi = module.GREEN - 0.1
     level = far[0] + far[1] * rng.standard_normal(200_000)
-    scores = rng.standard_normal((200_000, shapes.shape[1] - 2))
-    usual = shapes[:, 0] + 0.1 * shapes[:, 1]
-    drawn = level[:, None] * (usual + scores @ shapes[:, 2:].T)
+    scores = rng.standard_normal((200_000, shapes.shape[1] - 1))
+    drawn = level[:, None] * (shapes[:, 0] + scores @ shapes[:, 1:].T)
     weight = np.exp(-0.5 * ((drawn[:, 17] - near[0]) / near[1]) ** 2)
     weight /= weight.sum()
-    both = (measured(np.array([v]), sd) for v, sd in (far, near))
-    found = whole_emission(*both, np.array([ndvi]))
+    found = whole_emission(*(measured(np.array([v]), sd) for v, sd in (far, near)))
     mean = weight @ drawn
     np.testing.assert_allclose(found.sif[0], mean, atol=0.02)
     np.testing.assert_allclose(found.sd()[0], np.sqrt(weight @ (drawn - mean) ** 2), rtol=0.05)
@@ -91,10 +78,10 @@ def test_noise_is_what_repeated_measurements_scatter_by() -> None:
 
 @pytest.mark.parametrize(("far_sd", "near_sd"), [(0.1, 0.4), (0.1, None), (0.03, 0.03)])
 def test_sigma_holds_canopies_that_made_no_shape(
-    others: tuple[Array, Array], far_sd: float, near_sd: float | None
+    others: Array, far_sd: float, near_sd: float | None
 ) -> None:
     rng = np.random.default_rng(3)
-    truth = np.repeat(others[0], 40, axis=0)
+    truth = np.repeat(others, 40, axis=0)
     far = measured(truth[:, 90] + far_sd * rng.standard_normal(len(truth)), far_sd)
     near = None
     if near_sd is not None:
@@ -113,49 +100,14 @@ def test_sigma_holds_canopies_that_made_no_shape(
         assert np.sqrt((error**2).mean()) < 0.2
 
 
-def test_pale_canopies_emit_more_red_and_ndvi_tells_it_of_those_that_made_no_shape(
-    others: tuple[Array, Array],
-) -> None:
-    truth, ndvi = others
-    far = measured(truth[:, 90], 0.01)
-    said, unsaid = (whole_emission(far, ndvi=x) for x in (ndvi, None))
-    for number, true in (
-        (lambda e: e.at(687.0), truth[:, 17]),
-        (lambda e: e.integral(), np.trapezoid(truth, dx=1.0)),
-    ):
-        error, before = (np.sqrt(((number(e).value - true) ** 2).mean()) for e in (said, unsaid))
-        assert error < 0.9 * before
-    unknown = whole_emission(far, ndvi=np.full_like(ndvi, np.nan))
-    np.testing.assert_array_equal(unknown.sif, unsaid.sif)
-
-
 def test_scores_are_those_of_canopies_weighed_by_what_they_emit(shared_data: Path) -> None:
     """The stated constants, by the moments of SCOPE's own spectra."""
-    grid, emission, _ = scope(shared_data)
+    data = np.load(shared_data / "scope" / "scope_verification_100scenes_640_850nm.npz")
+    grid, emission = data["wlF_nm"], data["F_mW_m2_nm_sr"]
     level = emission[:, grid == 760.0][:, 0]
+    emission, level = emission[level > 0.05], level[level > 0.05]
     at, usual = module.usual_canopies()
     seen = np.isin(grid, at)
     np.testing.assert_allclose(usual[:, 0], emission.sum(0)[seen] / level.sum(), atol=0.004)
     spread = np.sqrt(np.cov((emission / level[:, None]).T, aweights=level, ddof=0).diagonal())
-    np.testing.assert_allclose(np.linalg.norm(usual[:, 2:], axis=1), spread[seen], atol=0.004)
-
-
-def test_what_green_tells_is_that_of_canopies_with_soil_between(shared_data: Path) -> None:
-    """By a straight line through drawn covers, which need not lie on the steps of the script."""
-    grid, emission, ndvi = scope(shared_data)
-    data = np.load(shared_data / "scope" / "scope_verification_100scenes_640_850nm.npz")
-    near = data["reflectance"][data["F_mW_m2_nm_sr"][:, grid == 760.0][:, 0] > 0.05]
-    near = near[:, data["wl_nm"] == 760.0][:, 0]
-    red = near * (1 - ndvi) / (1 + ndvi)
-    rng = np.random.default_rng(4)
-    pick, soil = rng.integers(len(red), size=20_000), 0.3 * rng.random(20_000)
-    seen = [(1 - soil) * x[pick] + soil * s for x, s in ((red, 0.17), (near, 0.19))]
-    mixed = (seen[1] - seen[0]) / (seen[1] + seen[0])
-    level = emission[:, grid == 760.0][:, 0]
-    ratio = (emission[:, grid == 687.0][:, 0] / level)[pick]
-    slope, _ = np.polyfit(mixed, ratio, 1, w=np.sqrt(level[pick] * (1 - soil)))
-    at, usual = module.usual_canopies()
-    assert -slope == pytest.approx(usual[at == 687.0][0, 1], rel=0.2)
-    assert np.average(mixed, weights=level[pick] * (1 - soil)) == pytest.approx(
-        module.GREEN, abs=0.02
-    )
+    np.testing.assert_allclose(np.linalg.norm(usual[:, 1:], axis=1), spread[seen], atol=0.004)
