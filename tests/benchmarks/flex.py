@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+import flex_left_out
 import numpy as np
 import torch
 import xarray as xr
@@ -54,6 +55,7 @@ class Case:
         fixed: settings that are not drawn.
         stray: share of the mean radiance of the arm in each of its channels.
         tilt: of gain from one end of the arm to the other.
+        sky: whether oxygen shows in what canopies reflect (``flex_plants.smooth_reflectance``).
     """
 
     label: str
@@ -62,6 +64,7 @@ class Case:
     fixed: dict[str, float] = field(default_factory=dict)
     stray: float = 0.0
     tilt: float = 0.0
+    sky: bool = False
 
 
 SMILED = {"shift": 0.06, "smile": 0.03, "fwhm_shift": 0.012}
@@ -75,6 +78,7 @@ CASES = (
     Case("and smoke at 2.6 km, AOT 0.25", 1, SMOKE, {"aot_550": 0.25}),
     Case("and sun at 66°, AOT 0.32", 1, fixed=LOW),
     Case("and no bare ground", 1, fixed={"bare_soil": 0.0}),
+    Case("and oxygen in what canopies reflect", 2, sky=True),
 )
 
 
@@ -116,7 +120,8 @@ def spoilt(case: Case, write: Callable[..., Path], folder: Path, radiance: Any, 
 def another(case: Case, settings: Settings, light: Lit) -> Iterator[Canopies]:
     """The simulation under a physics that is not its own, and shapes of emission of canopies that
     stand in no field of it."""
-    canopies = Canopies(CLEAR * SUN_755 * np.cos(np.radians(settings.solar_zenith_angle)))
+    sunlight = CLEAR * SUN_755 * np.cos(np.radians(settings.solar_zenith_angle))
+    canopies = Canopies(sunlight, case.sky)
     whole_emission.shapes.cache_clear()
     with (
         patch.object(scenery, "products_of", partial(light, physics=case.physics)),
@@ -165,6 +170,7 @@ def main() -> None:
     for name, (head, _) in TABLES.items():
         text = table(("world", "seed", *head), rows[name])
         put_in(DOCS / "flex.md", name, f"{text}\n\n{made}")
+    put_in(DOCS / "flex.md", "left out", table(flex_left_out.HEAD, flex_left_out.rows()))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pandas as pd
 from harness import DATA, Array
 from numpy.typing import NDArray
 
+from sifnet.retrieval.whole_emission import WAVELENGTH as SEEN
 from sifnet.simulation.canopies import WAVELENGTH, draw_soils
 from sifnet.simulation.ground import Mosaic, draw_fields, smooth_pattern
 from sifnet.units import photons
@@ -54,25 +55,19 @@ class Canopies:
     Attributes:
         sunlight: at 755 nm on the ground, mW m-2 nm-1. SCOPE's canopies stand in light from dusk
             to noon; what they emit is scaled with it, for a scene has one sun.
+        sky: whether they reflect as under SCOPE's own sky; see ``smooth_reflectance``.
         pick: (field, 2) which of the hundred were drawn, counted from 0.
         ground: what was made of them.
     """
 
     sunlight: float
+    sky: bool = False
     pick: NDArray[np.intp] = field(default_factory=lambda: np.zeros((0, 2), np.intp))
     ground: Stand | None = None
 
     def of_others(self) -> tuple[Array, Array]:
         """As ``whole_emission.usual_canopies``, of the canopies that were not drawn."""
-        with np.load(SCOPE) as scope:
-            wavelength, emission = scope["wlF_nm"], scope["F_mW_m2_nm_sr"]
-        level = emission[:, wavelength == 760.0]
-        level[np.unique(self.pick)] = 0.0
-        keep = level[:, 0] > 0.05
-        shapes, share = emission[keep] / level[keep], level[keep] / level[keep].sum()
-        mean = (share * shapes).sum(0)
-        _, size, parts = np.linalg.svd(np.sqrt(share) * (shapes - mean), full_matrices=False)
-        return wavelength, np.column_stack([mean, (parts[:3] * size[:3, None]).T])
+        return shapes_of(np.setdiff1d(np.arange(COUNT), self.pick))
 
     def drawn(
         self,
@@ -84,9 +79,8 @@ class Canopies:
         """As ``Mosaic.drawn``; how green and how bright in SIF go together as SCOPE says."""
         field, soil = draw_fields(shape, bare_soil, rng)
         count = soil.size
-        with np.load(SCOPE) as scope:
-            wavelength, reflectance = scope["wl_nm"], scope["reflectance"]
-            emission = scope["F_mW_m2_nm_sr"] / self._dimmer()[:, None]
+        wavelength, reflectance = seen_reflectance() if self.sky else smooth_reflectance()
+        emission = np.load(SCOPE)["F_mW_m2_nm_sr"] / brighter(self.sunlight)[:, None]
         self.pick = pick = rng.integers(COUNT, size=(count, 2))
         soils = draw_soils(2 * count, rng)
         green = on_grid(reflectance, wavelength, WAVELENGTH)[pick]
@@ -110,7 +104,7 @@ class Canopies:
         ours, met = self.ground, self.pick[self.ground.field]
         shares = np.where(ours.bare_soil[..., None], np.nan, ours.shares[..., :2])
         light, absorbed, efficiency = (plants()[name][met] for name in ("ipar", "fapar_chl", "fqe"))
-        light = light / self._dimmer()[met]
+        light = light / brighter(self.sunlight)[met]
         each = shares * light * absorbed
         glowing = (each * efficiency).sum(-1)
         left = np.pi * photons(760.0) * ours.sif_760 * photosystems()
@@ -121,11 +115,50 @@ class Canopies:
             "integrated_par": (shares * light).sum(-1) / shares.sum(-1),
         }
 
-    def _dimmer(self) -> Array:
-        """(canopy) how much brighter than here each of the hundred stands."""
-        with np.load(SCOPE) as scope:
-            light = (scope["Esun"] + scope["Esky"])[:, scope["wl_nm"] == 755.0]
-        return np.asarray(light[:, 0] / self.sunlight)
+
+def seen_reflectance() -> tuple[Array, Array]:
+    """nm, and (canopy, wavelength) reflectance as SCOPE has it."""
+    with np.load(SCOPE) as scope:
+        return scope["wl_nm"], scope["reflectance"]
+
+
+def smooth_reflectance() -> tuple[Array, Array]:
+    """nm, and (canopy, wavelength) reflectance under as much light of the sky as at 755 nm.
+
+    SCOPE's own weighs what it reflects of sun and of sky by either's light, whose shares change
+    within the oxygen bands, by 0.001 (rms) at 760 nm and as its air has them. A Lambertian ground
+    has no such lines of its own: under the light of a scene they would be fluorescence.
+    """
+    with np.load(SCOPE) as scope:
+        wavelength, sun, sky = scope["wl_nm"], scope["Esun"], scope["Esky"]
+        share = (sky / (sun + sky))[:, wavelength == 755.0]
+        return wavelength, (1 - share) * scope["rso"] + share * scope["rdo"]
+
+
+def brighter(sunlight: float) -> Array:
+    """(canopy) how much more light than this, at 755 nm, each of the hundred stands in."""
+    with np.load(SCOPE) as scope:
+        light = (scope["Esun"] + scope["Esky"])[:, scope["wl_nm"] == 755.0]
+    return np.asarray(light[:, 0] / sunlight)
+
+
+def under_one_sun(sunlight: float) -> Array:
+    """(canopy, ``whole_emission.WAVELENGTH``) what each of the hundred emits in this light."""
+    with np.load(SCOPE) as scope:
+        emission, wavelength = scope["F_mW_m2_nm_sr"], scope["wlF_nm"]
+    return on_grid(emission / brighter(sunlight)[:, None], wavelength, SEEN)
+
+
+def shapes_of(canopies: NDArray[np.intp]) -> tuple[Array, Array]:
+    """As ``whole_emission.usual_canopies``, of some of the hundred."""
+    with np.load(SCOPE) as scope:
+        wavelength, emission = scope["wlF_nm"], scope["F_mW_m2_nm_sr"][canopies]
+    level = emission[:, wavelength == 760.0]
+    keep = level[:, 0] > 0.05
+    shapes, share = emission[keep] / level[keep], level[keep] / level[keep].sum()
+    mean = (share * shapes).sum(0)
+    _, size, parts = np.linalg.svd(np.sqrt(share) * (shapes - mean), full_matrices=False)
+    return wavelength, np.column_stack([mean, (parts[:3] * size[:3, None]).T])
 
 
 @cache
