@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from sifnet.product.axes import axes
 from sifnet.product.emission import Number, as_maps, measured
 from sifnet.product.netcdf import trusted
 from sifnet.retrieval.emission import Measured
 from sifnet.retrieval.physiology import FAR_RED, Greenness, clear_sky_light, quantum_efficiency
+from sifnet.scenes.scene import Flag
 
 ESCAPE, EFFICIENCY = "fluorescence_escape_probability", "fluorescence_quantum_efficiency"
 ABSORBED, LIGHT = "fapar_chlorophyll", "integrated_par"
@@ -54,7 +56,8 @@ def physiology_of(product: xr.Dataset) -> xr.Dataset:
     Returns:
         On the product's dimensions ``fapar_chlorophyll``, ``fluorescence_escape_probability``,
         ``integrated_par`` and ``fluorescence_quantum_efficiency``, each with its ``_uncertainty``
-        and the part of that which pixels share; NaN where plants are sparse.
+        and the part of that which pixels share; NaN where plants are sparse, or a pixel is not
+        to be trusted at 760 nm, or at 687 nm for another reason than its air.
     """
     if EFFICIENCY in product or ESCAPE in product:
         return product[[n for n in product.data_vars if str(n).startswith(NAMES)
@@ -67,5 +70,12 @@ def physiology_of(product: xr.Dataset) -> xr.Dataset:
     green = Greenness(red, level + (FAR_RED - 740.0) * slope)
     found = numbers_of(measured(product, "sif_760"), green, light)
     maps = as_maps(found, axes(product), product["sif_760"].shape, SHARED)
-    known = trusted(product, "sif_687") & np.isfinite(product["sif_760"].values)
-    return maps.where(xr.DataArray(known, dims=axes(product)))
+    return maps.where(xr.DataArray(_known(product), dims=axes(product)))
+
+
+def _known(product: xr.Dataset) -> NDArray[np.bool_]:
+    """Where SIF at 760 nm is trusted, and reflectance at 687 nm, which an unlikely air in the red
+    window moves by 0.04 of itself (docs/flex.md), but not SIF there."""
+    harmless = int(Flag.NO_NDVI | Flag.UNLIKELY_AIR)
+    red = product["quality_flag_687"].values.astype(int) & ~harmless == 0
+    return np.asarray(trusted(product) & red)

@@ -3,8 +3,8 @@
     python tests/benchmarks/flex.py        (make flex, twenty minutes; needs reference data)
 
 Scenes of 96 x 64 pixels as ``sifnet simulate --sensor flex --red`` writes them, mapped without
-anything known but what the product states: SIF in both oxygen bands, and the whole emission. Writes
-the tables of ``docs/flex.md``.
+anything known but what the product states: SIF in both oxygen bands, the whole emission, and
+physiology. Writes the tables of ``docs/flex.md``.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+import flex_left_out
 import numpy as np
 import torch
 import xarray as xr
-from flex_physics import Canopies, Physics, products_of
-from harness import DATA, DOCS, Array, machine, needed, put_in, rms, run, table, within
+from flex_physics import Physics, products_of
+from flex_plants import Canopies
+from flex_scores import TABLES, Mapped, least_errors
+from harness import DATA, DOCS, Array, machine, needed, put_in, run, table
 
 import sifnet
-from sifnet.evaluation.limits import limits
-from sifnet.physics.emulator import Emulator
 from sifnet.physics.full.radiative_transfer import Observer
-from sifnet.physics.windows import FAR_RED, RED, Window
-from sifnet.product.emission import peaks_and_integral
+from sifnet.physics.windows import FAR_RED, Window
 from sifnet.retrieval import whole_emission
-from sifnet.retrieval.emission import Emission
 from sifnet.scenes.checks import SUN_755
 from sifnet.scenes.flex import SENSOR
 from sifnet.simulation import scenery, swath
@@ -45,12 +44,6 @@ CLEAR = 0.9  # share of the sun's light at 755 nm that reaches the ground, about
 AIR = {"pressure_offset": -6.0, "temperature_offset": 8.0}
 ANOTHERS = Physics()
 SMOKE = Physics(albedo=0.87, asymmetry=0.64, angstrom=1.9, layer=2.6)
-EMITTED = ("world", "seed", "687 nm, its lines alone: RMSE", "bias", "within σ / 2σ",
-           "limit of a pixel", "687 nm, with canopies: RMSE", "bias", "within σ / 2σ",
-           "bare ground", "670-780 nm: RMSE", "integral: RMSE", "bias", "within σ / 2σ",
-           "far-red peak: RMSE", "its place, nm", "red peak: RMSE", "found / there")  # fmt: skip
-HEAD = ("world", "seed", "vegetation: RMSE", "bias", "bare ground", "within σ / 2σ", "mean σ",
-        "limit of a pixel", "at 740 nm: RMSE", "trusted")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,6 +55,7 @@ class Case:
         fixed: settings that are not drawn.
         stray: share of the mean radiance of the arm in each of its channels.
         tilt: of gain from one end of the arm to the other.
+        sky: whether oxygen shows in what canopies reflect (``flex_plants.smooth_reflectance``).
     """
 
     label: str
@@ -70,9 +64,9 @@ class Case:
     fixed: dict[str, float] = field(default_factory=dict)
     stray: float = 0.0
     tilt: float = 0.0
+    sky: bool = False
 
 
-PEAKS = "sif_far_red_peak", "sif_far_red_peak_wavelength", "sif_red_peak"
 SMILED = {"shift": 0.06, "smile": 0.03, "fwhm_shift": 0.012}
 LOW = {"solar_zenith_angle": 66.0, "aot_550": 0.32}
 CASES = (
@@ -84,6 +78,7 @@ CASES = (
     Case("and smoke at 2.6 km, AOT 0.25", 1, SMOKE, {"aot_550": 0.25}),
     Case("and sun at 66°, AOT 0.32", 1, fixed=LOW),
     Case("and no bare ground", 1, fixed={"bare_soil": 0.0}),
+    Case("and oxygen in what canopies reflect", 2, sky=True),
 )
 
 
@@ -122,10 +117,11 @@ def spoilt(case: Case, write: Callable[..., Path], folder: Path, radiance: Any, 
 
 
 @contextmanager
-def another(case: Case, settings: Settings, light: Lit) -> Iterator[None]:
+def another(case: Case, settings: Settings, light: Lit) -> Iterator[Canopies]:
     """The simulation under a physics that is not its own, and shapes of emission of canopies that
     stand in no field of it."""
-    canopies = Canopies(CLEAR * SUN_755 * np.cos(np.radians(settings.solar_zenith_angle)))
+    sunlight = CLEAR * SUN_755 * np.cos(np.radians(settings.solar_zenith_angle))
+    canopies = Canopies(sunlight, case.sky)
     whole_emission.shapes.cache_clear()
     with (
         patch.object(scenery, "products_of", partial(light, physics=case.physics)),
@@ -134,110 +130,47 @@ def another(case: Case, settings: Settings, light: Lit) -> Iterator[None]:
         patch.object(swath, "write_flex", partial(spoilt, case, write_flex)),
         patch.object(whole_emission, "usual_canopies", canopies.of_others),
     ):
-        yield
+        yield canopies
     whole_emission.shapes.cache_clear()
 
 
-def mapped(case: Case, folder: Path, light: Lit) -> tuple[sifnet.Scene, xr.Dataset, xr.Dataset]:
-    """A scene of a world, its map with the whole emission, and its truth."""
+def mapped(case: Case, folder: Path, light: Lit) -> Mapped:
+    """A scene of a world, its map with the whole emission and physiology, and its truth."""
     lines, samples = SHAPE
     rng = np.random.default_rng(case.seed)
     order: dict[str, Any] = {"lines": lines, "samples": samples, "seed": case.seed, "red": True}
-    world: AbstractContextManager[None] = nullcontext()
+    world: AbstractContextManager[Canopies | None] = nullcontext()
     if case.physics is not None:
         order["settings"] = Settings.drawn(rng, SENSOR, **AIR | case.fixed)
         world = another(case, order["settings"], light)
-    with world:
+    with world as canopies:
         scene = sifnet.open_scene(sifnet.simulate("flex", folder, **order))
         product = sifnet.retrieve(scene)
-        product = product.merge(product.sif.emission())
-    return scene, product, xr.load_dataset(folder / "truth.nc", engine="h5netcdf")
-
-
-def rows_of(case: Case, folder: Path, light: Lit) -> tuple[list[str], list[str]]:
-    """A row of each table."""
-    scene, product, truth = mapped(case, folder, light)
-    bare = truth["bare_soil"].values > 0
-    sigma = product["sif_760_uncertainty"].values
-    error, far_red = (product[n].values - truth[n].values for n in ("sif_760", "sif_740"))
-    seen = np.isfinite(error)
-    plants = seen & ~bare
-    ground = f"{error[seen & bare].mean():+.2f}" if (seen & bare).any() else ""
-    world = [case.label, str(case.seed)]
-    return [
-        *world,
-        f"{rms(error[plants]):.3f}",
-        f"{error[plants].mean():+.3f}",
-        ground,
-        " / ".join(within((error / sigma)[seen])),
-        f"{sigma[seen].mean():.2f}",
-        f"{rms(limits(scene)['patch'].values[plants]):.3f}",
-        f"{rms(far_red[plants]):.3f}",
-        f"{(product['quality_flag'] == 0).mean().item():.0%}",
-    ], [*world, *emitted(scene, product, truth)]
-
-
-def emitted(scene: sifnet.Scene, product: xr.Dataset, truth: xr.Dataset) -> list[str]:
-    """Of the red and of the whole emission: figures of vegetation, and of bare ground at 687 nm."""
-    bare = truth["bare_soil"].values > 0
-    plants = np.isfinite(product["sif_687"].values) & ~bare
-    soils = np.isfinite(product["sif_687"].values) & bare
-    red = Emulator.load(space=True, window=RED)
-    limit = limits(scene, emulator=red, window=RED.fitted)["patch"].values
-    true, found = (d["sif_emission_spectrum"].values for d in (truth, product))
-    sd = product["sif_emission_spectrum_uncertainty"].values
-    at = int(np.flatnonzero(truth["emission_wavelength"].values == RED.reference)[0])
-    alone = product["sif_687"].values - true[..., at]
-    spread = product["sif_687_uncertainty"].values
-    error = found - true
-    exact = peaks_of(true)
-    total = product["total_integrated_sif"].values - exact["total_integrated_sif"]
-    usual = exact["total_integrated_sif"][plants].mean()
-    z = total / product["total_integrated_sif_uncertainty"].values
-    far, place, near = (product[n].values - exact[n] for n in PEAKS)
-    both = plants & np.isfinite(near)
-    there = plants & np.isfinite(exact["sif_red_peak"])
-    ground = f"{error[soils][:, at].mean():+.2f}" if soils.any() else ""
-    return [
-        f"{rms(alone[plants]):.3f}", f"{alone[plants].mean():+.3f}",
-        " / ".join(within((alone / spread)[plants])), f"{rms(limit[plants]):.3f}",
-        f"{rms(error[plants][:, at]):.3f}", f"{error[plants][:, at].mean():+.3f}",
-        " / ".join(within((error / sd)[plants][:, at])), ground,
-        f"{rms(error[plants]):.3f}",
-        f"{rms(total[plants]) / usual:.0%}", f"{total[plants].mean() / usual:+.0%}",
-        " / ".join(within(z[plants])),
-        f"{rms(far[plants]):.3f}", f"{rms(place[plants]):.1f}",
-        f"{rms(near[both]):.3f}" if both.any() else "", f"{both.sum() / plants.sum():.0%} / "
-        f"{there.sum() / plants.sum():.0%}",
-    ]  # fmt: skip
-
-
-def peaks_of(spectra: Array) -> dict[str, Array]:
-    """Peaks and integral (line, sample) of true spectra (line, sample, wavelength)."""
-    flat = spectra.reshape(-1, spectra.shape[-1]).astype(float)
-    sure = np.zeros((len(flat), 1, 1))
-    shape = np.zeros((flat.shape[1], 1))
-    emission = Emission(whole_emission.WAVELENGTH, flat, shape, sure, sure)
-    return {
-        number.name: number.value.value.reshape(spectra.shape[:2])
-        for number in peaks_and_integral(emission)
-    }
+        product = product.merge(product.sif.emission()).merge(product.sif.physiology())
+        truth = xr.load_dataset(folder / "truth.nc", engine="h5netcdf")
+        least = least_errors(scene, truth)
+    plants = {} if canopies is None else canopies.physiology()
+    return Mapped(product, truth, plants, *least)
 
 
 def main() -> None:
     """Simulate and map all worlds."""
     needed(DATA)
     torch.set_num_threads(1)
-    rows, emissions, light = [], [], Lit()
+    rows: dict[str, list[list[str]]] = {name: [] for name in TABLES}
+    light = Lit()
     for case in CASES:
         with TemporaryDirectory() as folder:
-            row, emission = rows_of(case, Path(folder), light)
-        rows.append(row)
-        emissions.append(emission)
-        print(*row, "|", *emission[2:], sep=" | ", flush=True)
+            found = mapped(case, Path(folder), light)
+        for name, (_, row_of) in TABLES.items():
+            if row := row_of(found):
+                rows[name].append([case.label, str(case.seed), *row])
+                print(name, *rows[name][-1], sep=" | ", flush=True)
     made = f"`make flex`: {machine()}."
-    put_in(DOCS / "flex.md", "worlds", f"{table(HEAD, rows)}\n\n{made}")
-    put_in(DOCS / "flex.md", "emission", f"{table(EMITTED, emissions)}\n\n{made}")
+    for name, (head, _) in TABLES.items():
+        text = table(("world", "seed", *head), rows[name])
+        put_in(DOCS / "flex.md", name, f"{text}\n\n{made}")
+    put_in(DOCS / "flex.md", "left out", table(flex_left_out.HEAD, flex_left_out.rows()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ not ours:
   Henyey and Greenstein whose albedo, asymmetry and Angstrom exponent are no mixture of ours;
 - the sun of Chance & Kurucz (2010) itself. Ours was tied to it at 0.04 nm, so a residual of 0.12 %
   rms, as three suns of TCCON differ from it, is drawn and multiplied;
-- canopies of SCOPE: each reflects and emits as that model says of one and the same leaves.
+- canopies of SCOPE (``flex_plants``).
 
 In the O2 B band no other list is at hand: lines and their mixing are ours, 0.8 % weaker, and ozone
 and the sun's lines are ours too, the residual drawn onto these. There is water as libRadtran
@@ -21,7 +21,7 @@ has it, of which the retrieval knows nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -38,8 +38,6 @@ from sifnet.physics.full.spectral_grids import SpectralGrids, interpolation_node
 from sifnet.physics.full.spectroscopy import o3_cross_section
 from sifnet.physics.windows import FAR_RED, RED, Window
 from sifnet.scenes import sun
-from sifnet.simulation.canopies import WAVELENGTH, draw_soils
-from sifnet.simulation.ground import Mosaic, draw_fields, smooth_pattern
 from sifnet.simulation.scenery import NOON, Settings
 
 HEIGHTS: Array = np.concatenate([np.arange(0, 4, 0.25), np.arange(4, 12), np.arange(12, 62, 4.0)])
@@ -273,65 +271,3 @@ def products_of(
     found = _grids(window).smooth(light.map(even).products(sunlight(window)))
     found[:, :3] /= sun.sun_earth_distance(NOON) ** 2
     return found
-
-
-SCOPE = DATA / "scope" / "scope_verification_100scenes_640_850nm.npz"
-
-
-@dataclass(frozen=True)
-class Canopies:
-    """Stands in for ``Mosaic``: fields of two of SCOPE's hundred canopies each, and of soil.
-
-    Attributes:
-        sunlight: at 755 nm on the ground, mW m-2 nm-1. SCOPE's canopies stand in light from dusk
-            to noon; what they emit is scaled with it, for a scene has one sun.
-        drew: those that were drawn.
-    """
-
-    sunlight: float
-    drew: set[int] = field(default_factory=set)
-
-    def of_others(self) -> tuple[Array, Array]:
-        """As ``whole_emission.usual_canopies``, of the canopies that were not drawn."""
-        with np.load(SCOPE) as scope:
-            wavelength, emission = scope["wlF_nm"], scope["F_mW_m2_nm_sr"]
-        level = emission[:, wavelength == 760.0]
-        level[sorted(self.drew)] = 0.0
-        keep = level[:, 0] > 0.05
-        shapes, share = emission[keep] / level[keep], level[keep] / level[keep].sum()
-        mean = (share * shapes).sum(0)
-        _, size, parts = np.linalg.svd(np.sqrt(share) * (shapes - mean), full_matrices=False)
-        return wavelength, np.column_stack([mean, (parts[:3] * size[:3, None]).T])
-
-    def drawn(
-        self,
-        shape: tuple[int, int],
-        bare_soil: float,
-        rng: np.random.Generator,
-        least_ndvi: float = -1.0,
-    ) -> Mosaic:
-        """As ``Mosaic.drawn``; how green and how bright in SIF go together as SCOPE says."""
-        field, soil = draw_fields(shape, bare_soil, rng)
-        count = soil.size
-        with np.load(SCOPE) as scope:
-            wavelength, reflectance = scope["wl_nm"], scope["reflectance"]
-            light = (scope["Esun"] + scope["Esky"])[:, wavelength == 755.0]
-            emitted = scope["F_mW_m2_nm_sr"] / light * self.sunlight
-        pick = rng.integers(len(reflectance), size=(count, 2))
-        self.drew.update(pick.ravel().tolist())
-
-        def on_grid(spectra: Array) -> Array:
-            return np.array([np.interp(WAVELENGTH, wavelength, s) for s in spectra])
-
-        soils = draw_soils(2 * count, rng)
-        green = on_grid(reflectance[pick.ravel()]).reshape(count, 2, -1)
-        bare = soils[:count, None] * np.array([1.0, 0.85])[:, None]
-        spectra = np.where(soil[:, None, None], bare, green)
-        spectra = np.concatenate([spectra, soils[count:, None]], axis=1)
-        second = smooth_pattern(shape, rng)
-        cover = 0.7 + 0.3 * rng.random(count)[field] * rng.random(shape)
-        shares = np.stack([cover * (1 - second), cover * second, 1 - cover], axis=-1)
-        at_740 = emitted[pick][..., wavelength == 740.0][..., 0]  # field, 2
-        sif = (shares[..., :2] * at_740[field]).sum(-1) * ~soil[field]
-        emission = on_grid(emitted[pick[:, 0]] / at_740[:, :1])
-        return Mosaic(field, spectra, shares, emission, sif, soil[field])

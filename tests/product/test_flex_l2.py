@@ -14,7 +14,9 @@ from fakes.floris import emulated_flex
 from sifnet.cli import app
 from sifnet.physics.surface import emission_spread, sif_740_ratio
 from sifnet.product.flex_l2 import write_l2
+from sifnet.product.physiology import EFFICIENCY
 from sifnet.product.provenance import told
+from sifnet.scenes.scene import Flag
 
 SHAPE = (24, 16)  # of fewer pixels the level of stray light is hardly found
 
@@ -135,6 +137,12 @@ def test_physiology_where_red_reflectance_is_known(
             reflectance_687=xr.where(sparse, near, 0.1 * near),
         )  # fmt: skip
         told = red.sif.physiology()
+        for flag in (Flag.UNLIKELY_AIR, Flag.POOR_FIT):
+            flagged = red.assign(quality_flag_687=red.quality_flag_687 | np.uint16(flag))
+            seen = flagged.sif.physiology()[EFFICIENCY].notnull().values
+            np.testing.assert_array_equal(
+                seen, told[EFFICIENCY].notnull().values & (flag != Flag.POOR_FIT)
+            )
         with h5py.File(write_l2(red, tmp_path / "l2.nc")) as written:
             group = written["L2_Fluorescence"]
             for name in told.data_vars:
