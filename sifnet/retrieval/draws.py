@@ -175,9 +175,9 @@ class Draws(IterableDataset[tuple[Pixels, State]]):
         surface = Surface.sloped(*drawn.values())
         if shapes is None:
             return surface
-        away = (shapes.factor @ torch.randn(*shape, 2, 1))[..., 0]
+        linear, quadratic = (shapes.factor @ torch.randn(*shape, 2, 1))[..., 0].unbind(-1)
         level, _ = surface.at_740()
-        return Surface(level, *(level * x for x in away.unbind(-1)), surface.sif_760)
+        return Surface(level, level * linear, level * quadratic, surface.sif_760)
 
     def _sensor(self) -> SensorState:
         """``patch, 1, sample``: anywhere within the instrument's ranges, columns alike."""

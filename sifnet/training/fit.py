@@ -49,7 +49,7 @@ from sifnet.training.trainer import (
 NOTE = "fit.json"
 _log = logging.getLogger(__name__)
 
-LAST_RATE = 0.02  # of the learning rate, at the end of a fit
+LAST_RATE = 0.05  # of the learning rate, at the end of a fit
 FEWEST, LEARNED = 200, 40_000  # pixels, from which to learn what fluorescence to expect
 
 
@@ -61,7 +61,7 @@ class Training:
         epochs: of ``steps_per_epoch`` optimiser steps on the scenes, at most.
         batch: patches in a step; lines_per_step, samples_per_step: random lines and columns of each
             that are looked at. Pixels of a column have what it sees in common, which is costly.
-        learning_rate: Adam's, at the start; a fiftieth of it at the end, where a fit would else be
+        learning_rate: Adam's, at the start; a twentieth of it at the end, where a fit would else be
             left somewhere about the best.
         patience: epochs without a better loss after which the fit stops.
         pretrain_steps: on simulations of the scenes, where there is no model to start from.
@@ -71,12 +71,12 @@ class Training:
         device, devices, precision, strategy: see ``trainer.make_trainer``.
     """
 
-    epochs: int = 4
+    epochs: int = 8
     steps_per_epoch: int = 25
     batch: int = 6
     lines_per_step: int = 8
     samples_per_step: int = 8
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
     patience: int = 4
     pretrain_steps: int = 300
     pretrain_learning_rate: float = 4e-3

@@ -132,9 +132,8 @@ def test_a_training_waits_for_nothing_and_draws_where_it_learns(
     fitting.on_train_start()
     seen = replace(pixels, line_id=torch.zeros_like(pixels.line_id)).map(lambda x: x.to(META))
     with made_on(META):  # as nothing is there that Lightning would have moved
-        losses = Pretraining(there, 1e-3).training_step((drawn, state), 0), fitting.training_step(
-            seen, 0
-        )
+        pretraining = Pretraining(there, 1e-3)
+        losses = pretraining.training_step((drawn, state), 0), fitting.training_step(seen, 0)
     for loss in losses:
         assert loss.device == META
         loss.backward()
