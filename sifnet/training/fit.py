@@ -71,7 +71,7 @@ class Training:
         device, devices, precision, strategy: see ``trainer.make_trainer``.
     """
 
-    epochs: int = 8
+    epochs: int = 7
     steps_per_epoch: int = 25
     batch: int = 6
     lines_per_step: int = 8
