@@ -39,7 +39,7 @@ help:
 	@echo "make forecast  the masked-token model beside ridge and cheap forecasts (half an hour; needs reference data)"
 	@echo "make grids     the same model on HEALPix and reduced Gaussian grids (half an hour; needs reference data)"
 	@echo "make desis     DESIS scenes with known truth, the shape of reflectance, time and memory (half an hour)"
-	@echo "make flex      FLEX scenes under our own and another's physics (ten minutes; needs reference data)"
+	@echo "make flex      FLEX scenes under our own and another's physics (twenty minutes; needs reference data)"
 	@echo "make field     real FloX spectra beside SPECFIT, SFM and iFLD (two minutes; needs reference data)"
 	@echo "make sensors   how well a pixel of each sensor can tell fluorescence (a minute)"
 	@echo "make red       SIF at 687 nm of scenes with known truth (half an hour)"

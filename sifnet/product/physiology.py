@@ -75,7 +75,7 @@ def physiology_of(product: xr.Dataset) -> xr.Dataset:
 
 def _known(product: xr.Dataset) -> NDArray[np.bool_]:
     """Where SIF at 760 nm is trusted, and reflectance at 687 nm, which an unlikely air in the red
-    window moves by 0.04 of itself (docs/flex.md), but not SIF there."""
+    window moves by 0.05 of itself (docs/flex.md), but not SIF there."""
     harmless = int(Flag.NO_NDVI | Flag.UNLIKELY_AIR)
     red = product["quality_flag_687"].values.astype(int) & ~harmless == 0
     return np.asarray(trusted(product) & red)

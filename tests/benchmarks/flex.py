@@ -56,6 +56,7 @@ class Case:
         stray: share of the mean radiance of the arm in each of its channels.
         tilt: of gain from one end of the arm to the other.
         sky: whether oxygen shows in what canopies reflect (``flex_plants.smooth_reflectance``).
+        lit: whether light is another's too, and not only canopies.
     """
 
     label: str
@@ -65,6 +66,7 @@ class Case:
     stray: float = 0.0
     tilt: float = 0.0
     sky: bool = False
+    lit: bool = True
 
 
 SMILED = {"shift": 0.06, "smile": 0.03, "fwhm_shift": 0.012}
@@ -79,6 +81,7 @@ CASES = (
     Case("and sun at 66°, AOT 0.32", 1, fixed=LOW),
     Case("and no bare ground", 1, fixed={"bare_soil": 0.0}),
     Case("and oxygen in what canopies reflect", 2, sky=True),
+    Case("another's canopies in our own light", 2, lit=False),
 )
 
 
@@ -122,9 +125,10 @@ def another(case: Case, settings: Settings, light: Lit) -> Iterator[Canopies]:
     stand in no field of it."""
     sunlight = CLEAR * SUN_755 * np.cos(np.radians(settings.solar_zenith_angle))
     canopies = Canopies(sunlight, case.sky)
+    products = partial(light, physics=case.physics) if case.lit else scenery.products_of
     whole_emission.shapes.cache_clear()
     with (
-        patch.object(scenery, "products_of", partial(light, physics=case.physics)),
+        patch.object(scenery, "products_of", products),
         patch.object(scenery, "AOT_NODES", 2),
         patch.object(swath, "Mosaic", canopies),
         patch.object(swath, "write_flex", partial(spoilt, case, write_flex)),

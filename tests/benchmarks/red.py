@@ -47,8 +47,9 @@ AFTER = """- **One pixel is noise, a field is a number.** Canopies here emit 0.2
   light, and with the oxygen known, it is the same. Six other grounds and noises under the same air
   gave 0.00 to +0.18, on average +0.06; a fiftieth of the noise, +0.04. The cause is not found:
   perhaps priors hold what is shared where a line has little bare ground. That was not tried.
-- Red light is simulated over canopies of PROSAIL with an NDVI above 0.6, far-red light alone over
-  formulas (`ground.Ground`), which have no red emission: so `--red` draws another ground.
+- Red light is simulated over canopies of PROSAIL with an NDVI above 0.6, far-red light of HyPlant
+  alone over formulas (`ground.Ground`), which have no red emission and need no PROSAIL: so `--red`
+  draws another ground for HyPlant. For FLEX it is the same.
 - No water vapour is simulated in the red window, as there is no list of its lines. In
   685.6-690.6 nm it is little: libRadtran with 1.4 g cm-2 of it and our oxygen without agree to
   0.4 % rms ([oxygen and the sun](anchors.md)). Over humid air this may be more than σ says.
