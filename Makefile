@@ -27,7 +27,7 @@ help:
 	@echo "make test-slow the tests that take minutes (half an hour)"
 	@echo "make mutants   bugs put in by hand, one at a time: which of them the tests see (a quarter hour)"
 	@echo "make bench     speed and accuracy of the simulation beside published figures"
-	@echo "make speed     what a map costs, beside an earlier commit on the same machine (25 minutes)"
+	@echo "make speed     what a map costs, beside an earlier commit on the same machine (half an hour)"
 	@echo "make accuracy  four lines with known truth, all baselines, the information limit (20 minutes)"
 	@echo "make ablation  what each part of the method buys on these lines (half an hour)"
 	@echo "make atmosphere what knowing pressure and terrain buys (ten minutes; needs reference data)"

@@ -251,7 +251,7 @@ def test_inspect_is_quick() -> None:
         "from sifnet import cli\n"
         "cli.app(['inspect', sys.argv[1]], standalone_mode=False)\n"
         "assert 'scipy.ndimage' in sys.modules, 'not registered'\n"
-        "heavy = {'torch', 'matplotlib', 'rasterio', 'h5netcdf', 'pyproj', 'distributed'}\n"
+        "heavy = {'torch', 'matplotlib', 'rasterio', 'netCDF4', 'pyproj', 'distributed'}\n"
         "heavy |= {'scipy.interpolate', 'scipy.optimize'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )

@@ -85,15 +85,10 @@ def _load_beside() -> None:
     """
     if METHOD != "forkserver":
         return
-    kept = dict(os.environ)
-    os.environ.update(ENVIRONMENT)  # read by libraries and glibc when a process starts
-    try:
-        with _left_to_us():
-            forkserver.set_forkserver_preload(LOADED)
-            forkserver.ensure_running()
-    finally:
-        os.environ.clear()
-        os.environ.update(kept)
+    os.environ.update(ENVIRONMENT)  # as Dask does, for what glibc reads when a process starts
+    with _left_to_us():
+        forkserver.set_forkserver_preload(LOADED)
+        forkserver.ensure_running()
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def panels_of(product: xr.Dataset) -> tuple[Shown, ...]:
     """PANELS of the wavelength that the sensor is looked at for."""
     sif = headline(product)
     told = {"sif": sif, "nm": sif.removeprefix("sif_")}
-    return tuple((n.format(**told), title.format(**told), *rest) for n, title, *rest in PANELS)
+    return tuple((n.format(**told), title.format(**told), *rest) for n, title, *rest in PANELS)  # type: ignore[misc]
 
 
 class Frame:

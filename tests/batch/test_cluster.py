@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from conftest import PROJECT
-from fakes.dying import dies
+from fakes.dying import dies, finds_loaded
 from fakes.fitted import quick_fit, write_named
 from sifnet.batch.cluster import _client, _started, spread
 from sifnet.batch.run import Job, run
@@ -58,6 +58,11 @@ def test_a_worker_that_dies_takes_only_its_scene_along() -> None:
     assert found[Path("good")] == "good"
     assert found[Path("fine")] == "fine"
     assert "the worker did not survive this scene: found KilledWorker" in str(found[Path("bad")])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers load their libraries")
+def test_a_worker_begins_with_its_libraries() -> None:
+    assert list(spread(finds_loaded, [Path("torch")], workers=1)) == [(Path("torch"), True)]
 
 
 @pytest.mark.parametrize("failures", [0, 1, 2])

@@ -1,6 +1,6 @@
 """What a map costs now and before: whole processes of both, in turn, on the same machine.
 
-    python tests/benchmarks/speed.py [FOLDER]           (make speed, 25 minutes)
+    python tests/benchmarks/speed.py [FOLDER]           (make speed, half an hour)
 
 BEFORE is checked out into a worktree in the folder; its maps were not yet those of worlds that are
 not ours, whose lines are solved as one since. A process counts with all that it does,

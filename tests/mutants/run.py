@@ -28,8 +28,8 @@ TABLE = Path(__file__).with_name("table.toml")
 ENOUGH = 0.92  # share of bugs that are to be caught
 LONGEST = 600  # s, of the tests of one bug; what takes longer hangs and was not seen
 WARM = ("torch", "torch._dynamo", "lightning", "xarray", "pandas", "scipy.signal", "distributed",
-        "dask.array", "rasterio", "h5netcdf", "zarr", "matplotlib.pyplot", "pydantic", "typer",
-        "pyproj", "spectral", "pytest", "jaxtyping")  # fmt: skip
+        "dask.array", "rasterio", "h5netcdf", "netCDF4", "zarr", "matplotlib.pyplot", "pydantic",
+        "typer", "pyproj", "spectral", "pytest", "jaxtyping")  # fmt: skip
 """Libraries that are loaded once."""
 
 
