@@ -56,10 +56,10 @@ the later half of the training chooses. `atmorep-bridge aerosol train` and `fore
 [how](howto/air.md).
 
 **What ships is ridge.** The small network with low-rank bilinear pooling that stood here before is
-fitted again beside it (`tests/benchmarks/aerosol_net.py`): with weather it is nowhere better, by
-intervals not surely worse, and takes minutes for seconds. Without weather it is. The kind of products, each point's own
-numbers and how steps are weighed came of a look at the test parts below; so did the network's
-width, loss and rate.
+fitted again beside it (`tests/benchmarks/aerosol_net.py`). Given weather, the network is on no
+series better in the mean over lead times, nor surely worse, and takes minutes for seconds. Given
+none, it is better on the first series. The kind of products, each point's own numbers and how steps
+are weighed came of a look at the test parts below; so did the network's width, loss and rate.
 
 ![Maps of one forecast, error over lead time](aerosol.png)
 
