@@ -45,7 +45,7 @@ help:
 	@echo "make red       SIF at 687 nm of scenes with known truth (half an hour)"
 	@echo "make loop      the forecast of the air in the retrieval, beside analysis and climatology (ten minutes)"
 	@echo "make pressures when a retrieval needs the forecast: twenty lines under a year of real pressure (twenty minutes; needs reference data)"
-	@echo "make aerosol   the aerosol forecast with and without weather, against persistence (ten minutes)"
+	@echo "make aerosol   the aerosol forecast with and without weather, beside cheap ones and a network (a quarter of an hour)"
 	@echo "make spheres   ocean, ice and aerosol seasons ahead beside cheap forecasts (five minutes; needs reference data)"
 	@echo "make model     train the model that ships again (half an hour)"
 	@echo "make emulator  rebuild the emulator from full radiative transfer (hours)"

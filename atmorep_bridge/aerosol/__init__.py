@@ -1,1 +1,1 @@
-"""Aerosol driven by weather from outside, which meets it by bilinear pooling."""
+"""Aerosol driven by weather from outside, all of whose products with it count."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from atmorep_bridge import options
-from atmorep_bridge.options import Files, Seed, Until, command, time
+from atmorep_bridge.options import Files, Until, command, time
 from sifnet.errors import SifnetError, require_number
-from sifnet.terminal import err, say
+from sifnet.terminal import say
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,20 +42,20 @@ def train(
     held_back: Annotated[
         float, typer.Option(help="Share of the series, its end, that tells the uncertainty.")
     ] = 0.2,
-    fits: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 600,
-    seed: Seed = 0,
 ) -> None:  # fmt: skip
     """Train on a series of maps of AOT at 550 nm and of weather on one grid; hours, days or months
     apart.
 
-    AOT is CAMS' total_aerosol_optical_depth_550nm or MERRA-2's TOTEXTTAU. The end of the series is
-    not fitted on: its errors are the uncertainty at each step ahead.
+    AOT is CAMS' total_aerosol_optical_depth_550nm or MERRA-2's TOTEXTTAU. A ridge regression on all
+    products of aerosol around a point with its weather; held-back steps choose how strongly it
+    shrinks to persistence and whether weather helps. The end of the series is not fitted on: its
+    errors are the uncertainty at each step ahead.
 
     Example: `atmorep-bridge aerosol train cams.nc era5.nc --weather u@850 --weather v@850 --weather
     q@850 --until 2020-06-20T18 -o aot.ckpt`
     """
-    from atmorep_bridge.aerosol.forecast import calibrate
-    from atmorep_bridge.aerosol.model import AerosolTraining, fit
+    from atmorep_bridge.aerosol.forecast import calibrated, fit
+    from atmorep_bridge.aerosol.ridge import LEAST
 
     require_number("--held-back", held_back, 0.0, 0.9, below=True)
     names = tuple(weather or ())
@@ -63,18 +63,18 @@ def train(
     if until is not None:
         series = series.isel(time=series["time"].values <= time(until))
     last = series.sizes["time"] - max(round(held_back * series.sizes["time"]), steps + 2)
-    config = AerosolTraining(steps=fits, seed=seed)
-    if last - GAP < config.unroll + 2:
+    if last - GAP < LEAST:
         raise SifnetError(
             "the series has too few time steps",
             found=series.sizes["time"],
-            expected=f"some hundred; {config.unroll + GAP + steps + 4} are the least",
+            expected=f"some hundred; {LEAST + GAP + steps + 2} are the least",
             remedy="Give a longer series, or fewer --steps.",
         )
-    fitted = series.isel(time=slice(0, last - GAP))
-    model = fit(fitted, weather=names, config=config, progress=err.is_terminal)
-    calibrate(model, series.isel(time=slice(last, None)), steps)
+    model = fit(series.isel(time=slice(0, last - GAP)), weather=names)
+    model = calibrated(model, series.isel(time=slice(last, None)), steps)
     model.save(output)
+    looks = f"weight {model.ridge.choice.coupling:g}" if names else "none"
+    say(f"weather: {looks}, as held-back steps chose")
     say(f"model: {output}")
 
 
@@ -103,7 +103,7 @@ def forecast(
     --steps 4 -o aot.nc --atmosphere atmosphere.nc --at 50.9,6.4,2020-06-25T16:42`
     """
     from atmorep_bridge.aerosol.forecast import forecast as coming
-    from atmorep_bridge.aerosol.model import load
+    from atmorep_bridge.aerosol.forecast import load
     from atmorep_bridge.air.state import atmosphere_at, provenance, write
     from atmorep_bridge.fields.axes import with_units
 

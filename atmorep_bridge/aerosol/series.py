@@ -1,4 +1,4 @@
-"""Maps of aerosol and weather, hour after hour, as the aerosol network takes them.
+"""Maps of aerosol and weather, step after step, as the aerosol regression takes them.
 
 Aerosol is the square root of AOT, in standard deviations of the training: background and plumes
 then count alike, and no forecast is negative. Weather fields are in their own standard deviations.
@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import TensorDataset
 
+from atmorep_bridge.aerosol.ridge import Maps
 from atmorep_bridge.core.windows import counted, every, hours_of, later
 from atmorep_bridge.fields.axes import goes_around, spacing
 from atmorep_bridge.fields.variables import MAP
@@ -23,7 +21,7 @@ from sifnet.errors import SifnetError
 
 AEROSOL = "aot_550"
 UNEVEN = 0.05  # share by which spacings may differ: Gaussian grids pass
-LEAST = 3  # rows, columns: what a convolution looks at
+LEAST = 3  # rows, columns: what is around a point
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,6 @@ class Scaling:
     Attributes:
         weather: names of the weather fields; weather_mean, weather_sd: of each, in its unit.
         root_mean, root_sd: of the square root of AOT.
-        change: rms change of aerosol in a step, in units of root_sd.
         step: hours between two maps, MONTH of months, each at its first day.
         latitude, longitude: degrees.
     """
@@ -43,7 +40,6 @@ class Scaling:
     weather_sd: tuple[float, ...]
     root_mean: float
     root_sd: float
-    change: float
     step: int
     latitude: tuple[float, ...]
     longitude: tuple[float, ...]
@@ -72,7 +68,6 @@ class Scaling:
             weather_sd=tuple(float(m.std()) for m in maps.values()),
             root_mean=float(root.mean()),
             root_sd=float(root.std()),
-            change=max(float(np.sqrt((np.diff(root, axis=0) ** 2).mean()) / root.std()), 1e-3),
             step=hours_of(fields),
             latitude=tuple(fields["latitude"].values.tolist()),
             longitude=tuple(fields["longitude"].values.tolist()),
@@ -84,24 +79,24 @@ class Scaling:
         points = len(self.longitude)
         return goes_around((self.longitude[-1] - self.longitude[0]) / (points - 1), points)
 
-    def aerosol(self, fields: xr.Dataset) -> Tensor:
-        """``time, row, column``: the network's unit from AOT."""
+    def aerosol(self, fields: xr.Dataset) -> Maps:
+        """``time, row, column``: standard deviations of the root from AOT."""
         root = np.sqrt(np.maximum(finite(fields, AEROSOL), 0.0))
-        return torch.from_numpy(((root - self.root_mean) / self.root_sd).astype(np.float32))
+        return ((root - self.root_mean) / self.root_sd).astype(np.float32)
 
-    def aot(self, aerosol: Tensor) -> NDArray[np.float64]:
-        """AOT from the network's unit."""
-        return np.maximum(aerosol.double().numpy() * self.root_sd + self.root_mean, 0.0) ** 2
+    def aot(self, aerosol: Maps) -> NDArray[np.float64]:
+        """AOT from standard deviations of its root."""
+        return np.maximum(aerosol.astype(float) * self.root_sd + self.root_mean, 0.0) ** 2
 
     def aot_sd(self, aot: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Standard deviation of AOT = root², from that of the root in the network's unit.
+        """Standard deviation of AOT = root², from that of the root, counted in root_sd.
 
         Var(r²) = 4 r² σ² + 2 σ⁴ for a normal r of standard deviation σ.
         """
         sigma = sd * self.root_sd
         return np.sqrt(4 * aot * sigma**2 + 2 * sigma**4)
 
-    def weather_maps(self, fields: xr.Dataset) -> Tensor:
+    def weather_maps(self, fields: xr.Dataset) -> Maps:
         """``time, field, row, column``: in standard deviations from the mean."""
         maps = [
             (finite(fields, name) - mean) / sd
@@ -109,15 +104,22 @@ class Scaling:
         ]
         shape = (fields.sizes["time"], 0, len(self.latitude), len(self.longitude))
         stacked = np.stack(maps, axis=1) if maps else np.empty(shape)
-        return torch.from_numpy(stacked.astype(np.float32))
+        return stacked.astype(np.float32)
 
-    def refuse_other(self, fields: xr.Dataset) -> xr.Dataset:
-        """The fields, checked, if they are on the grid and the steps of the training.
+    def refuse_other(self, fields: xr.Dataset, least: int = 2) -> xr.Dataset:
+        """The fields, checked, if they are on the grid and the steps of the training, and long.
 
         Raises:
             SifnetError: they are not; or see checked.
         """
         fields = checked(fields, (AEROSOL, *self.weather))
+        if fields.sizes["time"] < least:
+            raise SifnetError(
+                "the series has too few time steps",
+                found=fields.sizes["time"],
+                expected=f"at least {least}",
+                remedy="Give a longer series, or forecast fewer steps.",
+            )
         for name in ("latitude", "longitude"):
             theirs, ours = fields[name].values, np.array(getattr(self, name))
             if theirs.shape != ours.shape or not np.allclose(theirs, ours, atol=1e-3):
@@ -135,25 +137,6 @@ class Scaling:
                 remedy="Select the times of its step, or fit a model on theirs.",
             )
         return fields
-
-
-def windows(fields: xr.Dataset, scaling: Scaling, steps: int) -> TensorDataset:
-    """Stretches of a series: aerosol ``2 + steps, ...`` and weather ``1 + steps, ...`` of each.
-
-    Raises:
-        SifnetError: the series is shorter than one stretch.
-    """
-    fields = scaling.refuse_other(fields)
-    if fields.sizes["time"] < steps + 2:
-        raise SifnetError(
-            "the series has too few time steps",
-            found=fields.sizes["time"],
-            expected=f"at least {steps + 2}: two past states and {steps} to forecast",
-            remedy="Give a longer series, or forecast fewer steps.",
-        )
-    aerosol, weather = scaling.aerosol(fields), scaling.weather_maps(fields)[1:]
-    return TensorDataset(aerosol.unfold(0, steps + 2, 1).movedim(-1, 1),
-                         weather.unfold(0, steps + 1, 1).movedim(-1, 1))  # fmt: skip
 
 
 def checked(fields: xr.Dataset, names: Sequence[str]) -> xr.Dataset:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 import xarray as xr
 from harness import Array, rms
 
-from atmorep_bridge.aerosol.model import AerosolModel
+from atmorep_bridge.aerosol.forecast import AerosolModel
 from atmorep_bridge.aerosol.series import AEROSOL
 
 Starts = list[int]
@@ -70,12 +69,10 @@ class Case:
         aerosol = model.scaling.aerosol(self.test)
         weather = model.scaling.weather_maps(self.test)
 
-        @torch.no_grad()
         def forecast(start: int, steps: int) -> Array:
             coming = weather[start : start + steps + 1]
             if held:
-                coming = coming[:1].expand_as(coming)
-            past = aerosol[start - 1 : start + 1]
-            return model.scaling.aot(model.net.rollout(past[None], coming[None])[0])
+                coming = np.repeat(coming[:1], steps + 1, axis=0)
+            return model.scaling.aot(model.ridge.rollout(aerosol[start - 1 : start + 1], coming))
 
         return forecast

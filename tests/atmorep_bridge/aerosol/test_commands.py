@@ -1,5 +1,6 @@
 """The door of the aerosol model: files in, files out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from atmorep_bridge.aerosol.forecast import forecast
-from atmorep_bridge.aerosol.model import AerosolTraining, fit, load
+from atmorep_bridge.aerosol.forecast import fit, forecast, load
 from atmorep_bridge.aerosol.series import Scaling, checked
 from atmorep_bridge.cli import app
 from atmorep_bridge.core.specs import MONTH
@@ -39,8 +39,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="module")
 def model(files: list[str]) -> str:
     path = str(Path(files[0]).with_name("aot.ckpt"))
-    told = RUN.invoke(app, ["aerosol", "train", *files, *WEATHER, "--steps", "2", "--fits", "2",
-                            "-o", path])  # fmt: skip
+    told = RUN.invoke(app, ["aerosol", "train", *files, *WEATHER, "--steps", "2", "-o", path])
     assert told.exit_code == 0, told.output
     return path
 
@@ -102,7 +101,6 @@ def test_a_step_may_be_a_month() -> None:
     series = uniform_wind(16).assign_coords(time=middle)
     assert Scaling.of(series, ()).step == MONTH
     assert (checked(series, ["aot_550"])["time"].values == months).all()
-    model = fit(series, weather=("u",), config=AerosolTraining(steps=2, width=4, rank=4))
-    model.errors = (0.1, 0.2)
+    model = replace(fit(series, weather=("u",)), errors=(0.1, 0.2))
     coming = forecast(model, series, "1992-11-15", 2)
     assert coming["time"].values.tolist() == months[12:15].tolist()

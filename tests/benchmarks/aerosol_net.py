@@ -1,19 +1,26 @@
-"""The aerosol network: what aerosol does next, given where it was and what the weather does.
+"""The network that aerosol was forecast with before, beside the regression (``aerosol.py``).
 
     x(t+1) = x(t) + f( Pool( P(x(t-1), x(t)), M(m(t), m(t+1)) ), base )
 
-P and M are convolutions over the map, f too. The weather comes from outside ("offline coupling"),
-so that the network need not know how weather is made. Advection, u dx/dlon + v dx/dlat, is a
-product of a slope of aerosol with a wind; bilinear pooling makes such products of all features.
+P, M and f are convolutions over the map, of 3 x 3. Units are those of ``aerosol.series.Scaling``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from aerosol_case import Case
+from harness import Array, parameters
 from torch import Tensor, nn
+from torch.nn import functional
 
+from atmorep_bridge.aerosol.series import Scaling
+
+ROBUST = 0.1  # of the typical change, from which an error counts by its size, not its square
 TINY = 1e-4  # below which roots and norms fade out instead of having an endless slope
 BASE = 3  # maps of the base: the state, its last change, the mean of the training
 
@@ -134,3 +141,52 @@ class AerosolNet(nn.Module):
             before, now = now, self(before, now, weather[:, step : step + 2])
             states.append(now)
         return torch.stack(states, dim=1)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How it is fitted: Adam, one cycle of the learning rate, ``unroll`` steps forecast in turn."""
+
+    width: int = 16
+    rank: int = 32
+    steps: int = 600
+    batch: int = 8
+    unroll: int = 3
+    learning_rate: float = 1e-2
+
+
+def network(case: Case, config: Training, seed: int, *, weather: bool = True) -> tuple[
+    int, Callable[[int, int], Array]
+]:  # fmt: skip
+    """Number of parameters, and the forecast of AOT ``step, row, column``."""
+    torch.manual_seed(seed)
+    scaling = Scaling.of(case.train, case.weather if weather else ())
+    aerosol, met = (torch.from_numpy(make(case.train))
+                    for make in (scaling.aerosol, scaling.weather_maps))  # fmt: skip
+    change = float((aerosol.diff(dim=0) ** 2).mean().sqrt())
+    net = AerosolNet(met.shape[1], width=config.width, rank=config.rank, mean=aerosol.mean(0),
+                     change=change, periodic=scaling.periodic)  # fmt: skip
+    optimizer = torch.optim.Adam(net.parameters())
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=config.steps
+    )
+    for _ in range(config.steps):
+        first = torch.randint(len(aerosol) - config.unroll - 1, (config.batch, 1))
+        near = first + torch.arange(config.unroll + 2)
+        misfit = net.rollout(aerosol[near[:, :2]], met[near[:, 1:]]) - aerosol[near[:, 2:]]
+        misfit = misfit / change
+        loss = functional.smooth_l1_loss(misfit, torch.zeros_like(misfit), beta=ROBUST)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        cycle.step()
+    past, coming = (torch.from_numpy(make(case.test))
+                    for make in (scaling.aerosol, scaling.weather_maps))  # fmt: skip
+
+    @torch.no_grad()
+    def forecast(start: int, steps: int) -> Array:
+        states = net.rollout(past[None, start - 1 : start + 1],
+                             coming[None, start : start + steps + 1])  # fmt: skip
+        return scaling.aot(np.asarray(states[0]))
+
+    return parameters(net), forecast
