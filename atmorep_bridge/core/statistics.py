@@ -233,9 +233,9 @@ def _joint(region: Region, setup: Setup, fields: dict[str, Usual]) -> tuple[Tens
 
 def _edges(region: Region, hours: int) -> list[int]:
     """The first time of each part of the days, see ``covariance``. All but the last, which is held
-    back, are one where they would be shorter than two windows."""
+    back, are one where they would be shorter than four windows."""
     each = region.times.size / PARTS
-    return [int(n * each) if each >= 2 * hours or n == PARTS - 1 else 0 for n in range(PARTS)]
+    return [int(n * each) if each >= 4 * hours or n == PARTS - 1 else 0 for n in range(PARTS)]
 
 
 def _off(region: Region, usual: Usual, level: int, first: int, length: int) -> Tensor:
