@@ -3,55 +3,53 @@
     python tests/benchmarks/speed.py [FOLDER]           (make speed, 25 minutes)
 
 BEFORE is checked out into a worktree in the folder; its maps were not yet those of worlds that are
-not ours, whose lines are solved as one since. A process counts with all that it does,
-imports and model included, in seconds of one processor; their ratio holds when the machine is busy.
+not ours, whose lines are solved as one since. A process counts with all that it does, imports,
+model and reading its scene included, in seconds of one processor; their ratio holds when the
+machine is busy. Scenes are written before: a line and a tile, mirrored from smaller ones.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import numpy as np
+import rasterio
 from harness import ROOT, machine, put_in_results, run, table
+from numpy.typing import NDArray
 
+from sifnet.scenes.formats.envi import open_envi
 from sifnet.simulation.simulate import simulate
 
 BEFORE = "505f0ac"  # the code whose times were to become shorter by the factors asked
 SCENES = 50
 TURNS = 1
+LINE, TILE = (1000, 384), (1024, 1024)  # lines, samples
 WORK = {
-    "refined HyPlant, 384 x 1000": ("maps(1000, 384)", 5.0),
-    "not refined, 384 x 1000": ("maps(1000, 384, refine=False)", 2.0),
+    "refined HyPlant, 384 x 1000": ("maps(LINE)", 5.0),
+    "not refined, 384 x 1000": ("maps(LINE, refine=False)", 2.0),
     f"{SCENES} scenes of 64 x 64, one batch": ("batch()", 8.0),
-    "DESIS, 1024 x 1024": ("maps(1024, 1024, DESIS)", 3.0),
+    "DESIS, 1024 x 1024": ("maps(DESIS)", 3.0),
     "fit of the demo line": ("sifnet.fit(sifnet.open_scene(DEMO))", 3.0),
 }
 SET_UP = """
-import sys, glob, numpy as np, xarray as xr, torch, warnings
+import sys, warnings, torch
 warnings.filterwarnings("ignore"); torch.set_num_threads(1)
 import sifnet
-from sifnet.scenes.scene import Scene
-DEMO, DESIS, LINES, MAPS = sys.argv[1:5]
+DEMO, LINE, DESIS, LINES, MAPS = sys.argv[1:6]
 def batch():
     from sifnet.cli import main
     sys.argv = ["sifnet", "retrieve", LINES, "-o", MAPS]
     main()
-def tiled(values, **sizes):
-    for name, size in sizes.items():
-        if name in values.dims:  # there and back, so that no seam shows
-            length = values.sizes[name]
-            values = values.isel({name: np.resize(np.r_[:length, length - 2 : 0 : -1], size)})
-    return values
-def maps(lines, samples, path=DEMO, **options):
-    data = sifnet.open_scene(path).dataset.load()
-    parts = ({k: tiled(v, line=lines, sample=samples) for k, v in part.items()}
-             for part in (data.data_vars, data.coords))
-    sifnet.retrieve(Scene(xr.Dataset(*parts, attrs=data.attrs)), **options)
+def maps(path, **options):
+    sifnet.retrieve(sifnet.open_scene(path), **options)
 """
 
 
@@ -80,15 +78,54 @@ def _worktree(folder: Path) -> Path:
 
 
 def _scenes(folder: Path) -> list[Path]:
-    """The demo's line, a DESIS scene, and a folder of SCENES small lines."""
+    """The demo's line, the same and a DESIS scene tiled, and a folder of SCENES small lines."""
     demo = next((ROOT / "data" / "demo").glob("*_radiance.hdr"))
-    desis, lines = folder / "desis", folder / "lines"
+    line, desis, lines = (folder / name for name in ("line", "desis", "lines"))
+    if not line.is_dir():
+        _write_line(demo, line)
     if not desis.is_dir():
-        simulate("desis", desis, lines=64, samples=64)
+        with TemporaryDirectory(dir=folder) as small:
+            simulate("desis", Path(small), lines=64, samples=64)
+            _write_desis(Path(small), desis)
     for seed in range(SCENES):
-        if not (line := lines / str(seed)).is_dir():
-            simulate("hyplant", line, lines=64, samples=64, seed=seed, quick=True)
-    return [demo, next(desis.glob("DESIS-*")), lines]
+        if not (one := lines / str(seed)).is_dir():
+            simulate("hyplant", one, lines=64, samples=64, seed=seed, quick=True)
+    image = next(desis.glob("DESIS-*-SPECTRAL_IMAGE.tif"))
+    return [demo, next(line.glob("*.hdr")), image, lines]
+
+
+def _tiled(planes: NDArray[Any], lines: int, samples: int) -> NDArray[Any]:
+    """``band, line, sample`` to another size, there and back, so that no seam shows."""
+    for axis, size in ((1, lines), (2, samples)):
+        length = planes.shape[axis]
+        planes = planes.take(np.resize(np.r_[:length, length - 2 : 0 : -1], size), axis)
+    return planes
+
+
+def _write_line(header: Path, folder: Path) -> None:
+    """An ENVI line, interleaved by lines, tiled to the size LINE."""
+    file = open_envi(header)
+    wide = _tiled(file.numbers()[:].transpose(2, 0, 1), *LINE).swapaxes(0, 1)
+    text = header.read_text()
+    for name, old, new in zip(("lines", "samples"), file.shape, LINE, strict=False):
+        text = text.replace(f"{name} = {old}\n", f"{name} = {new}\n")
+    folder.mkdir()
+    (folder / header.name).write_text(text)
+    wide.astype(file.dtype).tofile(folder / file.data_file.name)
+
+
+def _write_desis(product: Path, folder: Path) -> None:
+    """A DESIS product tiled to the size TILE; its corners stay as they are."""
+    folder.mkdir()
+    for file in product.glob("DESIS-*"):
+        if file.suffix != ".tif":
+            shutil.copy(file, folder)
+            continue
+        with rasterio.open(file) as source:
+            planes, profile = _tiled(source.read(), *TILE), source.profile
+        size = {"height": TILE[0], "width": TILE[1], "blockysize": None}
+        with rasterio.open(folder / file.name, "w", **profile | size) as target:
+            target.write(planes)
 
 
 def _seconds(tree: Path, work: str, scenes: list[Path]) -> float:
