@@ -156,5 +156,6 @@ def stored(layers: Mapping[str, NDArray[np.floating]], shape: tuple[int, int]) -
 
 
 def _read(layer: Raster) -> dict[str, NDArray[np.uint8]]:
-    whole = slice(0, layer.lines), slice(0, layer.samples)
-    return dict(zip(BANDS, layer.read(list(range(len(BANDS))), *whole), strict=True))
+    lines, samples = slice(0, layer.lines), slice(0, layer.samples)
+    [planes] = layer.read(list(range(len(BANDS))), [lines], samples)
+    return dict(zip(BANDS, planes, strict=True))

@@ -40,18 +40,20 @@ class Raster:
     crs: str | None  # WKT
     transform: tuple[float, ...]  # affine: a, b, c, d, e, f
 
-    def read(self, bands: list[int], lines: slice, samples: slice) -> NDArray[Any]:
-        """Stored numbers (band, line, sample); bands count from 0, slices have no step.
+    def read(self, bands: list[int], runs: list[slice], samples: slice) -> Iterator[NDArray[Any]]:
+        """Stored numbers (band, line, sample) of each run of lines; the file is opened once.
+
+        Bands count from 0, slices have no step.
 
         Raises:
             SifnetError: the file is damaged.
         """
         from rasterio.windows import Window
 
-        window = Window.from_slices(lines, samples)
+        numbers = [band + 1 for band in bands]
         with _opened(self.opens, self.file) as source:
-            stored: NDArray[Any] = source.read([band + 1 for band in bands], window=window)
-        return stored
+            for lines in runs:
+                yield source.read(numbers, window=Window.from_slices(lines, samples))
 
 
 def open_raster(files: Files, name: str) -> Raster:
@@ -195,9 +197,10 @@ class Stored(Window):
         if made.size:
             first, last = int(samples.min()), int(samples.max()) + 1
             # Lines far apart are read one by one, neighbours at once.
-            for run in np.split(np.arange(lines.size), np.flatnonzero(np.diff(lines) != 1) + 1):
-                rows = slice(int(lines[run[0]]), int(lines[run[-1]]) + 1)
-                stored = self.raster.read(self.index[bands].tolist(), rows, slice(first, last))
+            runs = np.split(np.arange(lines.size), np.flatnonzero(np.diff(lines) != 1) + 1)
+            rows = [slice(int(lines[run[0]]), int(lines[run[-1]]) + 1) for run in runs]
+            read = self.raster.read(self.index[bands].tolist(), rows, slice(first, last))
+            for run, stored in zip(runs, read, strict=True):
                 part = np.moveaxis(stored[:, :, samples - first], 0, 2)
                 made[run[0] : run[-1] + 1] = part
         return made[tuple(0 if np.ndim(part) == 0 else slice(None) for part in wanted)]
