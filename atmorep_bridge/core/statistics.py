@@ -207,7 +207,9 @@ def _level(region: Region, spec: FieldSpec) -> Usual:
     return replace(usual, detail=sums.solved())
 
 
-def _joint(region: Region, setup: Setup, fields: dict[str, Usual]) -> tuple[Tensor, ...]:
+def _joint(
+    region: Region, setup: Setup, fields: dict[str, Usual]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Covariance of all levels of all fields, and how much of it counts, see ``covariance``."""
     hours, edges = setup.neighbourhood[0], _edges(region, setup.neighbourhood[0])
     channels = [(part, fields[spec.name], i) for spec in setup.fields

@@ -168,7 +168,8 @@ def surfaces(
     for start in range(0, samples, count):
         some = slice(start, start + count)
         seen = pixels.samples(some).without_stray(shared.stray)
-        there, light = (part.map(partial(_columns, some)) for part in (state, transfer))
+        cut = partial(_columns, some)
+        there, light = state.map(cut), transfer.map(cut)
         fit = refine_surface(seen, seen.noise, there, simulator, solve=refine, transfer=light)
         fits.append(fit)
     return SurfaceFit.combine(partial(torch.cat, dim=2), fits), deviation
