@@ -108,7 +108,7 @@ def _tiled(planes: NDArray[Any], lines: int, samples: int) -> NDArray[Any]:
 def _write_line(header: Path, folder: Path) -> None:
     """An ENVI line, interleaved by lines, tiled to the size LINE."""
     file = open_envi(header)
-    wide = _tiled(file.numbers()[:].transpose(2, 0, 1), *LINE).swapaxes(0, 1)
+    wide = _tiled(file.numbers().read((slice(None),) * 3).transpose(2, 0, 1), *LINE).swapaxes(0, 1)
     text = header.read_text()
     for name, old, new in zip(("lines", "samples"), file.shape, LINE, strict=False):
         text = text.replace(f"{name} = {old}\n", f"{name} = {new}\n")
@@ -126,8 +126,9 @@ def _write_desis(product: Path, folder: Path) -> None:
             continue
         with rasterio.open(file) as source:
             planes, profile = _tiled(source.read(), *TILE), source.profile
-        size = {"height": TILE[0], "width": TILE[1], "blockysize": None}
-        with rasterio.open(folder / file.name, "w", **profile | size) as target:
+        del profile["blockxsize"], profile["blockysize"]
+        profile.update(height=TILE[0], width=TILE[1])
+        with rasterio.open(folder / file.name, "w", **profile) as target:
             target.write(planes)
 
 

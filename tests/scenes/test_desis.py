@@ -73,9 +73,9 @@ def test_only_the_asked_window_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     scene, asked = open_scene(fake_desis(tmp_path)), []
     read = Raster.read
 
-    def spy(raster: Raster, bands: list[int], lines: slice, samples: slice) -> Any:
-        asked.append((bands, lines.start, lines.stop))
-        return read(raster, bands, lines, samples)
+    def spy(raster: Raster, bands: list[int], runs: list[slice], samples: slice) -> Any:
+        asked.extend((bands, lines.start, lines.stop) for lines in runs)
+        return read(raster, bands, runs, samples)
 
     monkeypatch.setattr(Raster, "read", spy)
     scene.read(slice(2, 4), np.array([3, 4, 9]))
