@@ -66,9 +66,7 @@ class Products:
         hours: of a window, as many lags.
     """
 
-    def __init__(
-        self, zone: Tensor, counts: Tensor, neighbours: Neighbours, hours: int
-    ) -> None:  # fmt: skip
+    def __init__(self, zone: Tensor, counts: Tensor, neighbours: Neighbours, hours: int) -> None:
         self.hours, self.number = hours, int(zone.max()) + 1
         weight = torch.zeros(len(counts), self.number)
         self.weight = weight.index_add(1, zone.flatten(), counts.flatten(1))

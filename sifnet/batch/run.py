@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from sifnet.product.beside import beside, complete
 from sifnet.product.provenance import Provenance, record, refuse_foreign, source_files, sources
 
 MOST_TOLD = 16 * 2**30  # bytes of a file that tells of the air
+LEAST = 2**30  # bytes of addresses, without which libraries do not even load
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,16 @@ def load() -> None:
     """Load the libraries that map a scene, out of sight of the collector of garbage.
 
     It would walk through all they are made of, which is no garbage, again and again.
+
+    Raises:
+        MemoryError: less is allowed than they take; some would abort, others never end.
     """
+    if sys.platform != "win32":
+        import resource
+
+        allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if allowed != resource.RLIM_INFINITY and allowed < LEAST:
+            raise MemoryError(f"at most {allowed / 2**20:.0f} MiB are allowed")
     gc.disable()
     try:
         import sifnet.product.pictures

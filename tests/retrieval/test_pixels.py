@@ -168,8 +168,9 @@ def test_patches_are_numbered_by_scene_and_thinned_evenly(scene: Scene) -> None:
     some = read_patches([scene, scene], (4, 7), most=10, **options)  # type: ignore[arg-type]
     assert some.patches == 10
     assert set(some.line_id.tolist()) == {0, 1}
-    batch = Patches(both, lines=2).__getitems__([0, 12])
-    assert batch.radiance.shape[:3] == (2, 2, 7)
+    batch = Patches(both, lines=2, samples=3).__getitems__([0, 12])
+    assert batch.radiance.shape[:3] == (2, 2, 3)
+    assert batch.column.shape == (2, 3)
 
 
 def test_a_scene_without_usable_pixels_is_refused(scene: Scene) -> None:
