@@ -299,7 +299,8 @@ def _failed(scene: Path, error: Exception) -> Outcome:
     if (told := told_by_system(error, scene)) is not None:
         return Outcome(scene, "failed", str(told), error=told, detail=detail)
     frames = traceback.extract_tb(error.__traceback__)
-    last = [frame for frame in frames if "sifnet" in Path(frame.filename).parts][-1]
+    ours = Path(__file__).parents[1]
+    last = [frame for frame in frames if ours in Path(frame.filename).parents][-1]
     where = f"in {Path(last.filename).name}, line {last.lineno}, {last.name}"
     told = SifnetError(
         "an error that nobody foresaw",
