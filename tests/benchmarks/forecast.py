@@ -75,7 +75,7 @@ standard deviation of the place. What a forecast is worth to SIF is in [loop.md]
 
 The forecast is from 6 UTC on 28 March, chosen because it is a hard one: central England was colder
 than usual at that hour, and six hours later warmer. Ranges are 5 to 95 % of a bootstrap over days;
-points count by their area. The training of both networks, twenty minutes of CPU, is not in
+points count by their area. The training of both networks, an hour of CPU, is not in
 the minutes below where they are there from a run before."""
 CHOICES = """## What was chosen, and on which days
 
