@@ -102,7 +102,7 @@ class Pixels(TensorFields):
 
     def samples(self, index: Tensor | slice) -> Pixels:
         """The same patches with some of their columns only."""
-        part = self._thinned(lambda x: x if x.shape[2] == 1 else x[:, :, index])
+        part = self._thinned(lambda x: columns_of(x, index))
         return replace(part, column=self.column[:, index])
 
     def _thinned(self, thin: Callable[[Tensor], Tensor]) -> Pixels:
@@ -120,6 +120,11 @@ class Pixels(TensorFields):
     @property
     def patches(self) -> int:
         return self.usable.shape[0]
+
+
+def columns_of(values: Tensor, index: Tensor | slice) -> Tensor:
+    """Some columns of ``patch, line, sample, ...``; one that is of all stays."""
+    return values if values.shape[2] == 1 else values[:, :, index]
 
 
 def join(parts: list[Pixels]) -> Pixels:

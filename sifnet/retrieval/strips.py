@@ -23,7 +23,7 @@ from sifnet.physics.surface import Surface, sif_740_ratio
 from sifnet.retrieval.brightness import SHADED, sky_error
 from sifnet.retrieval.device import made_on
 from sifnet.retrieval.model import Retrieval
-from sifnet.retrieval.pixels import Pixels
+from sifnet.retrieval.pixels import Pixels, columns_of
 from sifnet.retrieval.refinement import SurfaceFit, refine_surface
 from sifnet.retrieval.shared import Shared, interpolated, pixel_strips
 from sifnet.scenes.scene import Flag, Scene
@@ -168,15 +168,11 @@ def surfaces(
     for start in range(0, samples, count):
         some = slice(start, start + count)
         seen = pixels.samples(some).without_stray(shared.stray)
-        cut = partial(_columns, some)
+        cut = partial(columns_of, index=some)
         there, light = state.map(cut), transfer.map(cut)
         fit = refine_surface(seen, seen.noise, there, simulator, solve=refine, transfer=light)
         fits.append(fit)
     return SurfaceFit.combine(partial(torch.cat, dim=2), fits), deviation
-
-
-def _columns(some: slice, values: Tensor) -> Tensor:
-    return values if values.shape[2] == 1 else values[:, :, some]
 
 
 def line_simulator(model: Retrieval, shared: Shared, column: Tensor) -> Simulator:

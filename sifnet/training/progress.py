@@ -49,10 +49,6 @@ class Line(Callback):
         )  # fmt: skip
         self.task = self.bar.add_task(what, total=steps, loss=None)
 
-    def doing(self, what: str) -> None:
-        """Say what is done now."""
-        self.bar.update(self.task, description=what)
-
     def on_train_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
         """Count the steps that an interrupted training has made before."""
         if trainer.is_global_zero:

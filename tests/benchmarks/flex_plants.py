@@ -80,7 +80,7 @@ class Canopies:
         field, soil = draw_fields(shape, bare_soil, rng)
         count = soil.size
         wavelength, reflectance = seen_reflectance() if self.sky else smooth_reflectance()
-        emission = np.load(SCOPE)["F_mW_m2_nm_sr"] / brighter(self.sunlight)[:, None]
+        emission = scope()["F_mW_m2_nm_sr"] / brighter(self.sunlight)[:, None]
         self.pick = pick = rng.integers(COUNT, size=(count, 2))
         soils = draw_soils(2 * count, rng)
         green = on_grid(reflectance, wavelength, WAVELENGTH)[pick]
@@ -116,10 +116,16 @@ class Canopies:
         }
 
 
+@cache
+def scope() -> dict[str, Array]:
+    """What SCOPE says of light, by its names: (canopy, wavelength)."""
+    with np.load(SCOPE) as file:
+        return dict(file)
+
+
 def seen_reflectance() -> tuple[Array, Array]:
     """nm, and (canopy, wavelength) reflectance as SCOPE has it."""
-    with np.load(SCOPE) as scope:
-        return scope["wl_nm"], scope["reflectance"]
+    return scope()["wl_nm"], scope()["reflectance"]
 
 
 def smooth_reflectance() -> tuple[Array, Array]:
@@ -129,30 +135,26 @@ def smooth_reflectance() -> tuple[Array, Array]:
     within the oxygen bands, by 0.001 (rms) at 760 nm and as its air has them. A Lambertian ground
     has no such lines of its own: under the light of a scene they would be fluorescence.
     """
-    with np.load(SCOPE) as scope:
-        wavelength, sun, sky = scope["wl_nm"], scope["Esun"], scope["Esky"]
-        share = (sky / (sun + sky))[:, wavelength == 755.0]
-        return wavelength, (1 - share) * scope["rso"] + share * scope["rdo"]
+    wavelength, sun, sky = (scope()[name] for name in ("wl_nm", "Esun", "Esky"))
+    share = (sky / (sun + sky))[:, wavelength == 755.0]
+    return wavelength, (1 - share) * scope()["rso"] + share * scope()["rdo"]
 
 
 def brighter(sunlight: float) -> Array:
     """(canopy) how much more light than this, at 755 nm, each of the hundred stands in."""
-    with np.load(SCOPE) as scope:
-        light = (scope["Esun"] + scope["Esky"])[:, scope["wl_nm"] == 755.0]
+    light = (scope()["Esun"] + scope()["Esky"])[:, scope()["wl_nm"] == 755.0]
     return np.asarray(light[:, 0] / sunlight)
 
 
 def under_one_sun(sunlight: float) -> Array:
     """(canopy, ``whole_emission.WAVELENGTH``) what each of the hundred emits in this light."""
-    with np.load(SCOPE) as scope:
-        emission, wavelength = scope["F_mW_m2_nm_sr"], scope["wlF_nm"]
-    return on_grid(emission / brighter(sunlight)[:, None], wavelength, SEEN)
+    emission = scope()["F_mW_m2_nm_sr"] / brighter(sunlight)[:, None]
+    return on_grid(emission, scope()["wlF_nm"], SEEN)
 
 
 def shapes_of(canopies: NDArray[np.intp]) -> tuple[Array, Array]:
     """As ``whole_emission.usual_canopies``, of some of the hundred."""
-    with np.load(SCOPE) as scope:
-        wavelength, emission = scope["wlF_nm"], scope["F_mW_m2_nm_sr"][canopies]
+    wavelength, emission = scope()["wlF_nm"], scope()["F_mW_m2_nm_sr"][canopies]
     level = emission[:, wavelength == 760.0]
     keep = level[:, 0] > 0.05
     shapes, share = emission[keep] / level[keep], level[keep] / level[keep].sum()
