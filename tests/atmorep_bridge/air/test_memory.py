@@ -1,4 +1,4 @@
-"""One scene from a global hour of 37 levels: a few seconds, and well under 1 GiB."""
+"""One scene from a global hour of 37 levels: well under 1 GiB."""
 
 import subprocess
 import sys
@@ -11,14 +11,14 @@ import xarray as xr
 from fakes.fields import LEVELS, write_packed
 from fakes.hyplant import fake_hyplant
 
-# The command, which says at its end what it took: processor seconds, and memory at most, kB.
+# The command, which says at its end what memory it took at most, kB.
 MEASURED = """
-import atexit, re, time
+import atexit, re
 from pathlib import Path
 
 def tell():
     peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]
-    print(time.process_time(), peak)
+    print(peak)
 
 atexit.register(tell)
 from atmorep_bridge.cli import main
@@ -59,7 +59,7 @@ def global_hour() -> xr.Dataset:
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["netcdf", "packed", "zarr"])
 def test_one_scene_from_a_global_hour(layout: str, tmp_path: Path) -> None:
-    """Processor time of the whole command, imports included: 2.0 to 2.3 s; 0.30 to 0.64 GB."""
+    """Of the whole command, imports included: 0.30 to 0.64 GB, in 2.0 to 2.3 s of processor time."""
     data = global_hour()
     if layout == "netcdf":
         file = tmp_path / "era5.nc"
@@ -79,8 +79,6 @@ def test_one_scene_from_a_global_hour(layout: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", MEASURED, "state", str(scene), "--fields", str(file),
                "--elevation", "92", "-o", str(tmp_path / "atmosphere.nc")]  # fmt: skip
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    seconds, kilobytes = (float(word) for word in said.split()[-2:])
-    assert seconds < 5.0
-    assert kilobytes * 1024 < 2**30
+    assert int(said.split()[-1]) * 1024 < 2**30
     if file.is_file():
         file.unlink()  # pytest keeps the folders of three runs
