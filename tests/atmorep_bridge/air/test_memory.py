@@ -59,7 +59,7 @@ def global_hour() -> xr.Dataset:
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["netcdf", "packed", "zarr"])
 def test_one_scene_from_a_global_hour(layout: str, tmp_path: Path) -> None:
-    """Of the whole command, imports included: 0.30 to 0.64 GB, in 2.0 to 2.3 s of processor time."""
+    """Of the whole command, imports included: 0.30 to 0.64 GB, in 2.0 to 2.3 s of one core."""
     data = global_hour()
     if layout == "netcdf":
         file = tmp_path / "era5.nc"
