@@ -19,7 +19,10 @@ from functools import cached_property
 from itertools import pairwise, product
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from atmorep_bridge.core.detail import patches, widened
 
 Array = NDArray[np.float64]
 Maps = NDArray[np.float32]
@@ -91,12 +94,7 @@ class Ridge:
 
 def around(maps: Maps, radius: int, periodic: bool) -> Maps:
     """``time, row, column, point``: around the Earth in longitude if periodic, else repeated."""
-    y, x = (np.arange(-radius, n + radius) for n in maps.shape[1:])
-    x = x % maps.shape[2] if periodic else x.clip(0, maps.shape[2] - 1)
-    wide = maps[:, y.clip(0, maps.shape[1] - 1)][..., x]
-    side = 2 * radius + 1
-    near = np.lib.stride_tricks.sliding_window_view(wide, (side, side), axis=(1, 2))
-    return near.reshape(*maps.shape, side**2)
+    return patches(widened(torch.from_numpy(maps), radius, periodic), radius).numpy()
 
 
 def about(before: Maps, now: Maps, mean: Maps, periodic: bool) -> Maps:

@@ -152,31 +152,25 @@ def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:
 def _finer(core: Core, coarse: Region) -> Region:
     """The part of the model's grid of which a coarse grid holds the means; without values."""
     _refuse_cells(core, coarse)
-    statistics = core.statistics
-    axes = {}
-    for name in ("latitude", "longitude"):
-        points, wide = getattr(statistics, name).numpy(), getattr(coarse, name)
-        step = points[1] - points[0]
-        west = wide[0] - (FACTOR - 1) / 2 * step
-        if name == "longitude":
-            west = (west - points[0] + step / 2) % 360 - step / 2 + points[0]
-        axes[name] = west + step * np.arange(FACTOR * wide.size)
-        at = (west - points[0]) / step
-        inside = at > -0.01 and round(at) + FACTOR * wide.size <= points.size
-        wrong = abs(wide[1] - wide[0] - FACTOR * step) > 0.01 * step
-        if wrong or not inside or abs(at - round(at)) > 0.01:
-            raise SifnetError(
-                "the coarse grid does not lie on that of the model",
-                found=f"{name} from {wide[0]:g}, step {wide[1] - wide[0]:g}",
-                expected=f"means of {FACTOR} x {FACTOR} points between {points[0]:g} and "
-                f"{points[-1]:g}, step {step:g}",
-                remedy="Average the coarse fields onto that grid.",
-                file=coarse.files,
-            )
+    down, across = coarse.step[0] / FACTOR, coarse.step[1] / FACTOR
+    within = np.arange(FACTOR) - (FACTOR - 1) / 2  # steps from the middle of a block
+    axes = {
+        "latitude": np.add.outer(coarse.latitude, down * within).ravel(),
+        "longitude": np.add.outer(coarse.longitude, across * within).ravel(),
+    }
     names = core.setup.names
     empty = {name: xr.DataArray(0.0, attrs=coarse.data[name].attrs) for name in names}
     data = xr.Dataset(empty, axes).assign_coords(time=coarse.times).assign_attrs(coarse.data.attrs)
-    return replace(coarse, data=data, step=(coarse.step[0] / FACTOR, coarse.step[1] / FACTOR))
+    fine = replace(coarse, data=data, step=(down, across))
+    if core.statistics.grid.place(fine.grid) is None:
+        raise SifnetError(
+            "the coarse grid does not lie on that of the model",
+            found=str(coarse.grid),
+            expected=f"means of {FACTOR} x {FACTOR} points of the grid {core.statistics.grid}",
+            remedy="Average the coarse fields onto that grid.",
+            file=coarse.files,
+        )
+    return fine
 
 
 def _refuse_cells(core: Core, region: Region) -> None:
