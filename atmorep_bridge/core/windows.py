@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from atmorep_bridge.core.cells import Grid, grid_of, in_tokens
 from atmorep_bridge.core.grids import Place
 from atmorep_bridge.core.specs import MONTH, FieldSpec
-from atmorep_bridge.fields.axes import files_of, goes_around, spacing
+from atmorep_bridge.fields.axes import files_of, goes_around, on_axes, spacing
 from atmorep_bridge.fields.formats import readable
 from atmorep_bridge.fields.opening import open_series
 from sifnet.errors import SifnetError
@@ -193,6 +193,7 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
     if "cell" in data.dims:
         data, step, wraps = _in_tokens(data, math.prod(fields[0].patch[1:])), (0.0, 0.0), False
     else:
+        on_axes(data)
         data = _contiguous(data)
         down, across = (spacing(data, n, tolerance=UNEVEN) for n in ("latitude", "longitude"))
         step, wraps = (down, across), goes_around(across, data.sizes["longitude"])

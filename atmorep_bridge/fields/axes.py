@@ -159,15 +159,15 @@ def _healpix(data: xr.Dataset, source: str) -> xr.Dataset:
 
 
 def on_axes(data: xr.Dataset) -> None:
-    """Refuse points in a list, where rows and columns are needed.
+    """Refuse points in a list and series of indices, where rows and columns are needed.
 
     Raises:
-        SifnetError: they are in a list.
+        SifnetError: they are none.
     """
-    if "cell" in data.dims:
+    if not {"latitude", "longitude"} <= set(data.dims):
         raise SifnetError(
             "the fields are on a grid without rows and columns",
-            found=f"{data.sizes['cell']} points in a list",
+            found=f"{data.sizes['cell']} points in a list" if "cell" in data.dims else "no places",
             expected="axes of latitude and longitude",
             remedy="Take them to a regular grid, as by cdo remapbil,r360x180. (Models are trained "
             "and asked on any grid.)",

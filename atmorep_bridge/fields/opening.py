@@ -22,10 +22,10 @@ import xarray as xr
 from atmorep_bridge.fields.axes import DIMENSIONS, on_axes, with_level, with_place, with_time
 from atmorep_bridge.fields.formats import open_raw
 from atmorep_bridge.fields.quantities import AIR, ON_LEVELS, QUANTITIES, quantity
-from atmorep_bridge.fields.variables import unit_of
 from sifnet.errors import SifnetError
 
 KEPT = (*DIMENSIONS, "lead", "crs")
+PLACES = ("latitude", "longitude")
 log = logging.getLogger(__name__)
 
 
@@ -105,7 +105,7 @@ def by_grid(
     """
     grids: dict[bytes, list[xr.Dataset]] = {}
     for dataset in datasets:
-        place = dataset["latitude"].values.tobytes() + b"|" + dataset["longitude"].values.tobytes()
+        place = b"|".join(dataset[n].values.tobytes() for n in PLACES if n in dataset.coords)
         grids.setdefault(place, []).append(dataset)
     return [
         _joined([part for part in parts if part.attrs["level_kind"] in ("", kind)], join)
@@ -156,7 +156,9 @@ def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
         if not data.data_vars:
             continue
         data, kind = with_level(data, source)
-        data = with_time(with_place(data, source), source)
+        if any(values.ndim > 1 for values in data.values()):  # else series of indices
+            data = with_place(data, source)
+        data = with_time(data, source)
         labelled = xr.Dataset({
             ours: _converted(ours, values, source)
             for name, array in data.data_vars.items()
@@ -166,7 +168,7 @@ def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
         })  # fmt: skip
         datasets.append(
             labelled.drop_vars([n for n in labelled.coords if n not in KEPT])
-            .transpose(*DIMENSIONS, missing_dims="ignore")
+            .transpose(*DIMENSIONS, ..., missing_dims="ignore")
             .assign_coords({n: data[n].variable for n in ("cell", "crs") if n in data.coords})
             .assign_attrs(
                 files=[source],
@@ -242,6 +244,23 @@ def _converted(ours: str, values: xr.DataArray, source: str) -> xr.DataArray:
     factor = units[unit]
     plain = (values if factor == 1.0 else values * factor).rename(ours).drop_attrs()
     return plain.assign_attrs(units=QUANTITIES[ours].unit)
+
+
+def unit_of(values: xr.DataArray, source: str) -> str:
+    """What the file says the numbers are in.
+
+    Raises:
+        SifnetError: it does not say.
+    """
+    if "units" not in values.attrs:
+        raise SifnetError(
+            f"{values.name} has no unit",
+            found="no attribute `units`",
+            expected="a CF unit, 1 for a pure number",
+            remedy="Add it to the file.",
+            file=source,
+        )
+    return str(values.attrs["units"])
 
 
 def plain_units(units: str) -> str:

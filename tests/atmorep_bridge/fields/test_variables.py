@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from atmorep_bridge.fields.opening import open_series
+from atmorep_bridge.core.specs import FieldSpec
+from atmorep_bridge.core.windows import open_region
+from atmorep_bridge.fields.opening import open_fields, open_series
 from atmorep_bridge.fields.variables import monthly, open_variables
 from sifnet.errors import SifnetError
 
@@ -32,6 +34,17 @@ def test_any_cf_variable_is_read_by_its_name_or_standard_name(tmp_path: Path) ->
         assert np.allclose(field[name], found)
 
 
+def test_an_index_is_a_series_and_no_field(tmp_path: Path) -> None:
+    file, when = tmp_path / "soi.nc", np.arange(np.datetime64("2010-01"), np.datetime64("2010-07"))
+    soi = xr.DataArray(np.arange(6.0), {"time": when.astype("datetime64[ns]")}, ("time",))
+    soi.rename("soi").assign_attrs(units="1").to_netcdf(file, engine="h5netcdf")
+    assert open_variables([file], ["soi"])["soi"].values.tolist() == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(SifnetError, match="without rows and columns: found no places"):
+        open_region([file], [FieldSpec("soi")])
+    with pytest.raises(SifnetError, match="without rows and columns: found no places"):
+        open_fields([file], ["soi"])
+
+
 def test_daily_values_become_months_and_parts_of_months_are_left_out() -> None:
     days = np.arange(np.datetime64("2010-01-20"), np.datetime64("2010-04-03"))
     values = xr.DataArray(days.astype(float), {"time": days.astype("datetime64[ns]")}, ("time",))
@@ -47,7 +60,7 @@ def test_daily_values_become_months_and_parts_of_months_are_left_out() -> None:
     ("attrs", "name", "what"),
     [
         ({}, "sst", "sst has no unit: found no attribute `units`"),
-        ({"units": "K"}, "ice", "no file holds the variable ice: found sst"),
+        ({"units": "K"}, "ice", "field of the model is missing: found none .* also ice. Download a file with a variable ice"),
     ],
 )
 def test_what_cannot_be_a_variable_is_refused(
