@@ -16,12 +16,12 @@ import xarray as xr
 from atmorep_bridge.core import copula, masks, stations
 from atmorep_bridge.core.detail import FACTOR, coarsened
 from atmorep_bridge.core.filling import from_coarse
-from atmorep_bridge.core.grids import Regular
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.predict import as_dataset, base, predict, suits
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
 from atmorep_bridge.core.windows import Fields, Region, Times, every, later
+from atmorep_bridge.fields.axes import on_axes
 from sifnet.errors import SifnetError
 
 Change = Mapping[str, Callable[[xr.DataArray], xr.DataArray]]
@@ -151,8 +151,8 @@ def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:
 
 def _finer(core: Core, coarse: Region) -> Region:
     """The part of the model's grid of which a coarse grid holds the means; without values."""
-    _refuse_cells(core, coarse)
-    down, across = coarse.step[0] / FACTOR, coarse.step[1] / FACTOR
+    on_axes(coarse.data)
+    down, across = (step / FACTOR for step in coarse.grid.step)
     within = np.arange(FACTOR) - (FACTOR - 1) / 2  # steps from the middle of a block
     axes = {
         "latitude": np.add.outer(coarse.latitude, down * within).ravel(),
@@ -173,25 +173,13 @@ def _finer(core: Core, coarse: Region) -> Region:
     return fine
 
 
-def _refuse_cells(core: Core, region: Region) -> None:
-    """Of points in tokens no detail and no error of other models is learnt."""
-    for grid in (core.statistics.grid, region.grid):
-        if not isinstance(grid, Regular):
-            raise SifnetError(
-                "this task needs a regular grid", found=str(grid),
-                expected="latitudes and longitudes in even steps",
-                remedy="Forecast or interpolate on this grid, or interpolate it to a regular one.",
-                file=region.files,
-            )  # fmt: skip
-
-
 def correct(core: Core, analysis: Region, first: np.datetime64) -> xr.Dataset:
     """A window of another model's analysis, from ``first`` on, as the training data would be.
 
     Raises:
         SifnetError: the region does not suit the model, or the window is not in it.
     """
-    _refuse_cells(core, analysis)
+    on_axes(analysis.data)
     start = _position(analysis, first)
     noisy, times = _window(core, analysis, start, core.setup.neighbourhood[0])
     kinds = masks.everything(core.setup, Kind.NOISY)

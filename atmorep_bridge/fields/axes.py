@@ -167,10 +167,10 @@ def on_axes(data: xr.Dataset) -> None:
     if not {"latitude", "longitude"} <= set(data.dims):
         raise SifnetError(
             "the fields are on a grid without rows and columns",
-            found=f"{data.sizes['cell']} points in a list" if "cell" in data.dims else "no places",
+            found=f"dimensions {', '.join(map(str, data.dims)) or 'none'}",
             expected="axes of latitude and longitude",
             remedy="Take them to a regular grid, as by cdo remapbil,r360x180. (Models are trained "
-            "and asked on any grid.)",
+            "on any grid, forecast and interpolate.)",
             file=files_of(data),
         )
 

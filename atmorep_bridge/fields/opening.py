@@ -26,6 +26,7 @@ from sifnet.errors import SifnetError
 
 KEPT = (*DIMENSIONS, "lead", "crs")
 PLACES = ("latitude", "longitude")
+Join = Literal["outer", "inner"]
 log = logging.getLogger(__name__)
 
 
@@ -61,8 +62,13 @@ def open_fields(sources: Sequence[str | Path], names: Sequence[str] = AIR) -> li
     return by_grid(labelled)
 
 
-def open_series(sources: Sequence[str | Path], names: Sequence[str]) -> xr.Dataset:
-    """As ``open_fields``: all of the quantities on one grid, at the times that all of them have.
+def open_series(
+    sources: Sequence[str | Path], names: Sequence[str], join: Join = "inner"
+) -> xr.Dataset:
+    """As ``open_fields``: all of the quantities on one grid; series of indices on none.
+
+    Args:
+        join: at the times that all of them have, or that any has.
 
     Raises:
         SifnetError: as there; or a quantity is in no file, or they are on different grids.
@@ -78,7 +84,7 @@ def open_series(sources: Sequence[str | Path], names: Sequence[str]) -> xr.Datas
             remedy="Download " + "; ".join(quantity(name).download for name in missing),
             file=files,
         )
-    grids = by_grid(parts, join="inner")
+    grids = by_grid(parts, join)
     if len(grids) > 1:
         raise SifnetError(
             "the fields are on different grids",
@@ -90,9 +96,7 @@ def open_series(sources: Sequence[str | Path], names: Sequence[str]) -> xr.Datas
     return grids[0].drop_vars("lead", errors="ignore")
 
 
-def by_grid(
-    datasets: Iterable[xr.Dataset], join: Literal["outer", "inner"] = "outer"
-) -> list[xr.Dataset]:
+def by_grid(datasets: Iterable[xr.Dataset], join: Join = "outer") -> list[xr.Dataset]:
     """Datasets of the same latitudes, longitudes and kind of levels as one, in their order.
 
     What has no levels joins every profile of its grid.
@@ -115,7 +119,7 @@ def by_grid(
     ]
 
 
-def _joined(parts: list[xr.Dataset], join: Literal["outer", "inner"]) -> xr.Dataset:
+def _joined(parts: list[xr.Dataset], join: Join) -> xr.Dataset:
     files = list(dict.fromkeys(file for part in parts for file in part.attrs["files"]))
     try:
         with dask.config.set({"array.slicing.split_large_chunks": False}):

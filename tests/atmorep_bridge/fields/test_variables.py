@@ -39,9 +39,9 @@ def test_an_index_is_a_series_and_no_field(tmp_path: Path) -> None:
     soi = xr.DataArray(np.arange(6.0), {"time": when.astype("datetime64[ns]")}, ("time",))
     soi.rename("soi").assign_attrs(units="1").to_netcdf(file, engine="h5netcdf")
     assert open_variables([file], ["soi"])["soi"].values.tolist() == [0, 1, 2, 3, 4, 5]
-    with pytest.raises(SifnetError, match="without rows and columns: found no places"):
+    with pytest.raises(SifnetError, match="without rows and columns: found dimensions time"):
         open_region([file], [FieldSpec("soi")])
-    with pytest.raises(SifnetError, match="without rows and columns: found no places"):
+    with pytest.raises(SifnetError, match="without rows and columns: found dimensions time"):
         open_fields([file], ["soi"])
 
 
@@ -60,7 +60,11 @@ def test_daily_values_become_months_and_parts_of_months_are_left_out() -> None:
     ("attrs", "name", "what"),
     [
         ({}, "sst", "sst has no unit: found no attribute `units`"),
-        ({"units": "K"}, "ice", "field of the model is missing: found none .* also ice. Download a file with a variable ice"),
+        (
+            {"units": "K"},
+            "ice",
+            "field of the model is missing: .* also ice. Download a file with a variable ice",
+        ),
     ],
 )
 def test_what_cannot_be_a_variable_is_refused(
