@@ -66,6 +66,13 @@ def goes_around(step: float, points: int) -> bool:
     return abs(step * points - 360) < 0.5 * step
 
 
+def run(index: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Indices that follow each other as a slice, of which libraries read or copy no more."""
+    if (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
+
+
 def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
     """Ascending latitude and longitude from -180, rounded so that float32 and float64 agree.
 
