@@ -139,6 +139,13 @@ def _joined(parts: list[xr.Dataset], join: Join) -> xr.Dataset:
             remedy="Leave out the file that repeats another.",
         ) from error
     assert isinstance(whole, xr.Dataset)
+    if several := [str(name) for name, v in whole.data_vars.items() if "units" not in v.attrs]:
+        raise SifnetError(
+            f"files hold {', '.join(several)} in different units",
+            found=", ".join(files),
+            expected="one unit of each quantity",
+            remedy="Leave out the file that differs.",
+        )
     return whole.assign_attrs(
         files=files,
         product=" and ".join(dict.fromkeys(part.attrs["product"] for part in parts)),

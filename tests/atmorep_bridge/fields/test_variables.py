@@ -57,6 +57,22 @@ def test_daily_values_become_months_and_parts_of_months_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "unit", "what"),
+    [("2010-04", "degC", "hold the same fields twice"), ("2010-07", "K", "sst in different units")],
+)
+def test_files_that_do_not_go_together_are_refused(
+    tmp_path: Path, first: str, unit: str, what: str
+) -> None:
+    begins, files = {"2010-01": "degC", first: unit}, []
+    for begin, units in begins.items():
+        times = np.datetime64(begin) + np.arange(6)
+        files.append(tmp_path / f"{begin}.nc")
+        sst(times, units=units).to_netcdf(files[-1], engine="h5netcdf")
+    with pytest.raises(SifnetError, match=what):
+        open_variables(files, ["sst"])
+
+
+@pytest.mark.parametrize(
     ("attrs", "name", "what"),
     [
         ({}, "sst", "sst has no unit: found no attribute `units`"),
