@@ -174,7 +174,7 @@ def on_axes(data: xr.Dataset) -> None:
     if not {"latitude", "longitude"} <= set(data.dims):
         raise SifnetError(
             "the fields are on a grid without rows and columns",
-            found=f"dimensions {', '.join(map(str, data.dims)) or 'none'}",
+            found=", ".join(f"{name} of {size}" for name, size in data.sizes.items()),
             expected="axes of latitude and longitude",
             remedy="Take them to a regular grid, as by cdo remapbil,r360x180. (Models are trained "
             "on any grid, forecast and interpolate.)",

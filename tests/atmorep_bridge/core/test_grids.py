@@ -235,7 +235,7 @@ def test_a_constant_stays_constant(tmp_path: Path) -> None:
 def test_what_needs_rows_and_columns_is_refused(globe: Region, core: Core, tmp_path: Path) -> None:
     for task in (tasks.downscale, tasks.correct):
         with pytest.raises(
-            SifnetError, match="without rows and columns: found dimensions time, token"
+            SifnetError, match="without rows and columns: found time of .* token of"
         ):
             task(core, globe, globe.times[0])
     ensemble = tasks.nowcast(core, globe, LAST, 2)

@@ -39,9 +39,9 @@ def test_an_index_is_a_series_and_no_field(tmp_path: Path) -> None:
     soi = xr.DataArray(np.arange(6.0), {"time": when.astype("datetime64[ns]")}, ("time",))
     soi.rename("soi").assign_attrs(units="1").to_netcdf(file, engine="h5netcdf")
     assert open_variables([file], ["soi"])["soi"].values.tolist() == [0, 1, 2, 3, 4, 5]
-    with pytest.raises(SifnetError, match="without rows and columns: found dimensions time"):
+    with pytest.raises(SifnetError, match="without rows and columns: found time of 6"):
         open_region([file], [FieldSpec("soi")])
-    with pytest.raises(SifnetError, match="without rows and columns: found dimensions time"):
+    with pytest.raises(SifnetError, match="without rows and columns: found time of 6"):
         open_fields([file], ["soi"])
 
 
