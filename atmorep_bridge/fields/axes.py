@@ -169,7 +169,7 @@ def on_axes(data: xr.Dataset) -> None:
     """Refuse points in a list and series of indices, where rows and columns are needed.
 
     Raises:
-        SifnetError: they are none.
+        SifnetError: there are none.
     """
     if not {"latitude", "longitude"} <= set(data.dims):
         raise SifnetError(

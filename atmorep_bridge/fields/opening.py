@@ -178,7 +178,8 @@ def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
             ]
         })  # fmt: skip
         datasets.append(
-            labelled.drop_vars([n for n in labelled.coords if n not in KEPT])
+            labelled.squeeze([d for d, n in labelled.sizes.items() if n == 1 and d not in KEPT])
+            .drop_vars([n for n in labelled.coords if n not in KEPT])
             .transpose(*DIMENSIONS, ..., missing_dims="ignore")
             .assign_coords({n: data[n].variable for n in ("cell", "crs") if n in data.coords})
             .assign_attrs(

@@ -29,7 +29,7 @@ def open_variables(sources: Sequence[str | Path], names: Iterable[str]) -> dict[
 
 
 def _by_month(data: xr.Dataset, name: str) -> xr.DataArray:
-    values = data[name].squeeze([d for d, n in data.sizes.items() if n == 1 and d not in MAP])
+    values = data[name].squeeze([d for d in ("member", "level") if data.sizes.get(d) == 1])
     if values.dims not in (MAP, MAP[:1]):
         raise SifnetError(
             f"{name} is no series and no series of maps",

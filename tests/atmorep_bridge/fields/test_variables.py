@@ -23,7 +23,8 @@ def test_any_cf_variable_is_read_by_its_name_or_standard_name(tmp_path: Path) ->
     times = np.arange(np.datetime64("2010-01"), np.datetime64("2010-07"))
     file = tmp_path / "ersst.nc"
     about = {"units": "degC", "standard_name": "sea_surface_temperature"}
-    sst(times, **about).to_netcdf(file, engine="h5netcdf")
+    data = sst(times, **about)
+    data.expand_dims(zlev=[0.0], axis=1).to_netcdf(file, engine="h5netcdf")
     for name in ("sst", "sea_surface_temperature"):
         found = open_variables([file], [name])[name]
         assert found.attrs["units"] == "degC"
