@@ -16,6 +16,8 @@ from sifnet.terminal import say
 if TYPE_CHECKING:
     import xarray as xr
 
+    from atmorep_bridge.fields.opening import Join
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Aerosol where no analysis exists yet: the last maps of AOT, carried on by the weather."
@@ -59,7 +61,7 @@ def train(
 
     require_number("--held-back", held_back, 0.0, 0.9, below=True)
     names = tuple(weather or ())
-    series = _series(files, names)
+    series = _series(files, names, "inner")
     if until is not None:
         series = series.isel(time=series["time"].values <= time(until))
     last = series.sizes["time"] - max(round(held_back * series.sizes["time"]), steps + 2)
@@ -108,7 +110,8 @@ def forecast(
     from atmorep_bridge.fields.axes import with_units
 
     made = load(model)
-    fields = coming(made, _series(files, made.scaling.weather), time(start), steps)
+    series = _series(files, made.scaling.weather, "outer")  # weather goes on after the analysis
+    fields = coming(made, series, time(start), steps)
     fields = fields.assign_attrs(
         Conventions="CF-1.11",
         title=f"AOT at 550 nm from {start} on",
@@ -124,7 +127,7 @@ def forecast(
         say(f"atmosphere: {write(air, atmosphere)}")
 
 
-def _series(files: list[str], weather: Sequence[str]) -> xr.Dataset:
+def _series(files: list[str], weather: Sequence[str], join: Join) -> xr.Dataset:
     """AOT and each ``FIELD@LEVEL`` on (time, latitude, longitude), under the name it was given."""
     from atmorep_bridge.aerosol.series import AEROSOL
     from atmorep_bridge.core.specs import SHORT
@@ -134,7 +137,7 @@ def _series(files: list[str], weather: Sequence[str]) -> xr.Dataset:
 
     wanted = {text: text.partition("@")[::2] for text in weather}
     names = {text: SHORT.get(name, name) for text, (name, _) in wanted.items()}
-    data = open_series(files, list(dict.fromkeys([AEROSOL, *names.values()])))
+    data = open_series(files, list(dict.fromkeys([AEROSOL, *names.values()])), join)
     series = data[[AEROSOL]]
     for text, (_, level) in wanted.items():
         own = data[[names[text]]]

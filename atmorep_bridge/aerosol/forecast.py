@@ -24,7 +24,7 @@ from atmorep_bridge.aerosol import ridge
 from atmorep_bridge.aerosol.ridge import Choice, Ridge
 from atmorep_bridge.aerosol.series import AEROSOL, Scaling
 from atmorep_bridge.air.state import SCALARS
-from atmorep_bridge.core.windows import Times, later
+from atmorep_bridge.core.windows import later
 from atmorep_bridge.fields.variables import MAP
 from sifnet.errors import SifnetError
 from sifnet.files import checkpoint, save_checkpoint
@@ -113,7 +113,7 @@ def forecast(
         steps: of the model, at most as many as were calibrated.
 
     Raises:
-        SifnetError: a time is absent, more steps than calibrated, another grid, gaps.
+        SifnetError: more steps than calibrated, another grid, a time that is absent, or gaps.
     """
     scaling = model.scaling
     if not 1 <= steps <= len(model.errors):
@@ -124,13 +124,10 @@ def forecast(
             remedy="Call calibrated with a held-out series and as many steps.",
             command="Train again with more --steps.",
         )
-    fields = scaling.refuse_other(fields)
     times = later(np.datetime64(str(start)), np.arange(-1, steps + 1), scaling.step)
-    past = scaling.aerosol(_at(fields, times[:2]))
-    if scaling.weather:
-        weather = scaling.weather_maps(_at(fields, times[1:]))
-    else:
-        weather = np.empty((steps + 1, 0, *past.shape[1:]), np.float32)
+    fields = scaling.refuse_other(fields).reindex(time=times)
+    past = scaling.aerosol(fields.isel(time=slice(2)))
+    weather = scaling.weather_maps(fields.isel(time=slice(1, None)))
     states = np.concatenate([past[1:], model.ridge.rollout(past, weather)])
     aot = scaling.aot(states)
     sd = np.array([0.0, *model.errors[:steps]])[:, None, None]
@@ -146,21 +143,3 @@ def forecast(
         source=f"aerosol forecast from {str(times[1])[:16]}, driven by {drivers}",
         start=str(times[1]),
     )
-
-
-def _at(fields: xr.Dataset, times: Times) -> xr.Dataset:
-    """Fields of some times.
-
-    Raises:
-        SifnetError: one of the times is absent.
-    """
-    there = fields["time"].values
-    for time in times:
-        if time not in there:
-            raise SifnetError(
-                f"the fields lack a time: {str(time)[:16]}",
-                found=f"{str(there[0])[:16]} to {str(there[-1])[:16]}" if there.size else "none",
-                expected=f"{str(times[0])[:16]} to {str(times[-1])[:16]}",
-                remedy="Give two analyses of aerosol and the weather up to the last step.",
-            )
-    return fields.sel(time=times)

@@ -21,7 +21,8 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from atmorep_bridge.spheres.ridge import Array, solved
+
 Maps = NDArray[np.float32]
 NOW, CHANGE = 2, 1  # points around one, at which the state and its last change are looked at
 NUMBERS = (2 * NOW + 1) ** 2 + (2 * CHANGE + 1) ** 2 + 2  # of p
@@ -91,12 +92,10 @@ class Ridge:
 
 def around(maps: Maps, radius: int, periodic: bool) -> Maps:
     """``time, row, column, point``: around the Earth in longitude if periodic, else repeated."""
-    y, x = (np.arange(-radius, n + radius) for n in maps.shape[1:])
-    x = x % maps.shape[2] if periodic else x.clip(0, maps.shape[2] - 1)
-    wide = maps[:, y.clip(0, maps.shape[1] - 1)][..., x]
-    side = 2 * radius + 1
-    near = np.lib.stride_tricks.sliding_window_view(wide, (side, side), axis=(1, 2))
-    return near.reshape(*maps.shape, side**2)
+    wide = np.pad(maps, ((0, 0), (radius, radius), (0, 0)), "edge")
+    wide = np.pad(wide, ((0, 0), (0, 0), (radius, radius)), "wrap" if periodic else "edge")
+    near = np.lib.stride_tricks.sliding_window_view(wide, [2 * radius + 1] * 2, axis=(1, 2))
+    return near.reshape(*maps.shape, -1)
 
 
 def about(before: Maps, now: Maps, mean: Maps, periodic: bool) -> Maps:
@@ -220,7 +219,8 @@ class _Series:
             flat = p.reshape(-1, NUMBERS).T @ (m * known[..., None]).reshape(-1, m.shape[-1])
             cross -= flat.ravel()
         scale = trusted / (np.sqrt(np.diagonal(squares)) + TINY)
-        return _solved(squares, cross, scale, shrinkage).reshape(NUMBERS, -1).astype(np.float32)
+        b = solved(squares, cross[:, None], scale, shrinkage)
+        return b.reshape(NUMBERS, -1).astype(np.float32)
 
     def _own(self, b: Maps, trusted: Array, shrinkage: float) -> Maps:
         """``row, column, number of m``: c, of what is left by B."""
@@ -232,10 +232,4 @@ class _Series:
             cross += np.einsum("trci,trc->rci", weighed, left)
             squares += np.einsum("trci,trcj->rcij", weighed, m)
         scale = trusted / (np.sqrt(np.einsum("rcii->i", squares) / self.mean.size) + TINY)
-        return _solved(squares, cross, scale, shrinkage).astype(np.float32)
-
-
-def _solved(squares: Array, cross: Array, scale: Array, shrinkage: float) -> Array:
-    """Ridge coefficients; shrinkage in typical squares, ``scale`` one over their roots."""
-    scaled = squares * scale[:, None] * scale + shrinkage * np.eye(scale.size)
-    return scale * np.linalg.solve(scaled, (cross * scale)[..., None])[..., 0]
+        return solved(squares, cross[..., None], scale, shrinkage)[..., 0].astype(np.float32)

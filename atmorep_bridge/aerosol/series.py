@@ -189,7 +189,8 @@ def finite(fields: xr.Dataset, name: str) -> NDArray[np.float64]:
             f"{name} has gaps",
             found=f"{int(bad.sum())} values that are no numbers, first at {str(when)[:16]}",
             expected="a number everywhere",
-            remedy="Fill the gaps, or cut them off the region or the series.",
+            remedy="Give the files of that time too, fill the gaps, or cut them off. A forecast "
+            "needs two analyses of aerosol, and weather up to its last step.",
         )
     return values
 

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from atmorep_bridge.air.footprint import Footprint, span
-from atmorep_bridge.fields.axes import files_of, turned
+from atmorep_bridge.fields.axes import files_of, run, turned
 from atmorep_bridge.fields.formats import readable
 from sifnet.errors import SifnetError
 
@@ -41,18 +41,12 @@ def load_box(
     if "time" in fields.dims:
         chosen["time"] = _times(fields, footprint, beyond)
     with readable(files_of(fields)):
-        box = fields.isel({name: _slice(index) for name, index in chosen.items()})
+        box = fields.isel({name: run(index) for name, index in chosen.items()})
         box = box.load(scheduler="synchronous")  # one chunk at a time: a global one is 150 MB
     if "time" in box.get("surface_height", xr.DataArray(0)).dims:
         box["surface_height"] = box["surface_height"].isel(time=0, drop=True)
     box = box.assign_coords(longitude=(eastward[chosen["longitude"]] + east).round(5))
     return box.sortby("longitude")
-
-
-def _slice(index: np.ndarray) -> slice | np.ndarray:
-    """A run of indices as a slice, of which dask reads no more than it needs."""
-    run = slice(int(index[0]), int(index[-1]) + 1)
-    return run if index.size == run.stop - run.start else index
 
 
 def _around(axis: np.ndarray, points: np.ndarray) -> np.ndarray | None:

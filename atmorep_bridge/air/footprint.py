@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from scipy.ndimage import map_coordinates
 
 from atmorep_bridge.fields.axes import turned
-from sifnet.errors import SifnetError
+from sifnet.errors import SifnetError, require_number
 from sifnet.files import regular
 from sifnet.scenes.scene import Scene
 
@@ -149,19 +149,12 @@ def _elevation(
 ) -> tuple[xr.DataArray, str]:
     """Elevation, km, where latitude and longitude are, and its source: metres as text, or a DEM."""
     try:
-        elevation = float(str(stated)) / 1e3
+        metres = float(str(stated))
     except ValueError:
         path = Path(str(stated))
         return dem_elevation(path, latitude, longitude), f"DEM {path.name}"
-    low, high = ELEVATIONS
-    if not low <= elevation <= high:
-        raise SifnetError(
-            "the elevation is impossible",
-            found=f"{stated} m",
-            expected=f"{low * 1e3:g} to {high * 1e3:g} m above sea level",
-            remedy="Correct --elevation.",
-        )
-    return xr.DataArray(elevation), f"{stated} m, given"
+    require_number("the elevation in metres", metres, *(1e3 * limit for limit in ELEVATIONS))
+    return xr.DataArray(metres / 1e3), f"{stated} m, given"
 
 
 def dem_elevation(path: Path, latitude: xr.DataArray, longitude: xr.DataArray) -> xr.DataArray:

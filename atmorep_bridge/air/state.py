@@ -38,7 +38,7 @@ from atmorep_bridge.air.box import at_points, load_box
 from atmorep_bridge.air.colocate import Colocated, colocate, column_state
 from atmorep_bridge.air.columns import HYPSOMETRIC, LAPSE_RATE, moved
 from atmorep_bridge.air.footprint import Footprint
-from atmorep_bridge.fields.axes import on_axes
+from atmorep_bridge.fields.axes import on_axes, with_units
 from sifnet import __version__
 from sifnet.errors import SifnetError
 from sifnet.files import sha256, whole
@@ -86,8 +86,6 @@ ARRAYS: dict[str, dict[str, str]] = {
         "long_name": "mean elevation of the ground, at which surface_pressure is given",
         "units": "km",
     },
-    "latitude": {"standard_name": "latitude", "units": "degrees_north"},
-    "longitude": {"standard_name": "longitude", "units": "degrees_east"},
     "time": {"standard_name": "time"},
 }
 Estimate = tuple[float, float, str]
@@ -126,7 +124,7 @@ def atmosphere(
     for label in data.variables.keys() & ARRAYS:
         data[label].attrs |= ARRAYS[str(label)]
     data["time"].encoding = {"units": "seconds since 1970-01-01", "dtype": "int64"}
-    return data.assign_attrs(
+    return with_units(data).assign_attrs(
         Conventions="CF-1.11",
         institution=f"made by atmorep_bridge of sifnet {__version__}",
         acknowledgement="ERA5 and CAMS: contains modified Copernicus information",

@@ -163,10 +163,6 @@ class Cells:
     def _tables(self) -> dict[tuple[int, ...], NDArray[np.int64]]:
         return {}
 
-    def windows(self, shape: tuple[int, int]) -> int:
-        """One around every token."""
-        return self.shape[0]
-
     def draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> Corner:
         """The token in the middle by chance, everywhere as often by area."""
         share = np.nansum(self.area.double().numpy(), 1)

@@ -113,19 +113,10 @@ class Regular:
         column = points[..., None] % width + offset[:, 1]
         return row * width + (column % width if self.wraps else column.clip(0, width - 1))
 
-    def _corners(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns at which a window may begin."""
-        (height, width), (rows, columns) = self.shape, shape
-        return height - rows + 1, width if self.wraps else width - columns + 1
-
-    def windows(self, shape: tuple[int, int]) -> int:
-        """How many there are of a shape."""
-        rows, columns = self._corners(shape)
-        return rows * columns
-
     def draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> Corner:
         """The corner of a window by chance, everywhere as often by area."""
-        rows, columns = self._corners(shape)
+        height, width = self.shape
+        rows, columns = height - shape[0] + 1, width if self.wraps else width - shape[1] + 1
         # Rows near the poles stand close together.
         middle = self.latitude[:rows] + self.step[0] * shape[0] / 2
         share = np.cos(np.deg2rad(middle)).clip(0.01)

@@ -94,17 +94,9 @@ def write_weatherbench(data: xr.Dataset, path: Path) -> Path:
     return path
 
 
-def write_published(
-    folder: Path,
-    ensemble: xr.Dataset,
-    *,
-    source: xr.Dataset | None = None,
-    target: xr.Dataset | None = None,
-    sample: int = 0,
-    name: str = "bridge",
-) -> list[Path]:
-    """AtmoRep's layout: ``results_id<name>_epoch00000_<part>.zarr``, zip stores, of source, target,
-    pred (the mean) and ens.
+def write_published(folder: Path, ensemble: xr.Dataset) -> list[Path]:
+    """AtmoRep's layout: ``results_idbridge_epoch00000_<part>.zarr``, zip stores, of pred (the mean)
+    and ens.
 
     Each holds ``<field>/sample=00000/{data, ml, datetime, lat, lon}``; data is (ml, datetime, lat,
     lon), of ens (member, ml, ...), in SI units. A field of the surface has ml 0.
@@ -115,24 +107,21 @@ def write_published(
     import zarr
 
     on_axes(ensemble)
-    parts = {"source": source, "target": target, "pred": ensemble.mean("member"), "ens": ensemble}
     written = []
-    for part, data in parts.items():
-        if data is None:
-            continue
-        path = folder / f"results_id{name}_epoch00000_{part}.zarr"
+    for part, data in {"pred": ensemble.mean("member"), "ens": ensemble}.items():
+        path = folder / f"results_idbridge_epoch00000_{part}.zarr"
         with whole(path) as partial, zarr.storage.ZipStore(partial, mode="w") as store:
             root = zarr.create_group(store)
             for field in [name for name in data.data_vars if name in QUANTITIES]:
-                _write_sample(root, data[field], f"sample={sample:05d}")
+                _write_sample(root, data[field])
         written.append(path)
     return written
 
 
-def _write_sample(root: object, values: xr.DataArray, sample: str) -> None:
+def _write_sample(root: object, values: xr.DataArray) -> None:
     quantity = QUANTITIES[str(values.name)]
     group = root.create_group(  # type: ignore[attr-defined]
-        f"{PUBLISHED.get(str(values.name), quantity.names[0])}/{sample}"
+        f"{PUBLISHED.get(str(values.name), quantity.names[0])}/sample=00000"
     )
     if "level" not in values.dims:
         values = values.expand_dims(level=[0])

@@ -46,8 +46,8 @@ class Samples(Dataset[Sample]):
         self.own, self.shape = statistics.place(region), setup.neighbourhood[1:]
 
     def __len__(self) -> int:
-        """How many different windows there are; their numbers go on beyond, under other plans."""
-        return self.starts.size * self.region.grid.windows(self.shape)
+        """Times that a window may begin at; numbers of samples go on beyond, as often as asked."""
+        return self.starts.size
 
     def __getitem__(self, index: int) -> Sample:
         """Sample number ``index``."""

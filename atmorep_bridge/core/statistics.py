@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from atmorep_bridge.core import climate
@@ -27,6 +26,7 @@ from atmorep_bridge.core.grids import Place, Regular
 from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.windows import Fields, Region, Times, counted
+from atmorep_bridge.fields.axes import run
 from sifnet.errors import SifnetError
 
 AT_ONCE = 2**24  # values of a level read at once
@@ -271,11 +271,5 @@ def _chunks(region: Region, begin: int, stop: int) -> Iterator[tuple[int, int]]:
 
 def _part(values: Tensor, place: Place) -> Tensor:
     """Rows and columns of a map, a view where they go on."""
-    rows, columns = map(_run, place)
+    rows, columns = map(run, place)
     return values[..., rows, :][..., columns]
-
-
-def _run(index: NDArray[np.int64]) -> slice | Tensor:
-    if (np.diff(index) == 1).all():
-        return slice(int(index[0]), int(index[-1]) + 1)
-    return torch.from_numpy(index)

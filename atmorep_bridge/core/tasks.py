@@ -16,12 +16,12 @@ import xarray as xr
 from atmorep_bridge.core import copula, masks, stations
 from atmorep_bridge.core.detail import FACTOR, coarsened
 from atmorep_bridge.core.filling import from_coarse
-from atmorep_bridge.core.grids import Regular
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.predict import as_dataset, base, predict, suits
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
 from atmorep_bridge.core.windows import Fields, Region, Times, every, later
+from atmorep_bridge.fields.axes import on_axes
 from sifnet.errors import SifnetError
 
 Change = Mapping[str, Callable[[xr.DataArray], xr.DataArray]]
@@ -151,44 +151,26 @@ def downscale(core: Core, coarse: Region, first: np.datetime64) -> xr.Dataset:
 
 def _finer(core: Core, coarse: Region) -> Region:
     """The part of the model's grid of which a coarse grid holds the means; without values."""
-    _refuse_cells(core, coarse)
-    statistics = core.statistics
-    axes = {}
-    for name in ("latitude", "longitude"):
-        points, wide = getattr(statistics, name).numpy(), getattr(coarse, name)
-        step = points[1] - points[0]
-        west = wide[0] - (FACTOR - 1) / 2 * step
-        if name == "longitude":
-            west = (west - points[0] + step / 2) % 360 - step / 2 + points[0]
-        axes[name] = west + step * np.arange(FACTOR * wide.size)
-        at = (west - points[0]) / step
-        inside = at > -0.01 and round(at) + FACTOR * wide.size <= points.size
-        wrong = abs(wide[1] - wide[0] - FACTOR * step) > 0.01 * step
-        if wrong or not inside or abs(at - round(at)) > 0.01:
-            raise SifnetError(
-                "the coarse grid does not lie on that of the model",
-                found=f"{name} from {wide[0]:g}, step {wide[1] - wide[0]:g}",
-                expected=f"means of {FACTOR} x {FACTOR} points between {points[0]:g} and "
-                f"{points[-1]:g}, step {step:g}",
-                remedy="Average the coarse fields onto that grid.",
-                file=coarse.files,
-            )
+    on_axes(coarse.data)
+    down, across = (step / FACTOR for step in coarse.grid.step)
+    within = np.arange(FACTOR) - (FACTOR - 1) / 2  # steps from the middle of a block
+    axes = {
+        "latitude": np.add.outer(coarse.latitude, down * within).ravel(),
+        "longitude": np.add.outer(coarse.longitude, across * within).ravel(),
+    }
     names = core.setup.names
     empty = {name: xr.DataArray(0.0, attrs=coarse.data[name].attrs) for name in names}
     data = xr.Dataset(empty, axes).assign_coords(time=coarse.times).assign_attrs(coarse.data.attrs)
-    return replace(coarse, data=data, step=(coarse.step[0] / FACTOR, coarse.step[1] / FACTOR))
-
-
-def _refuse_cells(core: Core, region: Region) -> None:
-    """Of points in tokens no detail and no error of other models is learnt."""
-    for grid in (core.statistics.grid, region.grid):
-        if not isinstance(grid, Regular):
-            raise SifnetError(
-                "this task needs a regular grid", found=str(grid),
-                expected="latitudes and longitudes in even steps",
-                remedy="Forecast or interpolate on this grid, or interpolate it to a regular one.",
-                file=region.files,
-            )  # fmt: skip
+    fine = replace(coarse, data=data, step=(down, across))
+    if core.statistics.grid.place(fine.grid) is None:
+        raise SifnetError(
+            "the coarse grid does not lie on that of the model",
+            found=str(coarse.grid),
+            expected=f"means of {FACTOR} x {FACTOR} points of the grid {core.statistics.grid}",
+            remedy="Average the coarse fields onto that grid.",
+            file=coarse.files,
+        )
+    return fine
 
 
 def correct(core: Core, analysis: Region, first: np.datetime64) -> xr.Dataset:
@@ -197,7 +179,7 @@ def correct(core: Core, analysis: Region, first: np.datetime64) -> xr.Dataset:
     Raises:
         SifnetError: the region does not suit the model, or the window is not in it.
     """
-    _refuse_cells(core, analysis)
+    on_axes(analysis.data)
     start = _position(analysis, first)
     noisy, times = _window(core, analysis, start, core.setup.neighbourhood[0])
     kinds = masks.everything(core.setup, Kind.NOISY)

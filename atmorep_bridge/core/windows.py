@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from atmorep_bridge.core.cells import Grid, grid_of, in_tokens
 from atmorep_bridge.core.grids import Place
 from atmorep_bridge.core.specs import MONTH, FieldSpec
-from atmorep_bridge.fields.axes import files_of, goes_around, spacing
+from atmorep_bridge.fields.axes import files_of, goes_around, on_axes, run, spacing
 from atmorep_bridge.fields.formats import readable
 from atmorep_bridge.fields.opening import open_series
 from sifnet.errors import SifnetError
@@ -117,9 +117,7 @@ class Region:
     ) -> NDArray[np.float32]:
         """Level, time, row, column; from memory if it is there, else from the files."""
         whole, dims = self.data.variables[name], ("time", *self.grid.dims)
-        index = t, *(slice(int(n[0]), int(n[-1]) + 1) if n[-1] - n[0] == n.size - 1 else n
-                     for n in (rows, columns))  # fmt: skip
-        asked = dict(zip(dims, index, strict=True))
+        asked = dict(zip(dims, (t, run(rows), run(columns)), strict=True))
         with readable(self.files):
             part = whole[tuple(asked.get(str(d), slice(None)) for d in whole.dims)]
             values = np.asarray(part.load(scheduler="synchronous").data)
@@ -193,6 +191,7 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
     if "cell" in data.dims:
         data, step, wraps = _in_tokens(data, math.prod(fields[0].patch[1:])), (0.0, 0.0), False
     else:
+        on_axes(data)
         data = _contiguous(data)
         down, across = (spacing(data, n, tolerance=UNEVEN) for n in ("latitude", "longitude"))
         step, wraps = (down, across), goes_around(across, data.sizes["longitude"])

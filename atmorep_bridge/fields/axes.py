@@ -66,6 +66,13 @@ def goes_around(step: float, points: int) -> bool:
     return abs(step * points - 360) < 0.5 * step
 
 
+def run(index: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Indices that follow each other as a slice, of which libraries read or copy no more."""
+    if (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
+
+
 def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
     """Ascending latitude and longitude from -180, rounded so that float32 and float64 agree.
 
@@ -159,18 +166,18 @@ def _healpix(data: xr.Dataset, source: str) -> xr.Dataset:
 
 
 def on_axes(data: xr.Dataset) -> None:
-    """Refuse points in a list, where rows and columns are needed.
+    """Refuse points in a list and series of indices, where rows and columns are needed.
 
     Raises:
-        SifnetError: they are in a list.
+        SifnetError: there are none.
     """
-    if "cell" in data.dims:
+    if not {"latitude", "longitude"} <= set(data.dims):
         raise SifnetError(
             "the fields are on a grid without rows and columns",
-            found=f"{data.sizes['cell']} points in a list",
+            found=", ".join(f"{name} of {size}" for name, size in data.sizes.items()),
             expected="axes of latitude and longitude",
             remedy="Take them to a regular grid, as by cdo remapbil,r360x180. (Models are trained "
-            "and asked on any grid.)",
+            "on any grid, forecast and interpolate.)",
             file=files_of(data),
         )
 

@@ -22,10 +22,11 @@ import xarray as xr
 from atmorep_bridge.fields.axes import DIMENSIONS, on_axes, with_level, with_place, with_time
 from atmorep_bridge.fields.formats import open_raw
 from atmorep_bridge.fields.quantities import AIR, ON_LEVELS, QUANTITIES, quantity
-from atmorep_bridge.fields.variables import unit_of
 from sifnet.errors import SifnetError
 
 KEPT = (*DIMENSIONS, "lead", "crs")
+PLACES = ("latitude", "longitude")
+Join = Literal["outer", "inner"]
 log = logging.getLogger(__name__)
 
 
@@ -61,8 +62,13 @@ def open_fields(sources: Sequence[str | Path], names: Sequence[str] = AIR) -> li
     return by_grid(labelled)
 
 
-def open_series(sources: Sequence[str | Path], names: Sequence[str]) -> xr.Dataset:
-    """As ``open_fields``: all of the quantities on one grid, at the times that all of them have.
+def open_series(
+    sources: Sequence[str | Path], names: Sequence[str], join: Join = "inner"
+) -> xr.Dataset:
+    """As ``open_fields``: all of the quantities on one grid; series of indices on none.
+
+    Args:
+        join: at the times that all of them have, or that any has.
 
     Raises:
         SifnetError: as there; or a quantity is in no file, or they are on different grids.
@@ -78,7 +84,7 @@ def open_series(sources: Sequence[str | Path], names: Sequence[str]) -> xr.Datas
             remedy="Download " + "; ".join(quantity(name).download for name in missing),
             file=files,
         )
-    grids = by_grid(parts, join="inner")
+    grids = by_grid(parts, join)
     if len(grids) > 1:
         raise SifnetError(
             "the fields are on different grids",
@@ -90,9 +96,7 @@ def open_series(sources: Sequence[str | Path], names: Sequence[str]) -> xr.Datas
     return grids[0].drop_vars("lead", errors="ignore")
 
 
-def by_grid(
-    datasets: Iterable[xr.Dataset], join: Literal["outer", "inner"] = "outer"
-) -> list[xr.Dataset]:
+def by_grid(datasets: Iterable[xr.Dataset], join: Join = "outer") -> list[xr.Dataset]:
     """Datasets of the same latitudes, longitudes and kind of levels as one, in their order.
 
     What has no levels joins every profile of its grid.
@@ -105,7 +109,7 @@ def by_grid(
     """
     grids: dict[bytes, list[xr.Dataset]] = {}
     for dataset in datasets:
-        place = dataset["latitude"].values.tobytes() + b"|" + dataset["longitude"].values.tobytes()
+        place = b"|".join(dataset[n].values.tobytes() for n in PLACES if n in dataset.coords)
         grids.setdefault(place, []).append(dataset)
     return [
         _joined([part for part in parts if part.attrs["level_kind"] in ("", kind)], join)
@@ -115,7 +119,7 @@ def by_grid(
     ]
 
 
-def _joined(parts: list[xr.Dataset], join: Literal["outer", "inner"]) -> xr.Dataset:
+def _joined(parts: list[xr.Dataset], join: Join) -> xr.Dataset:
     files = list(dict.fromkeys(file for part in parts for file in part.attrs["files"]))
     try:
         with dask.config.set({"array.slicing.split_large_chunks": False}):
@@ -135,6 +139,13 @@ def _joined(parts: list[xr.Dataset], join: Literal["outer", "inner"]) -> xr.Data
             remedy="Leave out the file that repeats another.",
         ) from error
     assert isinstance(whole, xr.Dataset)
+    if several := [str(name) for name, v in whole.data_vars.items() if "units" not in v.attrs]:
+        raise SifnetError(
+            f"files hold {', '.join(several)} in different units",
+            found=", ".join(files),
+            expected="one unit of each quantity",
+            remedy="Leave out the file that differs.",
+        )
     return whole.assign_attrs(
         files=files,
         product=" and ".join(dict.fromkeys(part.attrs["product"] for part in parts)),
@@ -156,7 +167,9 @@ def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
         if not data.data_vars:
             continue
         data, kind = with_level(data, source)
-        data = with_time(with_place(data, source), source)
+        if any(values.ndim > 1 for values in data.values()):  # else series of indices
+            data = with_place(data, source)
+        data = with_time(data, source)
         labelled = xr.Dataset({
             ours: _converted(ours, values, source)
             for name, array in data.data_vars.items()
@@ -165,8 +178,9 @@ def _labelled(source: str, names: Sequence[str]) -> list[xr.Dataset]:
             ]
         })  # fmt: skip
         datasets.append(
-            labelled.drop_vars([n for n in labelled.coords if n not in KEPT])
-            .transpose(*DIMENSIONS, missing_dims="ignore")
+            labelled.squeeze([d for d, n in labelled.sizes.items() if n == 1 and d not in KEPT])
+            .drop_vars([n for n in labelled.coords if n not in KEPT])
+            .transpose(*DIMENSIONS, ..., missing_dims="ignore")
             .assign_coords({n: data[n].variable for n in ("cell", "crs") if n in data.coords})
             .assign_attrs(
                 files=[source],
@@ -242,6 +256,23 @@ def _converted(ours: str, values: xr.DataArray, source: str) -> xr.DataArray:
     factor = units[unit]
     plain = (values if factor == 1.0 else values * factor).rename(ours).drop_attrs()
     return plain.assign_attrs(units=QUANTITIES[ours].unit)
+
+
+def unit_of(values: xr.DataArray, source: str) -> str:
+    """What the file says the numbers are in.
+
+    Raises:
+        SifnetError: it does not say.
+    """
+    if "units" not in values.attrs:
+        raise SifnetError(
+            f"{values.name} has no unit",
+            found="no attribute `units`",
+            expected="a CF unit, 1 for a pure number",
+            remedy="Add it to the file.",
+            file=source,
+        )
+    return str(values.attrs["units"])
 
 
 def plain_units(units: str) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from atmorep_bridge.fields.axes import with_place, with_time
-from atmorep_bridge.fields.formats import open_raw, readable
+from atmorep_bridge.fields.axes import files_of
+from atmorep_bridge.fields.formats import readable
+from atmorep_bridge.fields.opening import open_series
 from sifnet.errors import SifnetError
 
 MAP = ("time", "latitude", "longitude")
@@ -17,84 +18,28 @@ SPANNED = 0.8  # share of a month from its first time to its last
 
 
 def open_variables(sources: Sequence[str | Path], names: Iterable[str]) -> dict[str, xr.DataArray]:
-    """Monthly series ``time`` or ``time, latitude, longitude`` by name, in the unit of the file.
+    """Monthly series ``time`` or ``time, latitude, longitude`` by name, each of its own grid.
 
-    A name is the variable's own or its ``standard_name``. Steps below a month are averaged.
-
-    Raises:
-        SifnetError: no file has a name, or what it means cannot be used; see ``open_raw``.
-    """
-    raw = [(str(source), data) for source in sources for data in open_raw(str(source))]
-    return {name: _variable(name, raw) for name in names}
-
-
-def _variable(name: str, raw: list[tuple[str, xr.Dataset]]) -> xr.DataArray:
-    parts: list[xr.DataArray] = []
-    held: list[str] = []
-    units: set[str] = set()
-    for source, data in raw:
-        held += map(str, data.data_vars)
-        for own, values in data.data_vars.items():
-            if name in (own, values.attrs.get("standard_name")):
-                units.add(unit_of(values, source))
-                parts.append(_labelled(data[[own]].rename({own: name}), source)[name])
-    if not parts:
-        raise SifnetError(
-            f"no file holds the variable {name}",
-            found=", ".join(dict.fromkeys(held)) or "no variable",
-            expected="a variable of this name or standard_name",
-            remedy="Give its file too, or another name.",
-            file=", ".join(dict.fromkeys(source for source, _ in raw)),
-        )
-    places = {p[MAP[1]].values.tobytes() + p[MAP[2]].values.tobytes() if p.ndim == 3 else b""
-              for p in parts}  # fmt: skip
-    if len(units) > 1 or len(places) > 1:
-        raise SifnetError(
-            f"files hold {name} in different units or on different grids",
-            found=", ".join(sorted(units)),
-            expected="one unit and one grid",
-            remedy="Leave out the file that differs.",
-        )
-    whole = xr.concat(parts, "time").drop_duplicates("time").sortby("time")
-    return monthly(whole).rename(name).assign_attrs(units=units.pop())
-
-
-def unit_of(values: xr.DataArray, source: str) -> str:
-    """What the file says the numbers are in.
+    Steps below a month are averaged.
 
     Raises:
-        SifnetError: it does not say.
+        SifnetError: see ``open_series``; or a variable has other dimensions.
     """
-    if "units" not in values.attrs:
-        raise SifnetError(
-            f"{values.name} has no unit",
-            found="no attribute `units`",
-            expected="a CF unit, 1 for a pure number",
-            remedy="Add it to the file.",
-            file=source,
-        )
-    return str(values.attrs["units"])
+    return {name: _by_month(open_series(sources, [name]), name) for name in names}
 
 
-def _labelled(data: xr.Dataset, source: str) -> xr.Dataset:
-    """Our axes: time, and latitude and longitude where there are more dimensions."""
-    data = data.squeeze([d for d in data.dims if d not in ("time", "lat", "lon") and
-                         data.sizes[d] == 1 and d not in MAP])  # fmt: skip
-    values = data[next(iter(data.data_vars))]
-    data = with_time(with_place(data, source) if values.ndim > 1 else data, source)
-    values = data[next(iter(data.data_vars))]
-    if values.dims not in (MAP, MAP[:1]):
-        values = values.transpose(*MAP, missing_dims="ignore")
+def _by_month(data: xr.Dataset, name: str) -> xr.DataArray:
+    values = data[name].squeeze([d for d in ("member", "level") if data.sizes.get(d) == 1])
     if values.dims not in (MAP, MAP[:1]):
         raise SifnetError(
-            f"{values.name} is no series and no series of maps",
+            f"{name} is no series and no series of maps",
             found="dimensions " + (", ".join(map(str, values.dims)) or "none"),
             expected="time, or time, latitude, longitude",
             remedy="Select one level, or the mean of the members.",
-            file=source,
+            file=files_of(data),
         )
-    with readable(source):
-        return values.astype(np.float64).compute().to_dataset()
+    with readable(files_of(data)):
+        return monthly(values.astype(np.float64).compute())
 
 
 def monthly(values: xr.DataArray) -> xr.DataArray:
@@ -107,4 +52,5 @@ def monthly(values: xr.DataArray) -> xr.DataArray:
     day = times.dt.day + times.dt.hour / 24
     span = day.groupby(month).max() - day.groupby(month).min()
     full = span >= SPANNED * times.dt.days_in_month.groupby(month).first()
-    return values.groupby("time").mean(skipna=False).sel(time=full.index[full].to_timestamp())
+    means = values.groupby("time").mean(skipna=False, keep_attrs=True)
+    return means.sel(time=full.index[full].to_timestamp())

@@ -110,11 +110,21 @@ def fit(x: Array, y: Array, month: Index, choice: Choice, weight: Array) -> Law:
     persisted = damped[:, None, None] * np.eye(size)[:, :states]
     trust = np.ones(size)
     trust[states * choice.lags :] = choice.coupling
-    scale = (np.sqrt(now) + TINY) / trust
-    gram_of_scaled = gram / (scale[:, :, None] * scale[:, None]) + choice.shrinkage * np.eye(size)
     left = cross.transpose(0, 2, 1) - gram @ persisted
-    b = np.linalg.solve(gram_of_scaled, left / scale[:, :, None]) / scale[:, :, None]
+    b = solved(gram, left, trust / (np.sqrt(now) + TINY), choice.shrinkage)
     return Law(b + persisted, x_mean, y_mean)
+
+
+def solved(squares: Array, cross: Array, scale: Array, shrinkage: float) -> Array:
+    """Ridge coefficients ``..., predictor, state``; shrinkage in typical squares.
+
+    Args:
+        squares: ``..., predictor, predictor``. cross: ``..., predictor, state``.
+        scale: ``..., predictor``, its weight over the root of its square.
+    """
+    scaled = squares * scale[..., :, None] * scale[..., None, :]
+    scaled = scaled + shrinkage * np.eye(scale.shape[-1])
+    return scale[..., None] * np.linalg.solve(scaled, cross * scale[..., None])
 
 
 def rows_of(own: Array, y: Array) -> Index:

@@ -69,6 +69,23 @@ def test_train_and_forecast_are_the_functions_of_these_names(
         assert float(air["aot_550_uncertainty"]) > 0.05
 
 
+def test_no_analysis_is_needed_after_the_start(
+    files: list[str], model: str, tmp_path: Path
+) -> None:
+    made, start, paths = load(model), "2023-01-08T12", []
+    cut = str(tmp_path / "analyses.nc")
+    with xr.open_dataset(files[0], engine="h5netcdf") as cams:
+        cams.sel(time=slice(None, start)).to_netcdf(cut, engine="h5netcdf")
+    for some in (files, [cut, *files[1:]]):
+        paths.append(str(tmp_path / f"{len(paths)}.nc"))
+        told = RUN.invoke(app, ["aerosol", "forecast", model, *some, "--start", start,
+                                "--steps", str(len(made.errors)), "-o", paths[-1]])  # fmt: skip
+        assert told.exit_code == 0, told.output
+    whole, short = (xr.load_dataset(path, engine="h5netcdf") for path in paths)
+    assert short["time"].size == 1 + len(made.errors)
+    xr.testing.assert_equal(short, whole)
+
+
 BAD = [
     (
         ["train", "--weather", "u@500"],

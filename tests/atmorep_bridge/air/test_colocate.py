@@ -292,7 +292,7 @@ def test_an_assumed_elevation_is_refused() -> None:
 
 @pytest.mark.parametrize("metres", ["12000", "-900"])
 def test_an_impossible_elevation_is_refused(metres: str) -> None:
-    with pytest.raises(SifnetError, match="the elevation is impossible"):
+    with pytest.raises(SifnetError, match="the elevation in metres is impossible"):
         Footprint.of(scene_at(), metres)
 
 

@@ -219,7 +219,6 @@ def test_hidden_cells_do_not_show_through(globe: Region, core: Core) -> None:
     sample = samples[3]
     assert sample["truth"][NAME].shape == (1, 8, 9, 16)
     assert torch.isfinite(sample["input"][NAME]).all()
-    assert len(samples) == samples.starts.size * globe.grid.shape[0]
 
 
 def test_a_constant_stays_constant(tmp_path: Path) -> None:
@@ -235,7 +234,9 @@ def test_a_constant_stays_constant(tmp_path: Path) -> None:
 
 def test_what_needs_rows_and_columns_is_refused(globe: Region, core: Core, tmp_path: Path) -> None:
     for task in (tasks.downscale, tasks.correct):
-        with pytest.raises(SifnetError, match="needs a regular grid: found 768 points"):
+        with pytest.raises(
+            SifnetError, match="without rows and columns: found time of .* token of"
+        ):
             task(core, globe, globe.times[0])
     ensemble = tasks.nowcast(core, globe, LAST, 2)
     with pytest.raises(SifnetError, match="without rows and columns"):

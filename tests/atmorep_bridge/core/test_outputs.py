@@ -107,12 +107,10 @@ def test_published_layout_is_read_back(tmp_path: Path) -> None:
     import zarr
 
     made = with_levels()
-    truth = made.isel(member=0, drop=True)
-    paths = write_published(tmp_path, made, source=truth, target=truth, name="abc")
-    assert [p.name.rpartition("_")[2] for p in paths] == [
-        "source.zarr", "target.zarr", "pred.zarr", "ens.zarr"]  # fmt: skip
-    assert paths[3].name == "results_idabc_epoch00000_ens.zarr"
-    store = zarr.open_group(zarr.storage.ZipStore(paths[3], mode="r"), mode="r")
+    paths = write_published(tmp_path, made)
+    assert [p.name for p in paths] == [f"results_idbridge_epoch00000_{part}.zarr"
+                                       for part in ("pred", "ens")]  # fmt: skip
+    store = zarr.open_group(zarr.storage.ZipStore(paths[1], mode="r"), mode="r")
     sample = store["temperature/sample=00000"]
     assert set(sample) == {"data", "ml", "datetime", "lat", "lon"}
     assert sample["data"].shape == (4, 5, 2, 3, 3)
