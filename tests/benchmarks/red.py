@@ -5,7 +5,8 @@
 Scenes of HyPlant and FLEX by full radiative transfer in both windows, over the grounds that their
 simulation has, with emission of SCOPE; some of them under oxygen and pressure that are not the
 retrieval's. Their maps beside truth and beside the least possible error, and the emulators beside
-full transfer that they never saw. Scenes in FOLDER are not made again. Writes ``docs/red.md``. Half an hour.
+full transfer that they never saw. Scenes in FOLDER are not made again. Writes
+``docs/red.md``. Half an hour.
 """
 
 from __future__ import annotations
