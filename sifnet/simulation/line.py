@@ -63,8 +63,9 @@ def simulate_line(
         place, over = elevation, dict(relief.over)
     shift, fwhm_shift = settings.across(samples)
     parts: list[tuple[Array, Array]] = []
-    for window, seen_ground in ((FAR_RED, ground), (RED, whole))[: 1 + order.red]:
-        bands, seen = _seen(order, seen_ground, (place, over), (shift, fwhm_shift), window)
+    grounds = {FAR_RED: ground, RED: whole} if order.red else {FAR_RED: ground}
+    for window, below in grounds.items():
+        bands, seen = _seen(order, below, (place, over), (shift, fwhm_shift), window)
         noise = settings.noise * np.sqrt(seen) * rng.standard_normal(seen.shape)
         parts.append((bands, seen + noise))
     wavelength, noisy = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
