@@ -1,14 +1,15 @@
 """The ground of a simulated scene: fields of crops and bare soil, and what they emit.
 
 Reflectance, fluorescence and its spectral shape are drawn independently of each other, so that
-greenness does not tell fluorescence. ``Ground`` has formulas, good in the O2 A band; ``Mosaic``
-has PROSAIL canopies and soils over 400-1000 nm, draws that the predictor of shapes never saw
-(``training.shape``).
+greenness does not tell fluorescence. ``Ground`` has formulas, whose emission is good in the O2 A
+band; ``WholeGround`` emits below it too; ``Mosaic`` has PROSAIL canopies and soils over 400-1000
+nm, draws that the predictor of shapes never saw (``training.shape``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ EDGE_WIDTH = 12.0
 SOIL = {"at_740": (0.10, 0.32), "slope": (2e-4, 9e-4)}
 SIF_760 = (0.1, 2.4)  # mW m-2 nm-1 sr-1, of vegetation (SCOPE: 0.01-1.95)
 SIF_WIDTH = (21.0, 26.0)  # nm; F760 / F740 of 0.55 to 0.68, SCOPE's range
+FALLING = 740.0  # nm, from which on emission is taken to fall as the side of one peak
 SIF_740 = (0.1, 3.0)  # mW m-2 nm-1 sr-1, of vegetation
 PATCHINESS = 0.25  # share of the level within a field that varies from pixel to pixel
 # No canopy is so sparse that its radiance looks like bare ground, on which the retrieval takes it
@@ -38,8 +40,10 @@ class Ground:
     """What the ground of a simulated scene is, at every pixel (line, sample).
 
     Reflectance is a soil line where ``bare_soil``, a canopy with a logistic red edge elsewhere.
+    ``field`` is the number of the field a pixel lies in.
     """
 
+    field: NDArray[np.intp]
     bare_soil: NDArray[np.bool_]
     red: Array
     infrared: Array
@@ -61,6 +65,7 @@ class Ground:
 
         soil = bare[field]
         return cls(
+            field=field,
             bare_soil=soil,
             red=pattern(*CANOPY["red"]),
             infrared=pattern(*CANOPY["infrared"]),
@@ -88,10 +93,32 @@ class Ground:
         shape = np.exp(-0.5 * (at - reference) / self.sif_width[..., None] ** 2)
         return self.sif_760[..., None] * shape
 
-    def column(self, sample: int) -> Ground:
+    def column(self, sample: int) -> Self:
         """One column, (line, 1)."""
         cut = slice(sample, sample + 1)
-        return Ground(**{name: values[:, cut] for name, values in vars(self).items()})
+        return replace(self, **{f.name: getattr(self, f.name)[:, cut] for f in fields(Ground)})
+
+
+@dataclass(frozen=True)
+class WholeGround(Ground):
+    """A ground with the red peak: its own SIF from 740 nm on, below in the shapes of canopies.
+
+    Attributes:
+        emission: (field, WAVELENGTH) fluorescence relative to 740 nm.
+    """
+
+    emission: Array
+
+    @classmethod
+    def of(cls, ground: Ground, rng: np.random.Generator) -> WholeGround:
+        """Draw the emission of every field of a ground."""
+        return cls(**vars(ground), emission=draw_emission(int(ground.field.max()) + 1, rng))
+
+    def sif(self, wavelength: Array) -> Array:
+        """(line, sample, wavelength) emission at the surface, mW m-2 nm-1 sr-1."""
+        shape = np.array([np.interp(wavelength, WAVELENGTH, s) for s in self.emission])
+        below = super().sif(np.array([FALLING])) * shape[self.field]
+        return np.where(wavelength < FALLING, below, super().sif(wavelength))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from sifnet.physics.windows import FAR_RED, RED, Window
 from sifnet.scenes.hyplant import HALF_SWATH_DEG
 from sifnet.scenes.sensor import Sensor
 from sifnet.simulation import scenery
-from sifnet.simulation.ground import LEAST_NDVI, Ground, Mosaic
+from sifnet.simulation.ground import Ground, Mosaic, WholeGround
 from sifnet.simulation.hyplant_product import write_hyplant
 
 Array = NDArray[np.float64]
@@ -50,9 +50,10 @@ def simulate_line(
 ) -> Path:
     """Write a flight line and its truth; see ``simulation.simulate``."""
     settings, sensor, rng = order.settings, order.sensor, order.rng
-    if order.red and ground is None:
-        ground = Mosaic.drawn(order.shape, settings.bare_soil, rng, LEAST_NDVI)
     ground = ground or Ground.drawn(order.shape, settings.bare_soil, rng)
+    whole = ground
+    if order.red and type(ground) is Ground:  # by dice of its own: the rest is as without red
+        whole = WholeGround.of(ground, rng.spawn(1)[0])
     lines, samples = ground.sif_760.shape
     aot, nodes = settings.aot((lines, samples), rng)
     elevation = np.full_like(aot, settings.ground_elevation)
@@ -61,26 +62,13 @@ def simulate_line(
         aot, elevation = np.full_like(aot, settings.aot_550), relief.elevation
         place, over = elevation, dict(relief.over)
     shift, fwhm_shift = settings.across(samples)
-    parts = [CHLOROPHYLL], [np.empty((lines, samples, CHLOROPHYLL.size), np.float32)]
-    for window in (FAR_RED, RED) if order.red else (FAR_RED,):
-        transfer = _across(order, over, window)
-        bands = _oxygen_bands(sensor, window)
-        seen = np.empty((lines, samples, bands.size), np.float32)
-        for sample in track(range(samples), description="columns", disable=order.quick):
-            column = ground.column(sample)
-            light = {node: across[sample] for node, across in transfer.items()}
-            if window == FAR_RED:
-                middle = list(light.values())[len(light) // 2]
-                parts[1][0][:, sample] = _grey(column, CHLOROPHYLL + shift[sample], middle)
-            width = sensor.fwhm + fwhm_shift[sample]
-            response = scenery.responses(bands + shift[sample], width, window.wavelength)
-            seen[:, sample] = scenery.column_radiance(
-                column, place[:, sample], light, window.wavelength, response
-            )
-        parts[0].append(bands)
-        parts[1].append(seen)
-    wavelength, radiance = (np.concatenate(part, axis=-1) for part in parts)
-    noisy = radiance + settings.noise * np.sqrt(radiance) * rng.standard_normal(radiance.shape)
+    parts: list[tuple[Array, Array]] = []
+    grounds = {FAR_RED: ground, RED: whole} if order.red else {FAR_RED: ground}
+    for window, below in grounds.items():
+        bands, seen = _seen(order, below, (place, over), (shift, fwhm_shift), window)
+        noise = settings.noise * np.sqrt(seen) * rng.standard_normal(seen.shape)
+        parts.append((bands, seen + noise))
+    wavelength, noisy = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
     order_of_bands = np.argsort(wavelength)
     wavelength, noisy = wavelength[order_of_bands], noisy[..., order_of_bands]
     height, time = settings.sensor_height, scenery.time_of(settings)
@@ -99,8 +87,40 @@ def simulate_line(
         longitude=scenery.PLACE["longitude"],
     )
     drift = {"wavelength_shift": shift, "fwhm_shift": fwhm_shift}
-    scenery.write_truth(order, ground, aot_550=aot, ground_elevation=elevation, **drift)
+    scenery.write_truth(order, whole, aot_550=aot, ground_elevation=elevation, **drift)
     return scene
+
+
+def _seen(
+    order: scenery.Order,
+    ground: Ground | Mosaic,
+    air: tuple[Array, Mapping[float, scenery.Settings]],
+    drift: tuple[Array, Array],
+    window: Window,
+) -> tuple[Array, Array]:
+    """Centres of a window's bands, nm, and (line, sample, band) radiance in them without noise.
+
+    Args:
+        air: place of every pixel between the nodes, and the settings there.
+        drift: shift and change of width of every column.
+    """
+    (place, over), sensor, first = air, order.sensor, 0
+    transfer, bands = _across(order, over, window), _oxygen_bands(sensor, window)
+    if window == FAR_RED:
+        bands, first = np.concatenate([CHLOROPHYLL, bands]), CHLOROPHYLL.size
+    seen = np.empty((*place.shape, bands.size), np.float32)
+    columns = track(range(place.shape[1]), description="columns", disable=order.quick)
+    for sample, shift, wider in zip(columns, *drift, strict=True):
+        column = ground.column(sample)
+        light = {node: across[sample] for node, across in transfer.items()}
+        if window == FAR_RED:
+            middle = list(light.values())[len(light) // 2]
+            seen[:, sample, :first] = _grey(column, CHLOROPHYLL + shift, middle)
+        response = scenery.responses(bands[first:] + shift, sensor.fwhm + wider, window.wavelength)
+        seen[:, sample, first:] = scenery.column_radiance(
+            column, place[:, sample], light, window.wavelength, response
+        )
+    return bands, seen
 
 
 def _oxygen_bands(sensor: Sensor, window: Window) -> Array:

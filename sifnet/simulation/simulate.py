@@ -57,8 +57,8 @@ def simulate(
             and height only, as real ones do.
         level: of products from orbit, L1B or L1C, with masks, aerosol and water beside it.
         zipped: products from orbit, as they are downloaded.
-        red: the O2 B band of flight lines and of swaths too, over grounds of canopy models
-            (``ground.Mosaic``), at twice the time.
+        red: the O2 B band of flight lines and of swaths too, at twice the time. All else is as it
+            is without.
         quick: the light of a flight line by the emulator that retrievals use, in a second and
             without the extra ``build``: their own light, in which they look better than they are.
 

@@ -329,7 +329,7 @@ FROM_760 = """\
 ### What canopies alone would have said
 
 Maps are given what SCOPE's canopies emit at 687 nm beside 760 nm (`sif.emission()`, not used here).
-Real canopies are redder, more than the spread of SCOPE's where they are pale:"""
+Real canopies are redder, in block 1 by more than the spread of SCOPE's:"""
 TOWER_NOTE = """\
 Reduced χ² was 11 when wavelengths were taken for air (they are vacuum's: the lines lie 0.04 nm from
 there, 0.17 nm from air), times for UTC (they are UTC + 1) and both channels for one response. It

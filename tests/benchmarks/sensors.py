@@ -51,9 +51,10 @@ wavelengths are known exactly; in brackets the same were slope and bend of refle
 of reflectance, is each pixel's own.
 
 FloX is mapped under measured irradiance over 670-780 nm at once, which tells more at 687 nm than
-the window here. The peaks and the integral of the emission need 670-740 nm; they are absent in
-products of FLEX and HyPlant, not filled. DESIS is mapped with reflectance as the rest of its
-spectrum foretells it, which is a limit of its own ([docs/desis.md](desis.md))."""
+the window here. The peaks and the integral of the emission follow from SIF in both oxygen bands and
+from what canopies emit in products of FLEX and HyPlant ([FLEX](flex.md)), whose 697-740 nm are not
+fitted. DESIS is mapped with reflectance as the rest of its spectrum foretells it, which is a limit
+of its own ([docs/desis.md](desis.md))."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import xarray as xr
 
-pytest.importorskip("prosail", reason="needs the 'build' extra")
-
 import sifnet
 from sifnet.scenes.scene import Scene
 from sifnet.simulation.simulate import simulate

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import typer
 import xarray as xr
@@ -33,6 +34,25 @@ def test_a_quick_line_says_whose_light_it_is(tmp_path: Path) -> None:
     truth = xr.open_dataset(tmp_path / "truth.nc")
     assert "emulator" in truth.attrs["title"]
     assert open_scene(path).shape[:2] == truth.sif_760.shape == (6, 5)
+
+
+def test_red_bands_come_beside_the_same_far_red(tmp_path: Path) -> None:
+    far, both = (
+        open_scene(simulate("hyplant", tmp_path / str(red), lines=6, samples=5, seed=3, quick=True,
+                            red=red))
+        for red in (False, True)
+    )  # fmt: skip
+    common = np.isin(both.wavelength, far.wavelength)
+    np.testing.assert_array_equal(both.radiance.values[..., common], far.radiance.values)
+    one, two = (xr.open_dataset(tmp_path / str(red) / "truth.nc") for red in (False, True))
+    xr.testing.assert_equal(one, two[list(one)])
+    green = two.sif_760.values > 0
+    ratio = (two.sif_687 / two.sif_760).values[green]
+    # SCOPE's canopies, nine of ten: 0.27 to 0.58; the formula's far-red peak is up to 1.2 times
+    # theirs at 740 nm, and the red peak is up to 0.7 lower.
+    assert ((ratio > 0.08) & (ratio < 0.7)).all()
+    spectrum = two.sif_emission_spectrum.values[green]
+    assert np.abs(np.diff(spectrum, axis=1)).max() < 0.1 * spectrum.max()  # no step at 740 nm
 
 
 def test_only_lines_are_quick(tmp_path: Path) -> None:
