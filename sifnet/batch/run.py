@@ -20,7 +20,7 @@ from typing import Literal
 
 from rich.progress import Progress
 
-from sifnet.batch import cluster
+from sifnet.batch import cluster, pool
 from sifnet.batch.done import Failures, outdated
 from sifnet.batch.find import find
 from sifnet.errors import SifnetError, told_by_system
@@ -120,6 +120,9 @@ def run(
     _refuse_nothing(paths, refused)
     there = {} if job.overwrite else _there(job, paths)
     todo = [path for path in paths if path not in there]
+    workers = min(workers, len(todo))
+    if scheduler is None and workers > 1:
+        pool.prepare()  # meanwhile we look at model and atmosphere
     if todo:
         _check(job)
     sweep(job.output)
@@ -192,11 +195,15 @@ def _check(job: Job) -> None:
 def _work(
     job: Job, scenes: list[Path], workers: int, scheduler: str | None, bar: Progress
 ) -> Iterator[Outcome]:
-    if scheduler is None and (workers == 1 or len(scenes) < 2):
+    if scheduler is None and workers < 2:
         yield from (_attempt(job, path, bar) for path in scenes)
         return
     attempt = partial(_attempt, job)
-    for path, result in cluster.spread(attempt, scenes, workers=workers, scheduler=scheduler):
+    if scheduler is None:
+        results = pool.spread(attempt, scenes, workers=workers)
+    else:
+        results = cluster.spread(attempt, scenes, scheduler)
+    for path, result in results:
         yield result if isinstance(result, Outcome) else _failed(path, result)
 
 

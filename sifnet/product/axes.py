@@ -9,6 +9,7 @@ from __future__ import annotations
 import xarray as xr
 
 MAP, SWATH = ("y", "x"), ("line", "sample")
+HOURS = "hour"  # of a series of measurements, which has means of each
 
 
 def axes(product: xr.Dataset | xr.DataArray) -> tuple[str, str]:

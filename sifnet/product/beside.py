@@ -46,8 +46,7 @@ def complete(path: Path, *, cog: bool, anew: bool, product: xr.Dataset | None = 
         SifnetError: a file cannot be written.
     """
     from sifnet.product import pictures, stac
-    from sifnet.product.hourly import AXIS as HOURS
-    from sifnet.product.hourly import write_table
+    from sifnet.product.axes import HOURS
     from sifnet.product.netcdf import opened
 
     makers: dict[str, Callable[[xr.Dataset, Path], Any]] = {
@@ -74,6 +73,8 @@ def complete(path: Path, *, cog: bool, anew: bool, product: xr.Dataset | None = 
             told = write_cogs(product, files["cog"], files["flags"])
         table = path.with_name(f"{path.stem}_hourly.csv")
         if HOURS in product.dims and (anew or not table.exists()):
+            from sifnet.product.hourly import write_table  # loads scipy: the same
+
             write_table(product, table)
         if wanted or not item.exists():
             there = {n: file for n, file in {"product": path, **files}.items() if file.exists()}

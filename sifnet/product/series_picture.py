@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from sifnet.product.axes import HOURS
 from sifnet.product.axes import axes as dimensions
 from sifnet.product.netcdf import trusted
 
@@ -22,7 +23,7 @@ BELOW = {  # what is drawn under it, as far as a product has it
     "solar_zenith_angle": "sun from\nzenith, °",
     "chi2_reduced": "χ², reduced",
 }
-SPECTRUM, AXIS, HOUR = "sif_emission_spectrum", "emission_wavelength", "hour"
+SPECTRUM, AXIS = "sif_emission_spectrum", "emission_wavelength"
 YIELD, LIGHT = "fluorescence_quantum_efficiency", "integrated_par"
 
 
@@ -71,7 +72,7 @@ def _course(
                           elinewidth=0.6, label=text if chosen.any() else None, alpha=0.75,
                           linestyle="none", marker="o", markersize=3)  # fmt: skip
         if f"{name}_hourly" in column:
-            start, mean = column[HOUR].values, column[f"{name}_hourly"].values
+            start, mean = column[HOURS].values, column[f"{name}_hourly"].values
             middle, end = (start + np.timedelta64(minutes, "m") for minutes in (30, 60))
             axes.hlines(mean, start, end, color=dark, linewidth=1.1)
             axes.errorbar(middle, mean, column[f"{name}_hourly_uncertainty"].values, color=dark,
