@@ -145,7 +145,9 @@ def fit(
     Example: `sifnet fit 20200625-OEN-1132-0600-L1-S-FLUO_radiance.hdr -o out`
     """
     from sifnet.batch.find import find
-    from sifnet.batch.run import Job
+    from sifnet.batch.run import Job, load
+
+    load()
     from sifnet.product.report import write_report
     from sifnet.product.retrieve import read_atmosphere
     from sifnet.scenes import open_scene

@@ -8,6 +8,7 @@ surface is a pixel's own, given both.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +67,12 @@ class ResidualBlock(nn.Module):
 
     The first layer changes the width; the input goes around through a linear layer then, else
     unchanged.
+
+    Attributes:
+        folded: layers and batch norms as one, where they are kept (``Encoder.folded``).
     """
+
+    folded: list[tuple[Tensor, Tensor]] | None = None
 
     def __init__(self, width_in: int, width: int, repeats: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -80,9 +86,11 @@ class ResidualBlock(nn.Module):
         """``row, width_in`` to ``row, width``."""
         if self.training:
             return self.around(x) + self.layers(x)
-        inner = x
-        for linear, norm in self.normed:
-            inner = nn.functional.relu_(nn.functional.linear(inner, *_folded(linear, norm)))
+        inner, layers = x, self.folded or [_folded(*pair) for pair in self.normed]
+        if self.folded is not None:
+            self.folded = layers
+        for weight, bias in layers:
+            inner = nn.functional.relu_(nn.functional.linear(inner, weight, bias))
         return self.around(x) + inner
 
     @property
@@ -282,6 +290,18 @@ class Encoder(nn.Module):
         *reflectance, sif, sif_by_level = raw.unbind(-1)
         unbounded = torch.stack([*reflectance, sif + sif_by_level * level], dim=-1)
         return Surface.unstack(bounded(unbounded, *self.span(Surface, latent)))
+
+    @contextmanager
+    def folded(self) -> Iterator[None]:
+        """While weights stay what they are: frozen batch norms are folded into layers once."""
+        blocks = [module for module in self.modules() if isinstance(module, ResidualBlock)]
+        for block in blocks:
+            block.folded = []
+        try:
+            yield
+        finally:
+            for block in blocks:
+                block.folded = None
 
     def span(self, part: type[TensorFields], like: Tensor) -> tuple[Tensor, Tensor]:
         """Lowest and highest values of the fields of a part, each ``field``."""

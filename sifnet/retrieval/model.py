@@ -211,12 +211,14 @@ class Retrieval(nn.Module):
         Args:
             sensor: of the pixels, where it is known; simulator: then settled for it.
         """
-        state, errors = self.encoder(pixels, sensor), self.errors_of(pixels.line_id)
-        with exact():
-            if simulator is None:
-                simulator = replace(self.simulator, correction=self.correction(errors))
-            light = simulator.light(state, pixels.geometry, shape_prior=pixels.shape_prior)
-        perturbed = self.perturb(pixels, state, light)
+        errors = self.errors_of(pixels.line_id)
+        with self.encoder.folded():
+            state = self.encoder(pixels, sensor)
+            with exact():
+                if simulator is None:
+                    simulator = replace(self.simulator, correction=self.correction(errors))
+                light = simulator.light(state, pixels.geometry, shape_prior=pixels.shape_prior)
+            perturbed = self.perturb(pixels, state, light)
         with exact():
             seen = pixels.without_stray(STRAY_SD * errors[:, 0, None, None])
             return losses.terms(seen, light.value, state, perturbed, self.setup.weights, errors)

@@ -40,6 +40,7 @@ from sifnet.training.resume import Asked, data_told, is_first_process, scenes_to
 from sifnet.training.trainer import (
     MOST,
     Told,
+    adam,
     by_itself,
     check_settings,
     make_trainer,
@@ -403,7 +404,7 @@ class Fitting(Told):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam from the learning rate down to LAST_RATE of it."""
         learning = [p for p in self.retrieval.encoder.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(learning, self.learning_rate, foreach=True)
+        optimizer = adam(learning, self.learning_rate, self.trainer.precision)
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         decay = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: LAST_RATE ** min(1.0, step / steps)

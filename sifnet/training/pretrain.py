@@ -28,7 +28,7 @@ from sifnet.retrieval.shape import ShapePredictor
 from sifnet.scenes import record_of
 from sifnet.scenes.sensor import Sensor
 from sifnet.training.resume import Asked, is_first_process, weights_told
-from sifnet.training.trainer import Told, by_itself, check_seed, make_trainer, run
+from sifnet.training.trainer import Told, adam, by_itself, check_seed, make_trainer, run
 
 # Predicted shapes err alike over a field, and a patch of a scene from space has few fields.
 ALIKE = LossWeights(independent_pixels=10.0)
@@ -70,7 +70,7 @@ class Pretraining(Told):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with one cycle of the learning rate: up for a fifth of the steps, then to zero."""
         parameters = [p for p in self.retrieval.encoder.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(parameters, lr=self.learning_rate, foreach=True)
+        optimizer = adam(parameters, self.learning_rate, self.trainer.precision)
         steps = int(self.trainer.estimated_stepping_batches) + 1
         cycle = one_cycle(optimizer, self.learning_rate, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}

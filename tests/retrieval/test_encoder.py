@@ -115,3 +115,19 @@ def test_features_are_white_and_frozen(encoder: Encoder, pixels: Pixels) -> None
     torch.testing.assert_close(torch.diag(covariance), torch.ones(8).double(), rtol=0.05, atol=0.0)
     names = dict(encoder.features.named_buffers())
     assert set(names) == {"mean", "projection"}  # travel in the checkpoint, do not learn
+
+
+def test_what_is_folded_once_is_the_same_to_its_gradients(encoder: Encoder, pixels: Pixels) -> None:
+    learning = [*encoder.backbone.parameters(), *encoder.pixel_head.parameters()]
+
+    def gradients() -> tuple[torch.Tensor, ...]:
+        twice = encoder(pixels).surface.sif_760 + encoder(pixels).surface.sif_760
+        return torch.autograd.grad(twice.sum(), learning)
+
+    usual = gradients()
+    with encoder.folded():
+        once = gradients()
+        assert encoder.backbone[0].folded
+    assert encoder.backbone[0].folded is None
+    for a, b in zip(once, usual, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)

@@ -80,6 +80,12 @@ def test_same_seed_same_result(small: KnownScene) -> None:
     assert not torch.equal(first, other)
 
 
+def test_mixed_precision_clips_its_gradients_too(small: KnownScene) -> None:
+    """Which Lightning refuses where all weights are one kernel's."""
+    model = fit(small.scene, config=replace(TINY, precision="bf16-mixed"), emulator=fake_emulator())
+    assert all(torch.isfinite(p).all() for p in model.encoder.parameters())
+
+
 def test_start_model_replaces_pretraining(small: KnownScene, tmp_path: Path) -> None:
     start = fit(small.scene, config=replace(TINY, epochs=0), emulator=fake_emulator())
     start.save(tmp_path / "start.ckpt")
