@@ -18,6 +18,7 @@ from sifnet.errors import SifnetError
 
 MEMORY = 2 * 2**30  # bytes of a worker; one that takes more is ended, and its scene is a failure
 LOOK = 0.5  # s between two looks at what they take
+ENDING = 5.0  # s that one that ends may take to say how
 ENVIRONMENT = {f"{kind}_NUM_THREADS": "1" for kind in ("OMP", "MKL", "OPENBLAS")}
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 LOADED = ["sifnet.batch.worker"]
@@ -113,9 +114,11 @@ class _Worker:
     Attributes:
         connection: ready when an answer is there, or the process has ended.
         path: that it is at.
+        why: it was ended, if we did so.
     """
 
     path: Path
+    why = ""
 
     def __init__(self, function: Callable[[Path], Any]) -> None:
         context: Any = get_context(METHOD)
@@ -124,7 +127,6 @@ class _Worker:
         with _left_to_us():
             self.process.start()
         its.close()  # so that the process has the only one, which is closed when it ends
-        self.why = ""
 
     def give(self, path: Path) -> None:
         self.path = path
@@ -135,7 +137,7 @@ class _Worker:
         try:
             return self.connection.recv()
         except (OSError, EOFError):
-            self.process.join()
+            self.process.join(ENDING)
             return SifnetError(
                 "the worker did not survive this scene",
                 found=self.why or f"it ended with exit code {self.process.exitcode}",
