@@ -8,17 +8,18 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, get_context, parent_process
-from multiprocessing.connection import Connection, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import Pipe, forkserver, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sifnet.errors import SifnetError
 
-MEMORY = 2 * 2**30  # bytes of a worker; one that takes more is ended, and its scene is a failure
-LOOK = 0.5  # s between two looks at what they take
-ENDING = 5.0  # s that one that ends may take to say how
+MEMORY = 2 * 2**30  # bytes of a worker; one that takes more ends, and its scene is a failure
+LOOK = 0.5  # s between two looks at what it takes
 ENVIRONMENT = {f"{kind}_NUM_THREADS": "1" for kind in ("OMP", "MKL", "OPENBLAS")}
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 LOADED = ["sifnet.batch.worker"]
@@ -42,63 +43,64 @@ def spread(
 ) -> Iterator[tuple[Path, Result | SifnetError]]:
     """``function`` of every path, as they finish; where its worker died, an error that says so.
 
-    It may have died because others took the memory. So the path is tried again at the end, alone.
+    A worker that dies takes all others along, and what they were at is blamed with its path. So
+    the blamed are tried again at the end, one after the other.
 
     Raises:
         SifnetError: no process starts.
     """
     prepare()
-    died = []
-    for path, result in _handed_out(function, paths, workers):
-        if isinstance(result, SifnetError):
-            died.append(path)
-        else:
-            yield path, result
-    for path in died:
-        yield from _handed_out(function, [path], 1)
-
-
-def _handed_out(
-    function: Callable[[Path], Result], paths: Sequence[Path], workers: int
-) -> Iterator[tuple[Path, Result | SifnetError]]:
-    """Every path to the worker that is free first."""
-    waiting = deque(paths)
-    busy: dict[Any, _Worker] = {}
-
-    def give(worker: _Worker) -> None:
-        worker.give(waiting.popleft())
-        busy[worker.connection] = worker
-
-    try:
-        for _ in range(min(workers, len(paths))):
-            give(_started(function))
-        while busy:
-            for connection in wait(list(busy), LOOK):
-                worker = busy.pop(connection)
-                path, result = worker.path, worker.result()
-                died = isinstance(result, SifnetError)
-                if died or not waiting:
-                    worker.end()
-                if waiting:
-                    give(_started(function) if died else worker)
+    waiting, blamed = deque(paths), []
+    while waiting:
+        for path, result in _until_one_dies(function, waiting, workers):
+            if isinstance(result, SifnetError):
+                blamed.append(path)
+            else:
                 yield path, result
-            for worker in busy.values():
-                worker.end_if_large()
-    finally:
-        for worker in busy.values():
-            worker.end()
+    for path in blamed:
+        yield from _until_one_dies(function, deque([path]), 1)
 
 
-def _started(function: Callable[[Path], Any]) -> _Worker:
-    """A worker; if what it should be a copy of has died, once more.
+def _until_one_dies(
+    function: Callable[[Path], Result], waiting: deque[Path], workers: int
+) -> Iterator[tuple[Path, Result | SifnetError]]:
+    """Results of those that wait, until none does or a worker dies: then errors of all under way.
 
-    Raises:
-        SifnetError: again it does not start.
+    Only what a worker is at is handed out, so that no other path is blamed.
     """
-    with suppress(OSError, EOFError):
-        return _Worker(function)
+    ours, theirs = Pipe()
+    executor = ProcessPoolExecutor(
+        min(workers, len(waiting)), get_context(METHOD), _begin, (theirs, MEMORY, LOOK)
+    )
+    running: dict[Future[Result], Path] = {}
+    broken = False
     try:
-        return _Worker(function)
+        while running or (waiting and not broken):
+            while waiting and len(running) < workers and not broken:
+                path = waiting.popleft()
+                running[_submitted(executor, function, path)] = path
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                path = running.pop(future)
+                try:
+                    yield path, future.result()
+                except BrokenProcessPool:
+                    broken = True
+                    yield path, _death(path, ours)
+    finally:
+        ours.close()  # which ends those that still work
+        executor.shutdown(cancel_futures=True)
+        theirs.close()
+
+
+def _submitted(
+    executor: ProcessPoolExecutor, function: Callable[[Path], Result], path: Path
+) -> Future[Result]:
+    try:
+        return executor.submit(function, path)
+    except BrokenProcessPool as error:  # since the last look
+        future: Future[Result] = Future()
+        future.set_exception(error)
+        return future
     except (OSError, EOFError) as error:
         raise SifnetError(
             "the processes of --workers do not start",
@@ -108,77 +110,37 @@ def _started(function: Callable[[Path], Any]) -> _Worker:
         ) from error
 
 
-class _Worker:
-    """A process that answers one path after the other.
-
-    Attributes:
-        connection: ready when an answer is there, or the process has ended.
-        path: that it is at.
-        why: it was ended, if we did so.
-    """
-
-    path: Path
-    why = ""
-
-    def __init__(self, function: Callable[[Path], Any]) -> None:
-        context: Any = get_context(METHOD)
-        self.connection, its = context.Pipe()
-        self.process = context.Process(target=_serve, args=(function, its), daemon=True)
-        with _left_to_us():
-            self.process.start()
-        its.close()  # so that the process has the only one, which is closed when it ends
-
-    def give(self, path: Path) -> None:
-        self.path = path
-        with suppress(OSError):  # it has died, as the answer will say
-            self.connection.send(path)
-
-    def result(self) -> Any:
-        try:
-            return self.connection.recv()
-        except (OSError, EOFError):
-            self.process.join(ENDING)
-            return SifnetError(
-                "the worker did not survive this scene",
-                found=self.why or f"it ended with exit code {self.process.exitcode}",
-                expected=f"at most {MEMORY / 2**30:.0f} GiB of memory a worker",
-                remedy="Map the scene alone with one worker, and see what it says.",
-                file=self.path,
-            )
-
-    def end_if_large(self) -> None:
-        import psutil  # here, so that a batch that is done need not load it
-
-        with suppress(psutil.Error):
-            taken = psutil.Process(self.process.pid).memory_info().rss
-            if taken > MEMORY:
-                self.why = f"{taken / 2**30:.1f} GiB"
-                self.process.kill()
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
+def _death(path: Path, said: Connection) -> SifnetError:
+    return SifnetError(
+        "the worker did not survive this scene",
+        found=said.recv() if said.poll() else "it ended without a word",
+        expected=f"at most {MEMORY / 2**30:.0f} GiB of memory a worker",
+        remedy="Map the scene alone with one worker, and see what it says.",
+        file=path,
+    )
 
 
-def _serve(function: Callable[[Path], Any], connection: Connection) -> None:
-    """What a worker does: it ends with the process that started it, also where that is killed."""
+def _begin(above: Connection, memory: int, look: float) -> None:
+    """What a worker does first. Ctrl-C reaches all processes of a terminal: it is left to ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, daemon=True).start()
-    while True:
-        connection.send(function(connection.recv()))
+    threading.Thread(target=_watch, args=(above, memory, look), daemon=True).start()
 
 
-def _follow() -> None:
-    above = parent_process()
-    assert above is not None
-    above.join()
+def _watch(above: Connection, memory: int, look: float) -> None:
+    """End a worker that takes too much, or that nobody waits for: the other end is closed."""
+    import psutil  # here, so that a batch that is done need not load it
+
+    own = psutil.Process()
+    while not above.poll(look):
+        if (taken := own.memory_info().rss) > memory:
+            above.send(f"{taken / 2**30:.1f} GiB")
+            break
     os._exit(1)
 
 
 @contextmanager
 def _left_to_us() -> Iterator[None]:
-    """Ctrl-C reaches all processes of a terminal; those started meanwhile ignore it, and are ended.
+    """What is started meanwhile ignores Ctrl-C.
 
     Only the main thread may say so; elsewhere nothing changes.
     """
