@@ -35,13 +35,13 @@ def test_a_worker_that_takes_too_much_memory_is_ended(monkeypatch: pytest.Monkey
 
 def test_one_that_is_killed_is_made_up_for(tmp_path: Path) -> None:
     """By a new process; its scene is tried once more."""
-    paths = [tmp_path / str(number) for number in range(4)]
+    paths = [tmp_path / str(number) for number in range(8)]
     results = spread(tells_who, paths, workers=2)
     _, first = next(results)
     assert isinstance(first, int)
     psutil.Process(first).kill()
     found = dict(results)
-    assert len(found) == 3
+    assert len(found) == 7
     assert all(isinstance(who, int) for who in found.values())
     assert not any(psutil.pid_exists(who) for who in {first, *found.values()})
 

@@ -82,8 +82,10 @@ def tested(copy: Path, tests: tuple[str, ...]) -> int:
         os.dup2(output, 2)
         import pytest
 
-        options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
-        status = pytest.main([*options, "--tb=line", *tests])
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line"]
+        if not all("::" in test for test in tests):  # one that is named may be slow
+            options += ["-m", "not slow"]
+        status = pytest.main([*options, *tests])
         own = Path(sys.modules["sifnet"].__file__ or "")
         os._exit(status if own.is_relative_to(copy) else 70)
     status = ended(child, LONGEST)
