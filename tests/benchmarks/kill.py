@@ -42,6 +42,7 @@ from fakes.emulator import fake_emulator
 from fakes.fitted import QUICK, quick_fit, write_named
 from fakes.killed import quick_database
 from forks import ended
+from sifnet.product.provenance import RECORD
 
 LIMIT = 300.0  # s after which a command hangs
 ORPHANED = 20.0  # s that processes may live on after the one that started them
@@ -210,7 +211,9 @@ def read(folder: Path) -> Digest:
 def _content(path: Path) -> Any:
     if path.suffix == ".nc":
         with xr.open_dataset(path, engine="h5netcdf") as data:
-            return {str(n): _bytes(v.values) for n, v in data.load().variables.items()}
+            values = {str(n): _bytes(v.values) for n, v in data.load().variables.items()}
+            values.pop(RECORD, None)  # which names command and folder
+            return values
     if path.suffix == ".ckpt":
         return _tensors(torch.load(path, weights_only=True))
     if path.suffix == ".npz":
