@@ -158,6 +158,28 @@ def test_points_of_a_list_and_rows_serve_each_other(tmp_path: Path) -> None:
     assert np.isfinite(inner).all()
 
 
+def test_another_reanalysis_says_nearly_the_same(shared_data: Path, tmp_path: Path) -> None:
+    """Hourly means of MERRA-2, dated to half past, on 0.5 x 0.625 degrees, beside ERA5 on 0.25:
+    what xarray interpolates, of the hour that just ended, and nearest to ERA5 of all lags."""
+    folder = shared_data / "era5" / "reskit"
+    with xr.open_dataset(
+        folder / "MERRA_tavg1_2d.2015.Europe.T2M.nc4", engine="h5netcdf"
+    ) as opened:
+        merra = opened[["T2M"]].load().drop_encoding().rename(T2M="merra")
+    files = [folder / "2m_temperature.nc", stored(merra, tmp_path / "merra.nc")]
+    data = open_together(files, ("temperature_2m", "merra")).load()
+    places = {"lat": data["latitude"], "lon": data["longitude"]}
+    theirs = (
+        merra["merra"].interp(places).assign_coords(time=merra["time"] + np.timedelta64(30, "m"))
+    )
+    theirs = theirs.sel(time=data["time"]).transpose(*data["merra"].dims)
+    np.testing.assert_allclose(data["merra"], theirs, atol=1e-3)
+    apart = [
+        float((data["merra"].shift(time=n) - data["temperature_2m"]).std()) for n in (-1, 0, 1)
+    ]
+    assert apart[1] == min(apart) < 1.2
+
+
 def test_what_another_grid_tells_of_tomorrow_is_used_and_another_unit_refused(
     tmp_path: Path,
 ) -> None:
