@@ -24,7 +24,7 @@ from atmorep_bridge.aerosol import ridge
 from atmorep_bridge.aerosol.ridge import Choice, Ridge
 from atmorep_bridge.aerosol.series import AEROSOL, Scaling
 from atmorep_bridge.air.state import SCALARS
-from atmorep_bridge.core.windows import later
+from atmorep_bridge.core.times import later
 from atmorep_bridge.fields.variables import MAP
 from sifnet.errors import SifnetError
 from sifnet.files import checkpoint, save_checkpoint

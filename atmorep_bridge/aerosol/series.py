@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from atmorep_bridge.aerosol.ridge import Maps
-from atmorep_bridge.core.windows import counted, every, hours_of, later
+from atmorep_bridge.core.times import counted, every, hours_of, later
 from atmorep_bridge.fields.axes import goes_around, spacing
 from atmorep_bridge.fields.variables import MAP
 from sifnet.errors import SifnetError

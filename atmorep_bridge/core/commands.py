@@ -74,11 +74,13 @@ def train(
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, ...")] = "32-true",
     strategy: Annotated[str, typer.Option(help="auto, ddp, fsdp, ...")] = "auto",
 ) -> None:
-    """Train a masked-token model on fields of one grid: regular, reduced Gaussian or HEALPix.
+    """Train a masked-token model on fields of a grid: regular, reduced Gaussian or HEALPix.
 
-    On the latter two a token is points that are near each other, rows x columns of `--patch` at
-    most: 4,4 and 8,8 are pixels of a coarser HEALPix grid. Such models forecast, fill gaps and take
-    stations; they know no `downscale` and `correct`.
+    The first `--field` says which; others of another grid or step are brought to its points and
+    steps, and told nothing of what comes after. Without rows and columns a token is points that are
+    near each other, rows x columns of `--patch` at most: 4,4 and 8,8 are pixels of a coarser
+    HEALPix grid. Such models forecast, fill gaps and take stations; they know no `downscale` and
+    `correct`.
 
     An interrupted training goes on from its last epoch when called again.
 
@@ -93,6 +95,9 @@ def train(
     specs = tuple(_field(text, _three(patch, "--patch")) for text in field)
     specs = all_coupled(specs) if coupled else specs
     region = open_region(files, specs)
+    for name, values in region.data.items():
+        if "comment" in values.attrs:
+            say(f"{name}: {values.attrs['comment']}")
     if until is not None:
         region = region.between(region.times[0], time(until))
     window = _three(neighbourhood, "--neighbourhood")

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from atmorep_bridge.core.masks import Kinds
 from atmorep_bridge.core.predict import base
+from atmorep_bridge.core.times import HOUR
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import HOUR, Region
+from atmorep_bridge.core.windows import Region
 
 DAY = np.timedelta64(1, "D")
 EACH = 2  # past windows for every member

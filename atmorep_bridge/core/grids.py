@@ -94,16 +94,20 @@ class Regular:
         """Where another grid lies on this one, none where it is no part of it."""
         if not isinstance(other, Regular):
             return None
-        (down, across), (north, east) = self.step, (self.latitude, self.longitude)
-        row = (other.latitude - north[0]) / down
-        # Longitude counts from the grid's western edge, which rounding must not put at 360.
-        column = ((other.longitude - east[0] + SAME_PLACE * across) % 360) / across - SAME_PLACE
+        row, column = self._where(other.latitude, other.longitude)
         rows, columns = row.round().astype(np.int64), column.round().astype(np.int64)
         off = max(np.abs(row - rows).max(), np.abs(column - columns).max())
-        inside = (rows.min() >= 0) and (rows.max() < north.size) and (columns.max() < east.size)
-        apart = np.append(np.diff(rows), np.diff(columns) % east.size)
+        inside = rows.min() >= 0 and rows.max() < self.shape[0] and columns.max() < self.shape[1]
+        apart = np.append(np.diff(rows), np.diff(columns) % self.shape[1])
         same = inside and off <= SAME_PLACE and (apart == 1).all()
         return (rows, columns) if same else None
+
+    def _where(self, latitude: Array, longitude: Array) -> tuple[Array, Array]:
+        """Rows and columns of places, not whole; columns from the western edge, which rounding
+        must not put at the eastern one."""
+        (down, across), around = self.step, (longitude - self.longitude[0]) % 360
+        around = np.where(around > 360 - SAME_PLACE * across, around - 360, around)
+        return (latitude - self.latitude[0]) / down, around / across
 
     def neighbours(self, points: NDArray[np.int64], rings: tuple[int, ...]) -> NDArray[np.int64]:
         """``..., neighbour`` of points counted row by row, see ``stencil``: those of the edge, or
@@ -170,14 +174,14 @@ class Regular:
 
     def between(self, latitude: Array, longitude: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
         """Points around places and their weights, ``place, 4``, bilinear; and what is inside."""
-        (height, width), (down, across) = self.shape, self.step
-        row = (latitude - self.latitude[0]) / down
-        column = (longitude - self.longitude[0]) % 360 / across
-        inside = (row >= 0) & (row <= height - 1) & (column <= width - 1)
+        (height, width), (row, column) = self.shape, self._where(latitude, longitude)
+        inside = (row > -SAME_PLACE) & (row < height - 1 + SAME_PLACE)
+        inside &= (column < width - 1 + SAME_PLACE) | self.wraps
         y = row.astype(np.int64).clip(0, max(height - 2, 0))
-        x = column.astype(np.int64).clip(0, max(width - 2, 0))
+        x = column.astype(np.int64).clip(0, width - 1 if self.wraps else max(width - 2, 0))
         south, west = row - y, column - x
-        index = np.stack([y * width + x + n for n in (0, 1, width, width + 1)], -1)
+        corners = [(n, m) for n in (0, 1) for m in (0, 1)]
+        index = np.stack([(y + n) * width + (x + m) % width for n, m in corners], -1)
         weight = [(1 - south) * (1 - west), (1 - south) * west, south * (1 - west), south * west]
         return index, np.stack(weight, -1), inside
 

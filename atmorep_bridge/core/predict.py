@@ -11,9 +11,10 @@ from atmorep_bridge.core.filling import from_visible
 from atmorep_bridge.core.grids import Place, Regular
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.samples import NOISE, info, refuse_small
+from atmorep_bridge.core.times import Times, every
 from atmorep_bridge.core.tokens import ByField, from_tokens, on_points
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import Region, Times, every
+from atmorep_bridge.core.windows import Region
 from atmorep_bridge.fields.axes import turned
 from atmorep_bridge.fields.quantities import quantity
 from sifnet.errors import SifnetError

@@ -20,8 +20,9 @@ from atmorep_bridge.core.grids import Place, Sides
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.specs import FieldSpec, Setup
 from atmorep_bridge.core.statistics import Statistics
+from atmorep_bridge.core.times import Times, every
 from atmorep_bridge.core.tokens import ByField, on_points, token_info
-from atmorep_bridge.core.windows import Region, Times, every
+from atmorep_bridge.core.windows import Region
 from sifnet.errors import SifnetError
 
 Sample = dict[str, ByField]

@@ -18,9 +18,10 @@ from atmorep_bridge.core.grids import Place
 from atmorep_bridge.core.losses import crps
 from atmorep_bridge.core.masks import Kind
 from atmorep_bridge.core.predict import base, predict, suits
+from atmorep_bridge.core.times import Times
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import Region, Times
+from atmorep_bridge.core.windows import Region
 
 Array = NDArray[np.float64]
 OURS = "our base"

@@ -22,9 +22,10 @@ from torch import Tensor
 from atmorep_bridge.core.copula import errors
 from atmorep_bridge.core.masks import Kinds
 from atmorep_bridge.core.specs import SHORT
+from atmorep_bridge.core.times import Times, counted
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import Region, Times, counted
+from atmorep_bridge.core.windows import Region
 from sifnet.errors import SifnetError
 
 COLUMNS = "time", "latitude", "longitude", "field", "value", "sigma"

@@ -24,8 +24,9 @@ from atmorep_bridge.core.covariance import PARTS, Products, taper
 from atmorep_bridge.core.detail import FACTOR, Detail, Sums
 from atmorep_bridge.core.grids import Place, Regular
 from atmorep_bridge.core.specs import FieldSpec, Setup
+from atmorep_bridge.core.times import Times, counted
 from atmorep_bridge.core.tokens import ByField
-from atmorep_bridge.core.windows import Fields, Region, Times, counted
+from atmorep_bridge.core.windows import Fields, Region
 from atmorep_bridge.fields.axes import run
 from sifnet.errors import SifnetError
 

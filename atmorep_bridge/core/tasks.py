@@ -18,9 +18,10 @@ from atmorep_bridge.core.detail import FACTOR, coarsened
 from atmorep_bridge.core.filling import from_coarse
 from atmorep_bridge.core.masks import Kind, Kinds
 from atmorep_bridge.core.predict import as_dataset, base, predict, suits
+from atmorep_bridge.core.times import Times, every, later
 from atmorep_bridge.core.tokens import ByField
 from atmorep_bridge.core.training import Core
-from atmorep_bridge.core.windows import Fields, Region, Times, every, later
+from atmorep_bridge.core.windows import Fields, Region
 from atmorep_bridge.fields.axes import on_axes
 from sifnet.errors import SifnetError
 
@@ -161,7 +162,7 @@ def _finer(core: Core, coarse: Region) -> Region:
     names = core.setup.names
     empty = {name: xr.DataArray(0.0, attrs=coarse.data[name].attrs) for name in names}
     data = xr.Dataset(empty, axes).assign_coords(time=coarse.times).assign_attrs(coarse.data.attrs)
-    fine = replace(coarse, data=data, step=(down, across))
+    fine = replace(coarse, data=data)
     if core.statistics.grid.place(fine.grid) is None:
         raise SifnetError(
             "the coarse grid does not lie on that of the model",

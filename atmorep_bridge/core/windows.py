@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,16 +15,13 @@ from numpy.typing import NDArray
 from atmorep_bridge.core.cells import Grid, grid_of, in_tokens
 from atmorep_bridge.core.grids import Place
 from atmorep_bridge.core.specs import MONTH, FieldSpec
-from atmorep_bridge.fields.axes import files_of, goes_around, on_axes, run, spacing
+from atmorep_bridge.core.times import Times, counted, hours_of, later
+from atmorep_bridge.core.together import grid_in, open_together
+from atmorep_bridge.fields.axes import files_of, run
 from atmorep_bridge.fields.formats import readable
-from atmorep_bridge.fields.opening import open_series
 from sifnet.errors import SifnetError
 
 IN_MEMORY = 2**30  # bytes; a region below this is read once
-HOUR = np.timedelta64(1, "h")
-LEAST_MONTH, MOST_MONTH = 28 * 24 * HOUR, 31 * 24 * HOUR
-UNEVEN = 1e-3  # share by which distances between points may differ
-Times = NDArray[np.datetime64]
 Fields = dict[str, NDArray[np.float32]]
 """``level, time, row, column`` of each field, in its unit."""
 
@@ -36,14 +32,12 @@ class Region:
 
     Attributes:
         data: our names; ``time``, rows and columns of the grid, and level for a field that has any.
-        step: degrees of latitude and longitude between points of a regular one.
         hours: between times; MONTH where they are months of the calendar, each at its first day.
         wraps: whether it goes all around the globe.
         level_kind: "model", "pressure" or none.
     """
 
     data: xr.Dataset
-    step: tuple[float, float]
     hours: int
     wraps: bool
     level_kind: str
@@ -136,36 +130,17 @@ class Region:
         return replace(self, data=self.data.compute(scheduler="synchronous"))
 
 
-def counted(times: Times, hours: int) -> NDArray[np.float64]:
-    """Numbers of the steps that times are at, from the first; one apart where there is no hole."""
-    if hours == MONTH:
-        return times.astype("datetime64[M]").astype(float)
-    return np.asarray((times - times[:1]) / (hours * HOUR))
-
-
-def later(time: np.datetime64 | Times, steps: int | NDArray[np.int64], hours: int) -> Any:
-    """The time or the times so many steps after a time."""
-    if hours == MONTH:
-        return (time.astype("datetime64[M]") + steps).astype("datetime64[ns]")
-    return time.astype("datetime64[ns]") + steps * hours * HOUR
-
-
-def every(hours: int) -> str:
-    """Steps in words."""
-    return "month" if hours == MONTH else f"{hours} h"
-
-
 def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> Region:
-    """Open the fields of files, folders and addresses that share a grid, without reading them.
+    """Open the fields of files, folders and addresses on one grid, without reading them.
 
     On a grid that is not regular, points come in tokens of at most as many as one of the first
     field has (rows times columns of its patch), see ``grids``.
 
     Raises:
-        SifnetError: a field or level is in no file, the grid or the times are irregular, or files
-            are on different grids.
+        SifnetError: a field or level is in no file, the grid or the times are irregular; or see
+            ``open_together``.
     """
-    data = open_series(sources, [spec.name for spec in fields])
+    data = open_together(sources, [spec.name for spec in fields])
     files = files_of(data)
     if "member" in data.dims:
         raise SifnetError(
@@ -175,8 +150,6 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
             remedy="Download the analysis, or select a member.",
             file=files,
         )
-    for spec in fields:
-        data = _with_its_levels(data, spec, files)
     levels = {spec.levels for spec in fields if spec.levels}
     if len(levels) > 1:
         raise SifnetError(
@@ -185,59 +158,36 @@ def open_region(sources: Sequence[str | Path], fields: Sequence[FieldSpec]) -> R
             expected="the same levels for all that have any",
         )
     kind = data.attrs["level_kind"] if levels else ""
-    if levels:
-        data = on_levels(data, levels.pop(), files)
-    data = data.astype(np.float32, keep_attrs=True)
-    if "cell" in data.dims:
-        data, step, wraps = _in_tokens(data, math.prod(fields[0].patch[1:])), (0.0, 0.0), False
-    else:
-        on_axes(data)
-        data = _contiguous(data)
-        down, across = (spacing(data, n, tolerance=UNEVEN) for n in ("latitude", "longitude"))
-        step, wraps = (down, across), goes_around(across, data.sizes["longitude"])
-    hours = hours_of(data)
+    each = [on_levels(data[[spec.name]], spec.levels, files) for spec in fields]
+    data = xr.merge(each, join="exact", compat="override", combine_attrs="override")
+    data, hours = data.astype(np.float32, keep_attrs=True), hours_of(data)
     if hours == MONTH:
         data = data.assign_coords(time=later(data["time"].values, 0, MONTH))
-    return Region(data, step, hours, wraps, kind)
-
-
-def _with_its_levels(data: xr.Dataset, spec: FieldSpec, files: str | None) -> xr.Dataset:
-    """Refuse levels of a field without any; a single one that a field carries along goes."""
-    values = data[spec.name]
-    number = values.sizes.get("level", 0)
-    if number == 1 and not spec.levels:
-        return data.assign({spec.name: values.isel(level=0, drop=True)})
-    if bool(number) == bool(spec.levels):
-        return data
-    raise SifnetError(
-        f"{spec.name}: levels do not suit the field",
-        found=f"levels {', '.join(map(str, spec.levels)) or 'none'}",
-        expected=f"some of {', '.join(f'{x:g}' for x in data['level'].values)}"
-        if number
-        else "none, it has no levels",
-        remedy=f"Name levels after @: {spec.name}@..." if number else f"Ask for {spec.name} alone.",
-        file=files,
-    )
+    if "cell" in data.dims:
+        return Region(_in_tokens(data, math.prod(fields[0].patch[1:])), hours, False, kind)
+    return Region(data, hours, grid_in(data).wraps, kind)
 
 
 def on_levels(data: xr.Dataset, levels: Sequence[float], files: str | None) -> xr.Dataset:
-    """The fields on some levels.
+    """A field on some levels, or on none: a single one that it carries along goes.
 
     Raises:
-        SifnetError: there is no such level.
+        SifnetError: it has not these levels.
     """
-    present = data["level"].values if "level" in data.coords else np.empty(0)
+    present = data["level"].values if "level" in data.dims else np.empty(0)
+    if present.size == 1 and not levels:
+        return data.isel(level=0, drop=True)
     apart = np.abs(present[:, None] - np.array(levels))
-    if missing := [level for level in levels if not np.isclose(present, level).any()]:
-        names = (str(name) for name, values in data.data_vars.items() if "level" in values.dims)
+    missing = [level for level in levels if not np.isclose(present, level).any()]
+    if missing or bool(levels) != bool(present.size):
         raise SifnetError(
-            f"levels of {', '.join(names)} are missing",
+            f"{', '.join(map(str, data.data_vars))}: levels do not suit the field",
             found="levels " + (", ".join(f"{level:g}" for level in present) or "none"),
-            expected="also " + ", ".join(f"{level:g}" for level in missing),
-            remedy="Download them, or train a model on the levels that are there.",
+            expected="levels " + (", ".join(f"{level:g}" for level in levels) or "none"),
+            remedy="Name levels that are there after @, or download those that are missing.",
             file=files,
         )
-    return data.isel(level=apart.argmin(0))
+    return data.isel(level=apart.argmin(0)) if levels else data
 
 
 def _in_tokens(data: xr.Dataset, most: int) -> xr.Dataset:
@@ -247,37 +197,3 @@ def _in_tokens(data: xr.Dataset, most: int) -> xr.Dataset:
     data = data.isel(cell=order).where(order >= 0)
     places = {name: data[name].where(order >= 0) for name in ("latitude", "longitude")}
     return data.assign_coords({"order": order} | places)
-
-
-def _contiguous(data: xr.Dataset) -> xr.Dataset:
-    """Longitudes from the western edge on, so that a region across 180 degrees has no jump."""
-    longitude = data["longitude"].values
-    gaps = np.diff(np.append(longitude, longitude[0] + 360))
-    first = (int(np.argmax(gaps)) + 1) % longitude.size
-    if first == 0 or np.isclose(gaps.max(), np.median(gaps), atol=1e-3):
-        return data
-    turned = data.roll(longitude=-first, roll_coords=True)
-    east = turned["longitude"].values
-    return turned.assign_coords(longitude=np.where(east < east[0], east + 360, east))
-
-
-def hours_of(data: xr.Dataset) -> int:
-    """Hours between times: the smallest step, and a multiple of an hour; or MONTH.
-
-    Raises:
-        SifnetError: times are not in order, or closer than an hour.
-    """
-    times = data["time"].values
-    steps = np.diff(times)
-    in_months = steps.size and LEAST_MONTH <= steps.min() <= MOST_MONTH
-    if in_months and (np.diff(counted(times, MONTH)) > 0).all():
-        return MONTH
-    if steps.size == 0 or steps.min() < HOUR or (steps.min() % HOUR) != np.timedelta64(0, "h"):
-        raise SifnetError(
-            "the times cannot be used",
-            found=f"steps of {steps.min() / HOUR:g} h" if steps.size else "a single time",
-            expected="a series of times, whole hours or months apart",
-            remedy="Download analyses of every hour, day or month.",
-            file=files_of(data),
-        )
-    return int(steps.min() / HOUR)

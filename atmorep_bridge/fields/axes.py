@@ -84,16 +84,12 @@ def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
     """
     data = data.rename({k: v for k, v in RENAME.items() if k in data.variables or k in data.dims})
     data = _healpix(data, source)
-    along = {data[name].dims for name in ("latitude", "longitude") if name in data.coords}
+    names = "latitude", "longitude"
+    along = {data[name].dims for name in names if name in data.coords}
     if len(along) == 1 and len(dims := along.pop()) == 1 and dims[0] not in DIMENSIONS:
         data = data.rename_dims({dims[0]: "cell"})
-    if "cell" in data.dims and {"latitude", "longitude"} <= set(data.coords):
-        return data.assign_coords(
-            latitude=data["latitude"].astype(float).round(5),
-            longitude=turned(data["longitude"].astype(float)).round(5),
-        )
-    for name in ("latitude", "longitude"):
-        if name not in data.dims or name not in data.coords:
+    for name in names:
+        if name not in data.coords or not {name, "cell"} & set(data[name].dims):
             raise SifnetError(
                 f"the fields are not on a grid of latitude and longitude: no {name}",
                 found=f"dimensions {', '.join(map(str, data.dims))}",
@@ -115,7 +111,7 @@ def with_place(data: xr.Dataset, source: str) -> xr.Dataset:
             remedy="Are latitude and longitude exchanged?",
             file=source,
         )
-    for name in ("latitude", "longitude"):
+    for name in names if "cell" not in data.dims else ():
         order = np.argsort(data[name].values, kind="stable")
         order = order[np.append(True, np.diff(data[name].values[order]) > 0)]  # -180 and 180 once
         data = _take(data, name, order)

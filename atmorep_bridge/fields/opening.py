@@ -68,13 +68,21 @@ def open_series(
     """As ``open_fields``: all of the quantities on one grid; series of indices on none.
 
     Args:
-        join: at the times that all of them have, or that any has.
+        join: see ``one_grid``.
 
     Raises:
         SifnetError: as there; or a quantity is in no file, or they are on different grids.
     """
+    return one_grid(parts_of(sources, names), join)
+
+
+def parts_of(sources: Sequence[str | Path], names: Sequence[str]) -> list[xr.Dataset]:
+    """What the files hold of the quantities, labelled, each part by itself.
+
+    Raises:
+        SifnetError: a quantity is in no file; or see ``open_fields``.
+    """
     parts = [part for source in sources for part in _labelled(str(source), names)]
-    files = ", ".join(map(str, sources))
     present = {name for part in parts for name in part.data_vars}
     if missing := [name for name in names if name not in present]:
         raise SifnetError(
@@ -82,8 +90,20 @@ def open_series(
             found=", ".join(name for name in names if name in present) or "none of its fields",
             expected="also " + ", ".join(missing),
             remedy="Download " + "; ".join(quantity(name).download for name in missing),
-            file=files,
+            file=", ".join(map(str, sources)),
         )
+    return parts
+
+
+def one_grid(parts: Sequence[xr.Dataset], join: Join = "inner") -> xr.Dataset:
+    """Parts as one.
+
+    Args:
+        join: at the times that all of the quantities have, or that any has.
+
+    Raises:
+        SifnetError: they are on different grids.
+    """
     grids = by_grid(parts, join)
     if len(grids) > 1:
         raise SifnetError(
@@ -91,7 +111,7 @@ def open_series(
             found="; ".join(", ".join(map(str, grid.data_vars)) for grid in grids),
             expected="one grid of places and levels",
             remedy="Download them on the same grid and area.",
-            file=files,
+            file=", ".join(file for grid in grids for file in grid.attrs["files"]),
         )
     return grids[0].drop_vars("lead", errors="ignore")
 

@@ -27,8 +27,9 @@ from atmorep_bridge.air.age import persistence_sd
 from atmorep_bridge.air.state import TEMPERATURE_SD, atmosphere_at, write
 from atmorep_bridge.core.specs import SIZES, FieldSpec, Setup
 from atmorep_bridge.core.tasks import nowcast
+from atmorep_bridge.core.times import HOUR
 from atmorep_bridge.core.training import Training, train
-from atmorep_bridge.core.windows import HOUR, Region, open_region
+from atmorep_bridge.core.windows import Region, open_region
 from sifnet.product.netcdf import read_netcdf
 from sifnet.retrieval.prior import USUAL
 from sifnet.scenes.scene import Scene

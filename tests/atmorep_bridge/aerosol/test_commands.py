@@ -89,10 +89,10 @@ def test_no_analysis_is_needed_after_the_start(
 BAD = [
     (
         ["train", "--weather", "u@500"],
-        "levels of eastward_wind are missing: found levels 850, 1000; expected also 500",
+        "eastward_wind: levels do not suit the field: found levels 850, 1000; expected levels 500",
     ),
     (["train", "--weather", "rain"], "a field of the model is missing: found aot_550"),
-    (["train", "--weather", "fire@500"], "found levels none; expected also 500"),
+    (["train", "--weather", "fire@500"], "found levels none; expected levels 500"),
     (["train", "--held-back", "0"], "--held-back is impossible: found 0"),
     (["train", "--until", "2023-01-02"], "the series has too few time steps"),
     (["forecast", "--start", "2023-01-09", "--steps", "3"], "Train again with more --steps."),

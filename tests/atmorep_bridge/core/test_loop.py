@@ -11,8 +11,9 @@ import sifnet
 from atmorep_bridge.air.state import atmosphere_at, write
 from atmorep_bridge.core.specs import FieldSpec, Setup, Size
 from atmorep_bridge.core.tasks import nowcast
+from atmorep_bridge.core.times import HOUR
 from atmorep_bridge.core.training import Training, train
-from atmorep_bridge.core.windows import HOUR, open_region
+from atmorep_bridge.core.windows import open_region
 from fakes.emulator import fake_emulator
 from fakes.fitted import quick_fit
 from fakes.scenes import known_scene

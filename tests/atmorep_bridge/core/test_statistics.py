@@ -64,7 +64,7 @@ def test_values_come_back(region: Region, setup: Setup) -> None:
 def test_a_part_of_the_region_has_its_own_mean(region: Region, setup: Setup) -> None:
     statistics = fit(region, setup)
     data = region.data.isel(latitude=slice(2, 10), longitude=slice(3, 14))
-    part = Region(data, (0.25, 0.25), 1, False, "")
+    part = Region(data, 1, False, "")
     whole = statistics.mean("temperature_2m", region.times, statistics.place(region))
     here = statistics.mean("temperature_2m", region.times, statistics.place(part))
     assert torch.equal(here, whole[:, :, 2:10, 3:14])
@@ -73,11 +73,11 @@ def test_a_part_of_the_region_has_its_own_mean(region: Region, setup: Setup) -> 
 def test_another_region_is_refused(region: Region, setup: Setup) -> None:
     statistics = fit(region, setup)
     for moved in (region.latitude + 5, region.latitude + 0.1):
-        other = Region(region.data.assign_coords(latitude=moved), (0.25, 0.25), 1, False, "")
+        other = Region(region.data.assign_coords(latitude=moved), 1, False, "")
         with pytest.raises(SifnetError, match="not the one the model was trained on"):
             statistics.place(other)
     coarse = replace(region, data=region.data.isel(latitude=slice(None, None, 2),
-                     longitude=slice(None, None, 2)), step=(0.5, 0.5))  # fmt: skip
+                     longitude=slice(None, None, 2)))  # fmt: skip
     with pytest.raises(SifnetError, match="not the one the model was trained on"):
         statistics.place(coarse)
 
@@ -85,7 +85,7 @@ def test_another_region_is_refused(region: Region, setup: Setup) -> None:
 def test_missing_values_are_left_out(region: Region, setup: Setup) -> None:
     holes = region.data.copy(deep=True).load()
     holes["temperature_2m"][5:60:7, 2, 3] = np.nan
-    statistics = fit(Region(holes, (0.25, 0.25), 1, False, ""), setup)
+    statistics = fit(Region(holes, 1, False, ""), setup)
     usual = statistics.fields["temperature_2m"]
     assert usual.detail is not None
     for part in (usual.climate, usual.sd, statistics.covariance, *vars(usual.detail).values()):
@@ -98,7 +98,7 @@ def test_memory_is_not_taken_across_a_hole(region: Region, setup: Setup) -> None
     """Every second run of 13 hours left out: the wave a half period later would look like one. Runs
     begin and end by and by, so that later hours seem a little less alike."""
     kept = (np.arange(region.times.size) // 13) % 2 == 0
-    broken = Region(region.data.isel(time=kept), (0.25, 0.25), 1, False, "")
+    broken = Region(region.data.isel(time=kept), 1, False, "")
     whole, part = (fit(r, setup).covariance[-1, :, 0, 0] for r in (region, broken))
     torch.testing.assert_close(part[:4], whole[:4], atol=0.2, rtol=0)
 

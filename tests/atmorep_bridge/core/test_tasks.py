@@ -73,7 +73,7 @@ def test_interpolation_fills_what_is_missing(core: Core, region: Region) -> None
 
 def test_downscaling_brings_back_the_fine_grid(core: Core, region: Region) -> None:
     coarse = region.data.coarsen(latitude=4, longitude=4).mean()
-    found = tasks.downscale(core, replace(region, data=coarse, step=(1.0, 1.0)), LAST)
+    found = tasks.downscale(core, replace(region, data=coarse), LAST)
     assert found.sizes["latitude"] == 12
     np.testing.assert_allclose(found["latitude"], region.latitude)
     np.testing.assert_allclose(found["longitude"], region.longitude)
@@ -85,7 +85,7 @@ def test_downscaling_brings_back_the_fine_grid(core: Core, region: Region) -> No
     assert float((error**2).mean()) < 1.6 * float(((plain - fine) ** 2).mean())
     moved = coarse.assign_coords(latitude=coarse["latitude"] + 0.1)
     with pytest.raises(SifnetError, match="does not lie on that of the model"):
-        tasks.downscale(core, replace(region, data=moved, step=(1.0, 1.0)), LAST)
+        tasks.downscale(core, replace(region, data=moved), LAST)
 
 
 def test_correction_stays_near_what_is_good(core: Core, region: Region) -> None:
