@@ -62,6 +62,7 @@ class Instrument(nn.Module):
         response: Response | None = None,
         shift_range: tuple[float, float] = RANGES["wavelength_shift"],
         fwhm_range: tuple[float, float] = RANGES["fwhm_shift"],
+        fewest: tuple[int, int] = _NODES[0],
     ) -> None:
         """Build the matrices of a sensor.
 
@@ -73,6 +74,7 @@ class Instrument(nn.Module):
                 when absent.
             shift_range: lowest and highest wavelength shift, nm.
             fwhm_range: lowest and highest change of FWHM, nm.
+            fewest: nodes of an instrument with like bands: fewer need not be tried.
 
         Raises:
             SifnetError: widths not above the emulator's smoothing, bands that reach beyond its
@@ -89,7 +91,7 @@ class Instrument(nn.Module):
         basis = emulator.basis.double().cpu().numpy()
         light = basis[0, 0] + 0.3 * basis[1, 0]  # mean radiance at reflectance 0.3
         exact = _between_nodes(bands, light)
-        for nodes in _NODES:
+        for nodes in _NODES[_NODES.index(fewest) :]:
             responses = _at_nodes(bands, nodes)
             error = _interpolation_error(_series(responses, light[None, None], nodes), exact)
             if error <= _WANTED:
@@ -131,17 +133,15 @@ class Instrument(nn.Module):
             )
         )
         shift, width = (_polynomials(*part) for part in parts)
-        bands = self._summed(shift, width)
-        if not slopes:
-            return Responses(bands)
-        by_shift, by_width = (_polynomial_slopes(*part) for part in parts)
-        bent = [self._summed(by_shift, width), self._summed(shift, by_width)]
-        return Responses(bands, torch.stack(bent))
-
-    def _summed(self, shift: Tensor, width: Tensor) -> Tensor:
-        """``product, ..., component, band`` of weights ``..., node`` of shift and of width."""
-        weights = (shift[..., :, None] * width[..., None, :]).flatten(-2)
-        return torch.stack([torch.einsum("...n,nkb->...kb", weights, m) for m in self.matrices])
+        pairs = [(shift, width)]
+        if slopes:
+            by_shift, by_width = (_polynomial_slopes(*part) for part in parts)
+            pairs += [(by_shift, width), (shift, by_width)]
+        weights = torch.stack([(x[..., :, None] * y[..., None, :]).flatten(-2) for x, y in pairs])
+        # Of all at once: to put them beside each other later takes as long as to sum them.
+        seen = weights.reshape(-1, weights.shape[-1]) @ self.matrices.flatten(2)
+        seen = seen.reshape(-1, *weights.shape[:-1], *self.matrices.shape[2:])
+        return Responses(seen[:, 0], seen[:, 1:].movedim(1, 0) if slopes else None)
 
 
 @dataclass(frozen=True)

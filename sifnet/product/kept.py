@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from sifnet.product.netcdf import compressed
+
 if TYPE_CHECKING:
     from sifnet.retrieval.explained import Sample
     from sifnet.retrieval.model import Retrieval
@@ -85,7 +87,7 @@ def packing(kept: xr.Dataset) -> dict[str, dict[str, Any]]:
     for name, values in kept.variables.items():
         if values.dtype.kind not in "fi" or not values.ndim:
             continue
-        encoding[str(name)] = {"zlib": True, "complevel": 4, "shuffle": True}
+        encoding[str(name)] = dict(compressed(values))
         if name in PACKED:
             kind, step = PACKED[str(name)]
             lowest = np.iinfo(kind).min

@@ -1,16 +1,14 @@
-"""Maps of a product in a picture, each with its colour bar, in a frame that other scenes share."""
+"""Maps of a product in a figure, each with its colour bar."""
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
-from itertools import chain
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib import colormaps
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colorbar import Colorbar
@@ -34,7 +32,7 @@ TICKS = 5  # on an axis at most: a third of the time of a picture finds the plac
 DPI = 130
 TITLE: dict[str, Any] = {"fontsize": 11, "color": INK, "fontweight": "bold"}
 LEGEND: dict[str, Any] = {"fontsize": 8, "color": "0.35"}
-FRAMES = 4  # sizes of scenes whose frames are kept, 6 MB each
+TITLE_AT, LEGEND_AT = 0.98, 0.01  # of the height
 PANELS = (  # variable, title, unit, colours, whether zero belongs to the scale
     ("{sif}", "SIF at {nm} nm", UNITS, "viridis", True),
     ("{sif}_uncertainty", "uncertainty of SIF (1 σ)", UNITS, "magma", False),
@@ -54,10 +52,7 @@ def panels_of(product: xr.Dataset) -> tuple[Shown, ...]:
 
 
 class Frame:
-    """Four maps, their colour bars and what is said of them; all but axes differs between scenes.
-
-    Axes, their ticks and titles take most of the time of a picture. They are drawn once.
-    """
+    """Four maps, their colour bars and what is said of them."""
 
     def __init__(self, shape: tuple[int, ...], panels: tuple[Shown, ...]):
         """An empty one.
@@ -73,52 +68,30 @@ class Frame:
             draw_map(place, empty, title, unit, colours, lying=self.lying, shape=shape)
             for place, (_, title, unit, colours, _) in zip(places, panels, strict=True)
         ]
-        self.title = self.figure.suptitle("", **TITLE)
-        self.legend = self.figure.supxlabel("", **LEGEND)
+
+    def shown(self, product: xr.Dataset) -> Iterator[tuple[Array, tuple[float, float]]]:
+        """What each map shows of a product of at most MOST pixels a side, and its limits."""
+        good = trusted(product)
+        for name, *_, zero in self.panels:
+            values = np.where(good, product[name].values, np.nan)
+            yield values.T if self.lying else values, span(values, zero=zero)
 
     def show(self, product: xr.Dataset, title: str, legend: str) -> None:
-        """Put in a product of at most MOST pixels a side."""
-        good = trusted(product)
-        for (image, _), (name, *_, zero) in zip(self.maps, self.panels, strict=True):
-            values = np.where(good, product[name].values, np.nan)
-            image.set_data(values.T if self.lying else values)
-            image.set_clim(*span(values, zero=zero))
-        self.title.set_text(title)
-        self.legend.set_text(legend)
-
-    def write(self, path: Path) -> None:
-        """The figure as it is shown, as PNG."""
-        canvas, ground = self._drawn
-        canvas.restore_region(ground)
-        for artist in self._changing():
-            self.figure.draw_artist(artist)
-        write_png(canvas, path)
-
-    @cached_property
-    def _drawn(self) -> tuple[FigureCanvasAgg, Any]:
-        """A canvas, and all of it that is the same for all scenes."""
-        self.figure.set_dpi(DPI)
-        canvas = FigureCanvasAgg(self.figure)
-        for artist in self._changing():
-            artist.set_animated(True)  # is left out
-        canvas.draw()
-        return canvas, canvas.copy_from_bbox(self.figure.bbox)
-
-    def _changing(self) -> list[Artist]:
-        """Images, numbers beside bars, texts."""
-        drawn = [(image, bar.ax.yaxis) for image, bar in self.maps]
-        return [*chain.from_iterable(drawn), self.title, self.legend]
-
-
-@lru_cache(maxsize=FRAMES)
-def kept_frame(shape: tuple[int, ...], panels: tuple[Shown, ...]) -> Frame:
-    """A frame that was drawn for another scene of this size, if one was."""
-    return Frame(shape, panels)
+        """Put in a product."""
+        for (image, _), (values, limits) in zip(self.maps, self.shown(product), strict=True):
+            image.set_data(values)
+            image.set_clim(*limits)
+        self.figure.suptitle(title, y=TITLE_AT, **TITLE)
+        self.figure.supxlabel(legend, y=LEGEND_AT, **LEGEND)
 
 
 def write_png(canvas: FigureCanvasAgg, path: Path) -> None:
     """What is drawn. Without transparency it takes a third less time."""
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    save_png(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), path)
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """A picture, at DPI."""
     with whole(path) as partial:
         picture.save(partial, compress_level=3, dpi=(DPI, DPI))  # half the time, + 2 %
 

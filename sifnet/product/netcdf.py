@@ -23,6 +23,8 @@ from sifnet.files import regular
 from sifnet.product.axes import axes
 from sifnet.scenes.scene import Flag
 
+LITTLE = 4096  # values: to compress fewer is not worth its time
+PACKED = {"zlib": True, "complevel": 4, "shuffle": True}
 CHUNK = (64, 256)  # lines and samples; a retrieval hands over 64 lines at a time
 IN_MEMORY = 16 * 2**30  # bytes; a product of 20,000 lines has 1 GiB
 WINDOW = 512  # lines of a file that are read at once
@@ -40,12 +42,35 @@ def write_strips(
     """
     made: dict[str, netCDF4.Variable] = {}
     with NetCDF4DataStore.open(path, "w", lock=False) as store:
-        frame.dump_to_store(store)
+        values = _Values()
+        frame.dump_to_store(store, writer=values)
         for window, strip in strips:
             if not made:
                 made = _create(store.ds, frame, strip, lines)
+                values.write()
             for name, variable in made.items():
                 variable[window] = strip[name].values
+
+
+class _Values:
+    """Values of variables, written when all of these are there.
+
+    HDF5 goes through a file whenever making variables and writing values take turns, which takes
+    longer than the values.
+    """
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[Any, Any]] = []
+
+    def add(self, values: Any, variable: Any) -> None:
+        """To be written; what xarray asks of a writer."""
+        self.pairs.append((values, variable))
+
+    def write(self) -> None:
+        """All of them."""
+        for values, variable in self.pairs:
+            variable[...] = values
+        self.pairs.clear()
 
 
 def gathered(frame: xr.Dataset, strips: Iterable[tuple[slice, xr.Dataset]]) -> xr.Dataset:
@@ -92,12 +117,18 @@ def append(
     encoding: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Add variables to a NetCDF-4 file, or to a group of it, that has none of these names."""
-    packed = {"zlib": True, "complevel": 4, "shuffle": True}
     if encoding is None:
-        encoding = {str(name): packed for name, v in layer.data_vars.items() if v.ndim}
+        encoding = {str(name): compressed(v.variable) for name, v in layer.data_vars.items()}
     # ``to_netcdf`` less its look for a cluster of Dask, for which that is loaded: 0.5 s.
     with NetCDF4DataStore.open(path, "a", group=group, lock=False) as store:
-        layer.dump_to_store(store, encoding=encoding)
+        values = _Values()
+        layer.dump_to_store(store, encoding=encoding, writer=values)
+        values.write()
+
+
+def compressed(values: xr.Variable) -> dict[str, Any]:
+    """How a variable is compressed: as it is where there is too little to gain."""
+    return PACKED if values.size > LITTLE else {}
 
 
 def read(path: str | Path) -> xr.Dataset:

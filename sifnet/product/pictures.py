@@ -5,7 +5,6 @@ Every function returns its figure and, given a path, writes it as PNG.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +29,12 @@ from sifnet.product.maps_picture import (
     Shown,
     colour_bar,
     draw_map,
-    kept_frame,
     panels_of,
     span,
     write_png,
 )
 from sifnet.product.netcdf import WINDOW, flag_shares, thinned, trusted, windows
+from sifnet.product.painted import painting
 from sifnet.product.series_picture import ACCENT, INK, UNITS, plain, roomy_figure, series_figure
 
 Array = NDArray[np.float64]
@@ -50,7 +49,9 @@ def quicklook(product: xr.Dataset, path: str | Path | None = None) -> Figure:
     open (``netcdf.opened``) only what the picture shows is read.
     """
     if product["sif_760"].shape[1] > 1:
-        return _saved(_filled(Frame, product).figure, path)
+        frame = Frame(product["sif_760"].shape, panels := panels_of(product))
+        frame.show(_of_panels(product, panels), _title(product), _flag_legend(product))
+        return _saved(frame.figure, path)
     figure = series_figure(product)
     figure.suptitle(_title(product), **TITLE)
     figure.supxlabel(_flag_legend(product), **LEGEND)
@@ -58,22 +59,19 @@ def quicklook(product: xr.Dataset, path: str | Path | None = None) -> Figure:
 
 
 def write_quicklook(product: xr.Dataset, path: Path) -> None:
-    """The picture of ``quicklook``, in a frame that all scenes of one size share."""
-    if product["sif_760"].shape[1] > 1:
-        _filled(kept_frame, product).write(path)
-    else:
+    """The picture of ``quicklook``, of which all scenes of one size share what does not differ."""
+    if product["sif_760"].shape[1] == 1:
         quicklook(product, path)
-
-
-def _filled(
-    frame_of: Callable[[tuple[int, ...], tuple[Shown, ...]], Frame], product: xr.Dataset
-) -> Frame:
+        return
     panels = panels_of(product)
-    frame = frame_of(product["sif_760"].shape, panels)
+    picture = painting(product["sif_760"].shape, panels)
+    picture.paint(_of_panels(product, panels), _title(product), _flag_legend(product), path)
+
+
+def _of_panels(product: xr.Dataset, panels: tuple[Shown, ...]) -> xr.Dataset:
+    """What is shown of a product, as far as a picture has room."""
     names = ["sif_760", "quality_flag", *(name for name, *_ in panels)]
-    product = thinned(product[list(dict.fromkeys(names))], MOST)
-    frame.show(product, _title(product), _flag_legend(product))
-    return frame
+    return thinned(product[list(dict.fromkeys(names))], MOST)
 
 
 def thumbnail(product: xr.Dataset, path: str | Path, most: int = THUMBNAIL) -> Path:

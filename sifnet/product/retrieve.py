@@ -87,7 +87,8 @@ def retrieve(
         }  # fmt: skip
         shared = find_shared(scene, model, **how)
         red = find_red(scene, model, shared, atmosphere) if refine else None
-        give_back()  # what the searches have freed
+        if scene.shape[0] * scene.shape[1] > HELD:
+            give_back()  # what the searches have freed
         if refine:  # an encoder alone may be far off without a fault of the scene
             findings += doubts.of_line(shared)
         around.attrs |= doubts.attributes(scene, findings)

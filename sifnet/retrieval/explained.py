@@ -19,9 +19,10 @@ from sifnet.physics.forward import Simulator
 from sifnet.physics.precision import exact
 from sifnet.physics.state import Atmosphere, SensorState, State
 from sifnet.physics.surface import Surface
+from sifnet.physics.transfer import linearised
 from sifnet.retrieval.device import made_on
 from sifnet.retrieval.model import Retrieval
-from sifnet.retrieval.pixels import Pixels, join, read
+from sifnet.retrieval.pixels import Pixels, read
 from sifnet.retrieval.shared import Shared, reading
 from sifnet.retrieval.strips import POOR_FIT, block_lines, line_simulator, surfaces
 from sifnet.scenes.scene import Scene
@@ -96,9 +97,9 @@ class Explainer:
             lines: block, and line in the block, by the number of a line.
         """
         device = self.model.device
-        chosen = join([_line(blocks, *at).samples(self.column) for at in lines.values()])
-        chosen = chosen.map(lambda x: x.to(device))
-        at = middle[[block for block, _ in lines.values()]].to(device), self.column.to(device)
+        block, line = torch.tensor(list(lines.values())).unbind(-1)
+        chosen = _lines(blocks, block, line).samples(self.column).map(lambda x: x.to(device))
+        at = middle[block].to(device), self.column.to(device)
         with made_on(device), exact():
             found, encoder = (
                 _fit(self.model, simulator, shared, chosen, at, refine=refine)
@@ -143,8 +144,14 @@ def _moved(scene: Scene) -> float:
     return float(scene.dataset.attrs.get("registered_shift", 0.0))
 
 
-def _line(blocks: Pixels, block: int, line: int) -> Pixels:
-    return blocks.map(lambda x: x[block : block + 1]).lines(torch.tensor([line]))
+def _lines(blocks: Pixels, block: Tensor, line: Tensor) -> Pixels:
+    """Some lines of blocks, each as a block of its own."""
+
+    def of(values: Tensor) -> Tensor:
+        alike = values.dim() < 3 or values.shape[1] == 1  # for all lines of a block
+        return values[block] if alike else values[block, line][:, None]
+
+    return blocks.map(of)
 
 
 @torch.no_grad()
@@ -158,10 +165,12 @@ def _fit(
     refine: bool,
 ) -> dict[str, Tensor]:
     """``line, sample, band`` of the fit, ``line, sample, parameter``, and chi-square."""
-    fit, _ = surfaces(model, simulator, pixels, shared, at, refine=refine)
-    light = simulator.light(fit.state, pixels.geometry, shape_prior=pixels.shape_prior)
-    wavelength = simulator.wavelength(fit.state.sensor).expand(light.value.shape)
-    _, emitted = fit.state.surface.spectra(wavelength)
+    fit, _, transfer = surfaces(model, simulator, pixels, shared, at, refine=refine)
+    wavelength = simulator.wavelength(fit.state.sensor).expand(pixels.radiance.shape)
+    reflectance, emitted = fit.state.surface.spectra(wavelength)
+    if pixels.shape_prior is not None:
+        reflectance = reflectance * pixels.shape_prior.gain
+    light = linearised(reflectance, emitted, transfer)
     fitted = light.value + (shared.stray * pixels.stray)[..., None]
     found = {
         "wavelength": wavelength,

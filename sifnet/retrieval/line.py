@@ -69,25 +69,24 @@ class Unknowns:
         start = self.patches.stop
         return slice(start, start + len(SensorState.names()) * self.samples)
 
-    def patch(self, row: int, patch: int) -> int:
-        """Place of the aerosol of a patch."""
-        return self.line + row * self.grid[1] + patch
+    def of(self, first: int, column: Int[Tensor, "patch some"]) -> Int[Tensor, "patch some own"]:
+        """Places of all that patches and their columns have: line, patch, column.
 
-    def of(self, row: int, patch: int, column: Int[Tensor, some]) -> Int[Tensor, "some own"]:
-        """Places of all that a patch and its columns have: line, patch, column."""
-        shared = torch.tensor([*range(self.line), self.patch(row, patch)])
+        Args:
+            first: number of the first of the patches, counted row by row.
+        """
+        line = torch.arange(self.line).expand(*column.shape, -1)
+        patch = self.line + first + torch.arange(len(column))
         sensor = torch.arange(len(SensorState.names()))
-        sensors = self.columns.start + len(sensor) * column[:, None] + sensor
-        return torch.cat([shared.expand(len(column), -1), sensors], -1)
+        sensors = self.columns.start + len(sensor) * column[..., None] + sensor
+        return torch.cat([line, patch[:, None, None].expand(*column.shape, 1), sensors], -1)
 
     def gathered(
-        self, row: int, column: Tensor, values: Float[Tensor, "patch sample own"]
+        self, first: int, column: Tensor, values: Float[Tensor, "patch sample own"]
     ) -> Float[Tensor, unknown]:
-        """Sum over a row of patches and its columns of what ``of`` gives the places of."""
+        """Sum over patches and their columns of what ``of`` gives the places of."""
         total = values.new_zeros(self.columns.stop)
-        for patch, columns in enumerate(column):
-            total.index_add_(0, self.of(row, patch, columns).flatten(), values[patch].flatten())
-        return total
+        return total.index_add_(0, self.of(first, column).flatten(), values.flatten())
 
     def prior(self, sd: Tensor) -> Tensor:
         """Precision of all unknowns, in units of the prior of each.
@@ -156,9 +155,10 @@ class Guess:
         sensor = start.sensor + values[unknowns.columns].reshape(self.sensor.shape) * steps
         return Guess(deviation, sensor, values[len(COMMON)], values[len(LINE) : unknowns.line])
 
-    def air(self, prior: AtmospherePrior, row: int, ranges: Ranges) -> Atmosphere:
-        """Of a row of patches, ``patch, 1, 1``."""
-        return prior.at(self.deviation[row, :, None, None], ranges)
+    def air(self, prior: AtmospherePrior, first: int, ranges: Ranges) -> Atmosphere:
+        """Of the patches of a prior, ``patch, 1, 1``, the first of which is number ``first``."""
+        some = slice(first, first + len(prior.mean.aot_550))
+        return prior.at(self.deviation.flatten(0, 1)[some, None, None], ranges)
 
     def sensors(self, column: Tensor, ranges: Ranges) -> SensorState:
         """Of columns ``patch, sample``: fields ``patch, 1, sample``."""
@@ -168,7 +168,7 @@ class Guess:
 
 
 class System:
-    """The linear system of a line around a guess, gathered row by row of its patches.
+    """The linear system of a line around a guess, gathered from its patches.
 
     Attributes:
         matrix, side: of the unknowns, the lower triangle only.
@@ -186,7 +186,8 @@ class System:
         """Without equations yet.
 
         Args:
-            wavelength: of the bands of columns, nm, at which the discrepancy is seen.
+            wavelength: of the bands of columns of a row of patches, nm, at which the discrepancy is
+                seen.
         """
         self.unknowns = unknowns
         size = unknowns.columns.stop
@@ -196,6 +197,7 @@ class System:
         self.errors: list[Tensor] = []
         self.strengths: list[Tensor] = []
         self.of_patch: Tensor | None = None
+        self._told: Tensor | None = None  # by bands, of the components, once it is summed
         if discrepancy is not None and wavelength is not None:
             patches, _, columns, _ = wavelength.shape
             self.alike = math.ceil(patches * columns / STRETCHES)
@@ -204,33 +206,40 @@ class System:
                 self.errors.append(discrepancy.errors(some.mean(1)))
                 self.strengths.append(some.new_zeros(len(some), 3, some.shape[-1]).double())
 
-    def add(self, row: int, equations: RowEquations, column: Int[Tensor, "patch sample"]) -> None:
-        """Equations of a row of patches, whose columns are ``column`` of the detector."""
-        for number, start in enumerate(range(0, column.shape[1], self.alike)):
-            here = slice(start, start + self.alike)
-            part = equations.map(partial(_columns, here))
-            if self.errors:
-                self.strengths[number] += part.strength.sum(1)
-                self._add_errors(part, self.errors[number])
-                cross = part.cross.flatten(1, 2) @ self.errors[number]
-                cross = cross.unflatten(1, part.cross.shape[1:3])
-            else:
-                cross = part.own.new_zeros(*part.own.shape[:3], 0)
-            self._place(row, column[:, here], part, cross.double())
+    def add(self, first: int, equations: RowEquations, column: Int[Tensor, "patch sample"]) -> None:
+        """Equations of whole rows of patches.
 
-    def _add_errors(self, part: RowEquations, both: Tensor) -> None:
-        """What surfaces explain of the components, and what bands say of them."""
+        Args:
+            first: number of the first of the patches, counted row by row.
+            column: of the detector, in every patch.
+        """
+        rows, self._told = len(column) // self.unknowns.grid[1], None
+        crosses = [equations.own.new_zeros(*equations.own.shape[:3], 0)]
+        if self.errors:
+            starts = range(0, column.shape[1], self.alike)
+            parts = (equations.map(partial(_columns, slice(i, i + self.alike))) for i in starts)
+            stretches = zip(parts, self.errors, self.strengths, strict=False)  # or fewer columns
+            crosses = [self._stretch(rows, *stretch) for stretch in stretches]
+        self._place(first, column, equations, torch.cat(crosses, 1).double())
+
+    def _stretch(self, rows: int, part: RowEquations, errors: Tensor, strength: Tensor) -> Tensor:
+        """What bands of a stretch say of the components, and surfaces explain of it; what both
+        have with shared parameters, ``patch, sample, s, component``."""
+        strength += part.strength.sum(1).unflatten(0, (rows, -1)).sum(0)
+        both = errors.repeat(rows, 1, 1)
         components = slice(len(LINE), self.unknowns.line)
         explained = (part.explained.flatten(1, 2) @ both).flatten(0, 1)
         self.matrix[components, components] -= (explained.T @ explained).double()
         said = (part.error_side.sum(1, keepdim=True) @ both).sum((0, 1))
         self.side[components] += said.double()
+        return (part.cross.flatten(1, 2) @ both).unflatten(1, part.cross.shape[1:3])
 
-    def _place(self, row: int, column: Tensor, part: RowEquations, cross: Tensor) -> None:
+    def _place(self, first: int, column: Tensor, equations: RowEquations, cross: Tensor) -> None:
         """Lower triangle: the line's own, then its patches', then its columns' rows."""
-        own, side = part.own, part.side
+        own, side = equations.own, equations.side
         unknowns, common, sensor = self.unknowns, len(LINE), len(SensorState.names())
-        line, place = slice(0, unknowns.line), unknowns.patch(row, 0) + torch.arange(len(column))
+        line = slice(0, unknowns.line)
+        place = unknowns.patches.start + first + torch.arange(len(column))
         common_rows = torch.cat([own[..., LINE], cross], -1)  # of every shared parameter
         matrix, right = self.matrix, self.side
         matrix[:common, line] += common_rows[:, :, LINE].sum((0, 1))
@@ -293,15 +302,27 @@ class System:
 
     def _whole(self, prior: Tensor) -> Tensor:
         """The lower triangle of the matrix, all that a factor needs, with the prior's precision."""
+        if self._told is None:
+            pairs = zip(self.strengths, self.errors, strict=True)
+            rows = [_weighted(strength, both.double()) for strength, both in pairs]
+            some = torch.cat(rows) if rows else self.matrix[:0, : self.unknowns.components]
+            self._told = some.T @ some
         whole = torch.tril(self.matrix) + prior
         components = slice(len(LINE), self.unknowns.line)
-        for strength, both in zip(self.strengths, self.errors, strict=True):
-            path, ground = both.double().chunk(2, dim=1)
-            pp, pg, gg = strength[..., None].unbind(1)
-            mixed = path.mT @ (pg * ground)
-            told = path.mT @ (pp * path) + mixed + mixed.mT + ground.mT @ (gg * ground)
-            whole[components, components] += told.sum(0)
+        whole[components, components] += self._told
         return whole
+
+
+def _weighted(
+    strength: Float[Tensor, "patch 3 band"], errors: Float[Tensor, "patch error component"]
+) -> Float[Tensor, "row component"]:
+    """Rows whose squares are what bands say of the components: by Cholesky, band by band."""
+    path, ground = errors.chunk(2, dim=1)
+    pp, pg, gg = strength[..., None].unbind(1)
+    root = torch.sqrt(pp)
+    mixed = pg / root.clamp_min(1e-150)
+    rest = torch.sqrt((gg - mixed**2).clamp_min(0.0))
+    return torch.cat([root * path + mixed * ground, rest * ground]).flatten(0, 1)
 
 
 def _columns(here: slice, values: Tensor) -> Tensor:

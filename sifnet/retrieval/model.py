@@ -124,6 +124,7 @@ def instrument_for(
     fwhm: ArrayLike,
     emulator: Emulator,
     response: MeasuredResponse | None = None,
+    **options: Any,
 ) -> Instrument:
     """Given bands with the shifts and widths that are usual for a sensor."""
     return Instrument(
@@ -133,6 +134,7 @@ def instrument_for(
         response=response,
         shift_range=sensor.shift_range,
         fwhm_range=sensor.fwhm_range,
+        **options,
     )
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate, groupby
 from typing import Any
 
 import torch
@@ -25,7 +27,7 @@ from sifnet.retrieval.device import made_on
 from sifnet.retrieval.information import SENSOR
 from sifnet.retrieval.line import COMMON, FIELD, LINE, Guess, System, Unknowns
 from sifnet.retrieval.model import Retrieval
-from sifnet.retrieval.pixels import Pixels, patch_shape, strips
+from sifnet.retrieval.pixels import Pixels, columns_of, join, patch_shape, strips
 from sifnet.retrieval.refinement import STRAY_SD, row_equations
 from sifnet.scenes.light import GREEN
 from sifnet.scenes.scene import Scene
@@ -38,8 +40,9 @@ MOST_PATCHES = 1_000  # of a scene; where there were more, they are made larger
 BARE_SD = 0.1  # mW m-2 nm-1 sr-1, fluorescence of a pixel of bare ground
 USUAL_SIF = {FAR_RED: (1.3, 0.6), RED: (0.6, 0.4)}
 """mW m-2 nm-1 sr-1, mean over what is green in a line, and its spread."""
+FIRST = 4  # the first step is made with each so manieth of these columns
 STEPS = 5  # Gauss-Newton, of all that a line shares
-CONVERGED = 0.3  # change of an unknown in units of its prior, at which no further step is made
+CONVERGED = 0.33  # change of an unknown in units of its prior, at which no further step is made
 
 
 @dataclass(frozen=True)
@@ -106,24 +109,28 @@ def find_shared(
     fewest, most = SCAN_LINES
     enough = apart * SCANNED * patch[0] // (scene.shape[0] * scene.shape[1])
     every = max(1, patch[0] // min(max(enough, fewest), apart * most))
-    rows: list[Row] = []
+    seen: list[Pixels] = []
     for window, pixels in pixel_strips(scene, model, patch, atmosphere, patch[0], every, apart):
-        alone = replace(pixels, expected=None)  # learned of this line, it would be told twice
-        alone = alone.map(lambda x: x.to(model.device))
-        with made_on(model.device), exact():
-            rows.append(Row(alone, model.encoder(alone)))
+        seen.append(replace(pixels, expected=None))  # learned of this line, it would be told twice
         done(window.stop - window.start)
     with made_on(model.device), exact():
-        line = Line(model, rows, scene.shape[1], apart)
+        together = (join(part).map(lambda x: x.to(model.device)) for part in _periods(seen, apart))
+        rows = [Row(pixels, model.encoder(pixels)) for pixels in together]
+        line = Line(model, rows, scene.shape[1], seen[0].patches)
         return line.refined(patch) if refine else line.encoded(patch)
 
 
 @dataclass(frozen=True)
 class Row(TensorFields):
-    """Pixels of a row of patches, and their state."""
+    """Pixels of some rows of patches, and their state."""
 
     pixels: Pixels
     state: State
+
+    def thinned(self, every: int) -> Row:
+        """Each ``every``-th of the columns of every patch."""
+        some = slice(None, None, every)
+        return Row(self.pixels.samples(some), self.state.map(partial(columns_of, index=some)))
 
     def of_one_column(self) -> Row:
         """The column of every patch that has the most usable pixels."""
@@ -140,24 +147,25 @@ class Line:
     """A scene's rows of patches, and the search for what they share.
 
     Args:
-        apart: every so many rows have the same columns.
+        across: patches of a row of them; by default of each of ``rows``.
     """
 
-    def __init__(self, model: Retrieval, rows: list[Row], samples: int, apart: int = 1) -> None:
+    def __init__(
+        self, model: Retrieval, rows: list[Row], samples: int, across: int | None = None
+    ) -> None:
         # Where chlorophyll absorbs, ground that is as green may well be half as bright.
         red = model.emulator.window == RED
         seen = (row.pixels for row in rows)
         self.brightness = Brightness.unknown() if red else Brightness.of(seen)
         self.model, self.rows = model, [replace(row, pixels=self._lit(row.pixels)) for row in rows]
         self.ranges = {**model.emulator.ranges, **model.instrument.ranges}
-        self.columns = [row.pixels.column for row in rows[:apart]]
+        self.first = [0, *accumulate(row.pixels.patches for row in rows)]  # of their patches
+        across = across or rows[0].pixels.patches
         components = model.discrepancy.count
-        grid = len(rows), rows[0].pixels.patches
-        self.unknowns = Unknowns(components, grid, samples)
+        self.unknowns = Unknowns(components, (self.first[-1] // across, across), samples)
         deviation = [r.pixels.prior.deviation(r.state.atmosphere).mean((1, 2)) for r in rows]
         self.usable = [row.pixels.usable for row in rows]
-        self.greens = self._greens()
-        self.encoder_says = torch.stack(deviation)
+        self.encoder_says = torch.cat(deviation).unflatten(0, (-1, across))
         self.start = Guess(
             _between_patches(self.encoder_says, rows), _columns(rows, samples),
             torch.zeros(()), torch.zeros(components),
@@ -168,7 +176,6 @@ class Line:
         """What the encoder says, patch by patch, as uncertain as one pixel of a patch leaves it."""
         few = copy(self)  # what so few pixels say, a column of a patch says as well
         few.rows = [row.of_one_column() for row in self.rows]
-        few.columns, few.greens = [row.pixels.column for row in few.rows], few._greens()
         states = [few._state(i, self.start, row.state.surface) for i, row in enumerate(few.rows)]
         alone = 1.0 / few.rows[0].pixels.usable.shape[1]
         system, gains, _ = few._system(self.start, states, alone, solve=False)
@@ -205,28 +212,48 @@ class Line:
     def _searched(self, guess: Guess) -> tuple[Guess, System, list[Tensor]]:
         """From a guess to the best one; the last system and its gains."""
         surfaces = [row.state.surface for row in self.rows]
-        independent = self.model.setup.weights.independent_pixels
-        counted = min(1.0, independent / max(1, sum(int(u.sum()) for u in self.usable)))
+        few = copy(self)
+        few.rows = [row.thinned(FIRST) for row in self.rows]
+        few.usable = [columns_of(usable, slice(None, None, FIRST)) for usable in self.usable]
+        guess, *_ = few._step(guess, [row.state.surface for row in few.rows])
         for _ in range(STEPS):
-            states = [self._state(row, guess, surface) for row, surface in enumerate(surfaces)]
-            system, gains, states = self._system(guess, states, counted)
-            surfaces = [state.surface for state in states]
-            before = guess.stacked(self.start)
-            after = system.solve(self.prior, before, self.low, self.high)
-            guess = guess.moved(self.unknowns, after, self.start)
-            if float((after - before).abs().max()) < CONVERGED:
+            before = guess
+            guess, system, gains, surfaces = self._step(guess, surfaces)
+            change = (guess.stacked(self.start) - before.stacked(self.start)).abs()
+            change[len(LINE) : self.unknowns.line] = 0.0  # of components: light is linear in them
+            if float(change.max()) < CONVERGED:
                 break
         return guess, system, gains
 
+    def _step(
+        self, guess: Guess, surfaces: list[Surface]
+    ) -> tuple[Guess, System, list[Tensor], list[Surface]]:
+        """A better guess and the system that it solves, with its gains and surfaces."""
+        independent = self.model.setup.weights.independent_pixels
+        counted = min(1.0, independent / max(1, sum(int(u.sum()) for u in self.usable)))
+        states = [self._state(row, guess, surface) for row, surface in enumerate(surfaces)]
+        system, gains, states = self._system(guess, states, counted)
+        before = guess.stacked(self.start)
+        after = system.solve(self.prior, before, self.low, self.high)
+        guess = guess.moved(self.unknowns, after, self.start)
+        return guess, system, gains, [state.surface for state in states]
+
     def _simulators(self, guess: Guess) -> list[Simulator]:
-        """Under a guess, of all columns that rows of patches have."""
+        """Under a guess, of the columns of all rows; like rows have theirs in common."""
         wrong = replace(self.model.simulator, correction=self.model.correction(guess.errors()))
-        sensors = [guess.sensors(column, self.ranges) for column in self.columns]
-        return [wrong.settled(sensor, slopes=True) for sensor in sensors]
+        made: dict[bytes, Simulator] = {}
+        simulators = []
+        for row in self.rows:
+            column = row.pixels.column
+            key = column.cpu().numpy().tobytes()
+            if key not in made:
+                made[key] = wrong.settled(guess.sensors(column, self.ranges), slopes=True)
+            simulators.append(made[key])
+        return simulators
 
     def _state(self, row: int, guess: Guess, surface: Surface) -> State:
         pixels = self.rows[row].pixels
-        air = guess.air(pixels.prior, row, self.ranges)
+        air = guess.air(pixels.prior, self.first[row], self.ranges)
         return State(air, surface, guess.sensors(pixels.column, self.ranges))
 
     def _seen(self, row: Row, guess: Guess) -> Pixels:
@@ -235,24 +262,27 @@ class Line:
     def _system(
         self, guess: Guess, states: list[State], counted: float, solve: bool = True
     ) -> tuple[System, list[Tensor], list[State]]:
-        """The system around a guess; by row, what all that is shared does to fluorescence, and
+        """The system around a guess; by rows, what all that is shared does to fluorescence, and
         the states with their best surfaces (see ``row_equations``)."""
         simulators, gains, refined = self._simulators(guess), [], []
-        wavelength = simulators[0].wavelength(guess.sensors(self.columns[0], self.ranges))
+        column = self.rows[0].pixels.column[: self.unknowns.grid[1]]
+        wavelength = simulators[0].wavelength(guess.sensors(column, self.ranges))
+        greens = max(1, sum(int(self._green(row.pixels).sum()) for row in self.rows))
         system = System(self.unknowns, self.model.discrepancy, wavelength)
         of_mean, excess = torch.zeros(self.unknowns.columns.stop), 0.0
         usual, spread = USUAL_SIF[self.model.emulator.window]
-        for number, (row, state) in enumerate(zip(self.rows, states, strict=True)):
+        rows = zip(self.first[:-1], self.rows, states, simulators, strict=True)
+        for first, row, state, simulator in rows:
             pixels = self._seen(row, guess)
             known = counted * self._bare(pixels) / BARE_SD**2
             state, equations, gain = row_equations(
-                pixels, state, simulators[number % len(simulators)], known, counted, solve=solve
+                pixels, state, simulator, known, counted, solve=solve
             )
             refined.append(state)
-            system.add(number, equations, pixels.column)
-            green = self._green(pixels)[..., None] / self.greens
+            system.add(first, equations, pixels.column)
+            green = self._green(pixels)[..., None] / greens
             of_green = _by_unknown((gain.nan_to_num() * green).sum(1), system)
-            of_mean -= self.unknowns.gathered(number, pixels.column, of_green)
+            of_mean -= self.unknowns.gathered(first, pixels.column, of_green)
             above = torch.nan_to_num(state.surface.sif_760 - usual)
             excess += float((above * green[..., 0]).sum())
             gains.append(_against_reflectance(pixels, state, gain))
@@ -269,9 +299,6 @@ class Line:
     def _green(self, pixels: Pixels) -> Tensor:
         return (pixels.ndvi >= GREEN) & pixels.usable
 
-    def _greens(self) -> int:
-        return max(1, sum(int(self._green(row.pixels).sum()) for row in self.rows))
-
     def _known(self) -> tuple[Tensor, Tensor, Tensor]:
         """Prior precision, and lowest and highest of all unknowns."""
         prior, unknowns = self.rows[0].pixels.prior, self.unknowns
@@ -286,21 +313,25 @@ class Line:
 
     def _carried(self, gains: list[Tensor], system: System) -> Tensor:
         """``Shared.carried``, at the middle column of every patch."""
-        column = self.rows[0].pixels.column
-        middle = column[:, column.shape[1] // 2].split(1)
-        rows = range(len(gains))
-        own = [self.unknowns.of(row, p, c) for row in rows for p, c in enumerate(middle)]
-        some, place = torch.stack(own).unique(return_inverse=True)
+        rows, across = self.unknowns.grid
+        column = self.rows[0].pixels.column[:across]
+        middle = column[:, column.shape[1] // 2, None].repeat(rows, 1)
+        some, place = self.unknowns.of(0, middle)[:, 0].unique(return_inverse=True)
         covariance = system.covariance(self.prior, some)
-        at = place.reshape(len(gains), len(middle), -1)
-        of_pixels = torch.stack([_by_unknown(gain, system).double() for gain in gains])
-        return (of_pixels @ covariance[at[..., None], at[..., None, :]] @ of_pixels.mT).float()
+        of_pixels = torch.cat([_by_unknown(gain, system).double() for gain in gains])
+        shared = covariance[place[..., None], place[..., None, :]]
+        carried = (of_pixels @ shared @ of_pixels.mT).float()
+        return carried.unflatten(0, (rows, across))
 
 
 def _by_unknown(gain: Float[Tensor, "patch *of gain"], system: System) -> Tensor:
-    """Gains of a row of patches (``row_equations``) in the order of ``Unknowns.of``."""
+    """Gains of rows of patches (``row_equations``) in the order of ``Unknowns.of``."""
     own, errors = gain.tensor_split([len(SHARED) + 1], -1)
-    errors = errors[..., :0] if system.of_patch is None else errors @ system.of_patch
+    if system.of_patch is None:
+        errors = errors[..., :0]
+    else:
+        of_patch = system.of_patch.repeat(len(gain) // len(system.of_patch), 1, 1)
+        errors = (errors.flatten(1, -2) @ of_patch).unflatten(1, gain.shape[1:-1])
     return torch.cat([own[..., LINE], errors, own[..., [FIELD]], own[..., SENSOR]], -1)
 
 
@@ -336,6 +367,14 @@ def _columns_apart(scene: Scene, patch: tuple[int, int]) -> int:
     return max(1, min(math.ceil(scene.shape[0] / patch[0]), patch[1] // SCAN_COLUMNS))
 
 
+def _periods(seen: list[Pixels], apart: int) -> Iterator[list[Pixels]]:
+    """Rows of patches that are solved together: neighbours with as many, but other columns."""
+    for start in range(0, len(seen), apart):
+        period = seen[start : start + apart]
+        for _, alike in groupby(period, lambda pixels: pixels.usable.shape):
+            yield list(alike)
+
+
 def _field_only() -> Tensor:
     """1 for the parameter of the air that varies over a line, 0 for the others."""
     return torch.nn.functional.one_hot(torch.tensor(FIELD), len(Atmosphere.names())).float()
@@ -343,7 +382,8 @@ def _field_only() -> Tensor:
 
 def _between_patches(deviation: Tensor, rows: list[Row]) -> Tensor:
     """Patches without a usable pixel take the mean of the others."""
-    count = torch.stack([row.pixels.usable.sum((1, 2)) for row in rows])[..., None]
+    count = torch.cat([row.pixels.usable.sum((1, 2)) for row in rows])
+    count = count.reshape(*deviation.shape[:2], 1)
     typical = (deviation * count).sum((0, 1)) / count.sum().clamp(min=1)
     return torch.where(count > 0, deviation, typical)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from sifnet.physics.state import State
 from sifnet.retrieval.draws import Draws, anywhere
 from sifnet.retrieval.emission import TABLE
 from sifnet.retrieval.encoder import log_spectrum
-from sifnet.retrieval.model import Retrieval, Setup, load
+from sifnet.retrieval.model import Retrieval, Setup, instrument_for, load
 from sifnet.retrieval.pixels import Pixels
 from sifnet.retrieval.without_network import from_prior, needs_no_network
 from sifnet.scenes import sensors
@@ -149,7 +150,11 @@ def on_bands_of(
             features=model.encoder.features.projection.shape[1],
             lines=(),
         )
-        other = Retrieval(setup, model.emulator)
+        bands = setup.wavelength, setup.fwhm, model.emulator, setup.response
+        alike = setup.sensor == mine.sensor  # it may be moved a little
+        nodes: dict[str, Any] = {"fewest": model.instrument.nodes} if alike else {}
+        instrument = instrument_for(setup.sensor, *bands, **nodes)
+        other = Retrieval(setup, model.emulator, instrument)
         other.predictor, other.made_by = model.predictor, model.made_by
         named = model.encoder.state_dict().items()
         weights = {n: w for n, w in named if n != "columns" and not n.startswith("features.")}

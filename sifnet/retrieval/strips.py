@@ -20,6 +20,7 @@ from sifnet.physics.forward import Simulator
 from sifnet.physics.precision import exact
 from sifnet.physics.state import State
 from sifnet.physics.surface import Surface, sif_740_ratio
+from sifnet.physics.transfer import TransferFunctions
 from sifnet.retrieval.brightness import SHADED, sky_error
 from sifnet.retrieval.device import made_on
 from sifnet.retrieval.model import Retrieval
@@ -109,7 +110,7 @@ def _solve(
         around: standard deviation of the share of light that was taken for the surroundings'.
     """
     sample = torch.arange(pixels.usable.shape[2])
-    fit, deviation = surfaces(model, simulator, pixels, shared, (line, sample), refine=refine)
+    fit, deviation, _ = surfaces(model, simulator, pixels, shared, (line, sample), refine=refine)
     carried = interpolated(shared.carried, shared.patch, line, sample + 0.5)[:, None]
     level = fit.state.surface.reflectance_760
     over = torch.stack([torch.ones_like(level), level], -1)
@@ -140,7 +141,7 @@ def surfaces(
     at: tuple[Tensor, Tensor],
     *,
     refine: bool = True,
-) -> tuple[SurfaceFit, Tensor]:
+) -> tuple[SurfaceFit, Tensor, TransferFunctions]:
     """The surface of every pixel ``block, line, sample`` under what the pixels share.
 
     Args:
@@ -148,7 +149,8 @@ def surfaces(
         at: middle of every block, in lines, and number of every column of ``pixels``.
 
     Returns:
-        The fit, and ``block, 1, sample, 6``, the air's deviation from its prior in prior sd.
+        The fit, ``block, 1, sample, 6``, the air's deviation from its prior in prior sd, and what
+        carries light there.
     """
     line, column = at
     deviation = interpolated(shared.deviation, shared.patch, line, column + 0.5)[:, None]
@@ -172,7 +174,7 @@ def surfaces(
         there, light = state.map(cut), transfer.map(cut)
         fit = refine_surface(seen, seen.noise, there, simulator, solve=refine, transfer=light)
         fits.append(fit)
-    return SurfaceFit.combine(partial(torch.cat, dim=2), fits), deviation
+    return SurfaceFit.combine(partial(torch.cat, dim=2), fits), deviation, transfer
 
 
 def line_simulator(model: Retrieval, shared: Shared, column: Tensor) -> Simulator:

@@ -8,7 +8,7 @@ Whatever else is off is taken out too, so that the search for every column start
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,17 +187,28 @@ def _fits(
     Returns:
         ``shift`` and ``..., shift``.
     """
-    grid, logs = _lines(round(fwhm, 4))
-    x = (wavelength - wavelength.mean()) / np.ptp(wavelength)
-    smooth = np.linalg.qr(np.vander(x, SMOOTH + 1))[0]
-    shifts = np.arange(-reach, reach + 1e-9, 0.02)
-    lines = np.stack([np.interp(wavelength + shifts[:, None], grid, log) for log in logs], axis=1)
-    lines, flat = (part - (part @ smooth) @ smooth.T for part in (lines, spectra))
+    shifts, smooth, lines, inverse = _shifted(tuple(wavelength), round(fwhm, 4), reach)
+    flat = spectra - (spectra @ smooth) @ smooth.T
     # (shift, line, band) and (..., band): normal equations of two depths, F'L (L'L)^-1 L'F
     along = np.einsum("slb,...b->...sl", lines, flat)
-    inverse = np.linalg.pinv(lines @ lines.swapaxes(1, 2), hermitian=True)
     depths = np.einsum("slm,...sm->...sl", inverse, along)
     return shifts, (along * depths).sum(-1) / (flat**2).sum(-1, keepdims=True)
+
+
+@lru_cache(maxsize=2 * len(FWHM_FACTORS))
+def _shifted(
+    wavelength: tuple[float, ...], fwhm: float, reach: float
+) -> tuple[Array, Array, Array, Array]:
+    """Of bands, which other scenes may have as well: shifts; what spans the continuum, ``band,
+    power``; lines less that, ``shift, line, band``; and the inverse of their squares."""
+    grid, logs = _lines(fwhm)
+    bands = np.array(wavelength)
+    x = (bands - bands.mean()) / np.ptp(bands)
+    smooth = np.linalg.qr(np.vander(x, SMOOTH + 1))[0]
+    shifts = np.arange(-reach, reach + 1e-9, 0.02)
+    lines = np.stack([np.interp(bands + shifts[:, None], grid, log) for log in logs], axis=1)
+    lines = lines - (lines @ smooth) @ smooth.T
+    return shifts, smooth, lines, np.linalg.pinv(lines @ lines.swapaxes(1, 2), hermitian=True)
 
 
 def _peak(x: Array, y: Array) -> float:

@@ -5,9 +5,12 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.ticker import MaxNLocator
 
 from fakes.products import fake_maps, fake_scene, finish
 from sifnet.product import pictures as plots
+from sifnet.product.maps_picture import TICKS
+from sifnet.product.painted import box, numbers, painting
 
 
 def _product(lines: int, samples: int) -> xr.Dataset:
@@ -44,19 +47,40 @@ def test_a_long_scene_lies_on_its_side() -> None:
 
 
 @pytest.mark.parametrize("shape", [(30, 30), (200, 20)])
-def test_a_frame_of_another_scene_makes_the_same_picture(
-    tmp_path: Path, shape: tuple[int, int]
-) -> None:
-    """All that differs between scenes is drawn anew, but the ends of ticks under the maps."""
+def test_a_painted_picture_is_that_of_matplotlib(tmp_path: Path, shape: tuple[int, int]) -> None:
+    """On ground that was drawn for another scene: letters differ at their edges, and units stand
+    beside numbers of other widths."""
     other = _product(*shape)
     other["sif_760"] = 3 * other["sif_760"] - 1
     other["quality_flag"][:5] = 1
     other.attrs["scene"] = "another"
     plots.write_quicklook(_product(*shape), tmp_path / "first.png")
-    plots.write_quicklook(other, tmp_path / "shared.png")
+    plots.write_quicklook(other, tmp_path / "painted.png")
     plots.quicklook(other, tmp_path / "own.png")
-    shared, own = (imread(tmp_path / f"{name}.png") for name in ("shared", "own"))
-    assert ((shared != own).any(-1)).mean() < 1e-4
+    painted, own = (imread(tmp_path / f"{name}.png") for name in ("painted", "own"))
+    assert painted.shape == own.shape
+    assert (np.abs(painted - own).max(-1) > 0.1).mean() < 0.05
+    across, down = sorted(shape, reverse=True)  # a long scene lies on its side
+    for image, _ in painting(shape, plots.panels_of(other)).maps:
+        left, upper, right, lower = box(image.axes)
+        column = left + (np.arange(across) + 0.5) * (right - left) / across
+        row = upper + (np.arange(down) + 0.5) * (lower - upper) / down
+        middles = np.ix_(row.astype(int), column.astype(int))
+        assert np.abs(painted[middles] - own[middles]).max() < 0.02
+
+
+@pytest.mark.parametrize("limits", [(-0.3, 2.4), (0.0, 1.0), (0.151, 0.1512), (3e-6, 8e-6)])
+def test_numbers_beside_a_bar_are_those_of_matplotlib(limits: tuple[float, float]) -> None:
+    figure = Figure()
+    image = figure.add_subplot().imshow(np.zeros((2, 2)), vmin=limits[0], vmax=limits[1])
+    bar = figure.colorbar(image, ticks=MaxNLocator(TICKS))
+    figure.draw_without_rendering()
+    axis = bar.ax.yaxis
+    low, high = np.array(limits) + np.ptp(limits) * np.array([-1e-9, 1e-9])
+    inside = [n for n in axis.get_ticklabels() if low <= n.get_position()[1] <= high]
+    shown = [label.get_text() for label in inside]
+    _, texts, common = numbers(limits)
+    assert (texts, common) == (shown, axis.get_offset_text().get_text())
 
 
 def test_a_large_scene_is_thinned() -> None:

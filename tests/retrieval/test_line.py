@@ -8,9 +8,10 @@ import torch
 
 from fakes.worlds import world
 from sifnet.physics.derivatives import SHARED
+from sifnet.physics.discrepancy import Discrepancy
 from sifnet.product.retrieve import retrieve
-from sifnet.retrieval.line import COMMON, FIELD, LINE, Guess, System, Unknowns
-from sifnet.retrieval.refinement import RowEquations
+from sifnet.retrieval.line import COMMON, FIELD, LINE, Guess, System, Unknowns, _weighted
+from sifnet.retrieval.refinement import PAIRS, RowEquations
 from sifnet.scenes.scene import Flag
 
 UNKNOWNS = Unknowns(components=3, grid=(2, 2), samples=5)
@@ -70,12 +71,43 @@ def test_a_mean_is_as_expected_and_no_pixel_is_told() -> None:
 
 
 def test_gains_are_gathered_where_the_unknowns_stand() -> None:
-    own = len(UNKNOWNS.of(0, 0, torch.tensor([0]))[0])
+    own = UNKNOWNS.of(0, torch.tensor([[0]])).shape[-1]
     column = torch.tensor([[0, 1, 2], [3, 4, 4]])
-    total = UNKNOWNS.gathered(1, column, torch.ones(2, 3, own))
+    total = UNKNOWNS.gathered(2, column, torch.ones(2, 3, own))
     assert total[: UNKNOWNS.line].tolist() == [6.0] * UNKNOWNS.line
     assert total[UNKNOWNS.patches].tolist() == [0, 0, 3, 3]
     assert total[UNKNOWNS.columns].tolist() == [1, 1, 1, 1, 1, 1, 1, 1, 2, 2]
+
+
+def test_what_bands_say_is_the_sum_of_their_squares() -> None:
+    """Of errors of path and of ground, patch by patch, in any units."""
+    torch.manual_seed(0)
+    errors, light = torch.randn(2, 2 * 7, 3).double(), torch.randn(2, 5, 2, 7).double()
+    strength = torch.stack([(light[:, :, i] * light[:, :, j]).sum(1) for i, j in PAIRS], 1)
+    rows = _weighted(strength, errors)
+    path, ground = errors.chunk(2, 1)
+    changed = light[:, :, 0, :, None] * path[:, None] + light[:, :, 1, :, None] * ground[:, None]
+    torch.testing.assert_close(rows.T @ rows, torch.einsum("plbi,plbj->ij", changed, changed))
+
+
+def test_rows_of_patches_may_be_added_together() -> None:
+    """Two rows at once say what they say one after the other."""
+    torch.manual_seed(0)
+    bands = 6
+    discrepancy = Discrepancy(0.0, 1.0, torch.zeros(9, 2), torch.randn(9, 3, 2))
+    wavelength = 1.0 + torch.arange(bands) + 0.1 * torch.arange(4).reshape(2, 1, 2, 1)
+    column, s = torch.tensor([[0, 1], [3, 4]]), len(SHARED) + 1
+    shapes = (s, s), (s,), (s, 2 * bands), (3, bands), (8, 2 * bands), (2 * bands,)
+    rows = ([torch.rand(2, 2, *shape) for shape in shapes] for _ in range(2))
+    parts = [RowEquations(own.double(), side.double(), *rest) for own, side, *rest in rows]
+    both = RowEquations.combine(torch.cat, parts)
+    one, other = (System(UNKNOWNS, discrepancy, wavelength) for _ in range(2))
+    for first, part in zip((0, 2), parts, strict=True):
+        one.add(first, part, column)
+    other.add(0, both, column.repeat(2, 1))
+    prior = UNKNOWNS.prior(torch.tensor(0.1))
+    torch.testing.assert_close(one._whole(prior), other._whole(prior), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(one.side, other.side)
 
 
 def test_a_column_that_fills_an_incomplete_patch_takes_nothing_away() -> None:
@@ -89,7 +121,7 @@ def test_a_column_that_fills_an_incomplete_patch_takes_nothing_away() -> None:
     system.add(0, RowEquations(own, side, *[nothing] * 4), torch.tensor([[3, 4, 4]]))
     place = unknowns.columns.start + 2 * 4
     shift = SHARED.index("wavelength_shift")
-    line, patch = system.matrix[place, : len(LINE)], system.matrix[place, unknowns.patch(0, 0)]
+    line, patch = system.matrix[place, : len(LINE)], system.matrix[place, unknowns.patches.start]
     torch.testing.assert_close(line, own[0, 1, shift, LINE])
     assert float(patch) == float(own[0, 1, shift, FIELD])
     assert float(system.matrix[place, place]) == float(own[0, 1, shift, shift])

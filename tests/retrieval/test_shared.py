@@ -77,7 +77,7 @@ def cost(line: Line, guess: Guess, counted: float, excess: list[Tensor]) -> floa
     [simulator], total, green, number = line._simulators(guess), 0.0, 0.0, 0
     for row, strip in enumerate(line.rows):
         pixels = strip.pixels.without_stray(STRAY_SD * guess.stray)
-        air = guess.air(pixels.prior, row, line.ranges)
+        air = guess.air(pixels.prior, line.first[row], line.ranges)
         state = replace(strip.state, atmosphere=air,
                         sensor=guess.sensors(pixels.column, line.ranges))  # fmt: skip
         free = refine_surface(pixels, pixels.noise, state, simulator).state
@@ -181,10 +181,11 @@ def test_each_row_of_patches_is_looked_at_in_other_columns(
     real = shared.row_equations
 
     def looked_at(pixels: Pixels, *args: object, **options: object) -> object:
-        seen.append(pixels.column[0].tolist())
+        seen.extend(pixels.column.tolist())
         return real(pixels, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(shared, "row_equations", looked_at)
+    monkeypatch.setattr(shared, "FIRST", 1)
     monkeypatch.setattr(shared, "SCAN_COLUMNS", 2)
     some = find_shared(scene, model())
     assert seen[:3] == [[0, 3, 6], [1, 4, 7], [2, 5]]
