@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -80,14 +81,16 @@ def test_no_worker_outlives_the_command(tmp_path: Path, blow: signal.Signals) ->
     while len(started := list(tmp_path.glob("[ab]"))) < 2:
         assert time.monotonic() < until
         time.sleep(0.02)
-    workers = [int(path.read_text()) for path in started]
-    os.killpg(command.pid, blow) if blow == signal.SIGINT else command.kill()
-    _, told = command.communicate(timeout=30)
-    assert told.count("Traceback") == (blow == signal.SIGINT)  # that of the command
-    _, alive = psutil.wait_procs([psutil.Process(w) for w in workers if psutil.pid_exists(w)], 30)
-    for worker in alive:
-        worker.kill()
-    assert not alive
+    workers = [psutil.Process(int(path.read_text())) for path in started]
+    try:
+        os.killpg(command.pid, blow) if blow == signal.SIGINT else command.kill()
+        _, told = command.communicate(timeout=30)
+        assert told.count("Traceback") == (blow == signal.SIGINT)  # that of the command
+        assert not psutil.wait_procs(workers, 30)[1]
+    finally:
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
 
 
 def test_nobody_can_reach_the_processes(tmp_path: Path) -> None:
