@@ -64,7 +64,8 @@ CASES = (
     Case(
         "## 2 m temperature over the United Kingdom, K\n\nHourly ERA5 of March 2019, tested on 25 "
         "to 31 March as in [forecast.md](forecast.md): 0.25°, HEALPix of side 256 (0.23°), O320 "
-        "(0.28° at the equator), cut to its area.",
+        "(0.28° at the equator), cut to its area. From every third hour, not from all: of all, the "
+        "regular grid's base has 0.665 and 1.301 K ahead.",
         "era5/era5_t2m_uk_201903_hourly.nc", "t2m", "K",
         Setup((FieldSpec("temperature_2m", patch=(3, 4, 4)),), (24, 16, 16), rings=(2, 5, 12),
               plans=PLANS),
