@@ -55,6 +55,7 @@ class Simulator:
         geometry: Geometry,
         irradiance: Float[Tensor, "*#batch band"] | None = None,
         shape_prior: ShapePrior | None = None,
+        transfer: TransferFunctions | None = None,
     ) -> Radiance:
         """Radiance at the sensor and its derivatives to the ground; batch shapes broadcast.
 
@@ -64,8 +65,10 @@ class Simulator:
             irradiance: measured beside the sensor through the same spectrometer, mW m-2 nm-1,
                 ``..., band``; it then replaces the modelled one.
             shape_prior: whose gain multiplies reflectance.
+            transfer: what carries light there, where it is known already.
         """
-        transfer = self.transfer(state.atmosphere, state.sensor, geometry, irradiance)
+        if transfer is None:
+            transfer = self.transfer(state.atmosphere, state.sensor, geometry, irradiance)
         reflectance, sif = state.surface.spectra(self.wavelength(state.sensor))
         if shape_prior is not None:
             reflectance = reflectance * shape_prior.gain

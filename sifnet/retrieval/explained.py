@@ -19,7 +19,6 @@ from sifnet.physics.forward import Simulator
 from sifnet.physics.precision import exact
 from sifnet.physics.state import Atmosphere, SensorState, State
 from sifnet.physics.surface import Surface
-from sifnet.physics.transfer import linearised
 from sifnet.retrieval.device import made_on
 from sifnet.retrieval.model import Retrieval
 from sifnet.retrieval.pixels import Pixels, read
@@ -166,11 +165,11 @@ def _fit(
 ) -> dict[str, Tensor]:
     """``line, sample, band`` of the fit, ``line, sample, parameter``, and chi-square."""
     fit, _, transfer = surfaces(model, simulator, pixels, shared, at, refine=refine)
-    wavelength = simulator.wavelength(fit.state.sensor).expand(pixels.radiance.shape)
-    reflectance, emitted = fit.state.surface.spectra(wavelength)
-    if pixels.shape_prior is not None:
-        reflectance = reflectance * pixels.shape_prior.gain
-    light = linearised(reflectance, emitted, transfer)
+    light = simulator.light(
+        fit.state, pixels.geometry, shape_prior=pixels.shape_prior, transfer=transfer
+    )
+    wavelength = simulator.wavelength(fit.state.sensor).expand(light.value.shape)
+    _, emitted = fit.state.surface.spectra(wavelength)
     fitted = light.value + (shared.stray * pixels.stray)[..., None]
     found = {
         "wavelength": wavelength,
